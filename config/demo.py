@@ -1,0 +1,90 @@
+"""The demo's people, money and products. Seeding again changes nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.db import connection, transaction
+from rest_framework.authtoken.models import Token
+
+from orders.models import Product
+from payments.models import Account
+from payments.services import open_account
+
+
+@dataclass(frozen=True)
+class Customer:
+    username: str
+    opening_balances: dict[str, int]
+
+
+CUSTOMERS = (
+    Customer("alice", {"EUR": 100_000_000, "USD": 50_000_000}),
+    Customer("bob", {"EUR": 100_000_000}),
+    Customer("carol", {"EUR": 100_000_000}),
+    Customer("dave", {"EUR": 300}),  # can pay for a tea, not for a kettle
+)
+PRODUCTS = (
+    ("TEA", "Green tea", 250, "EUR"),
+    ("CUP", "Cup", 1_200, "EUR"),
+    ("KETTLE", "Kettle", 4_990, "EUR"),
+    ("BOOK", "The book of tea", 1_500, "USD"),
+)
+ADMIN = "admin"
+SERVICE = "order-service"
+
+
+@transaction.atomic
+def seed() -> dict[str, Any]:
+    """Make sure that the demo data exists and return how to use it; a repeat adds nothing."""
+    with connection.cursor() as cursor:  # two at once must not open two accounts each
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('seed-demo'))")
+    for sku, name, price, currency in PRODUCTS:
+        Product.objects.get_or_create(
+            sku=sku, defaults={"name": name, "price": price, "currency": currency}
+        )
+    _user(ADMIN, is_staff=True, is_superuser=True)
+    return {
+        "users": [_customer(customer) for customer in CUSTOMERS],
+        "admin": {"username": ADMIN, "password": settings.DEMO_PASSWORD},
+        "service_token": _token(_service()),
+        "products": list(
+            Product.objects.filter(sku__in=[sku for sku, *_ in PRODUCTS])
+            .order_by("sku")
+            .values("sku", "price", "currency")
+        ),
+    }
+
+
+def _customer(customer: Customer) -> dict[str, Any]:
+    user = _user(customer.username)
+    for currency, amount in customer.opening_balances.items():
+        if not Account.objects.filter(owner=user, currency=currency).exists():
+            open_account(owner=user, currency=currency, opening_balance=amount)
+    accounts = Account.objects.filter(owner=user).order_by("id")
+    return {
+        "username": user.username,
+        "password": settings.DEMO_PASSWORD,
+        "token": _token(user),
+        "accounts": list(accounts.values("id", "currency", "balance")),
+    }
+
+
+def _service() -> User:
+    user = _user(SERVICE)
+    user.user_permissions.add(Permission.objects.get(codename="charge"))
+    return user
+
+
+def _user(username: str, **flags: bool) -> User:
+    user, _ = User.objects.get_or_create(username=username, defaults=flags)
+    if not user.check_password(settings.DEMO_PASSWORD):
+        user.set_password(settings.DEMO_PASSWORD)
+        user.save(update_fields=["password"])
+    return user
+
+
+def _token(user: User) -> str:
+    token, _ = Token.objects.get_or_create(user=user)
+    return token.key

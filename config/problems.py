@@ -1,0 +1,189 @@
+"""From errors to answers: what each exception means in HTTP, as RFC 9457 `application/problem+json`."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import Error
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_handler
+
+from idempotency import problem
+from idempotency.database_errors import is_temporary, sqlstate
+from idempotency.errors import Outcome, Refusal
+from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
+from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
+
+log = structlog.get_logger("problems")
+
+RETRY_AFTER_SECONDS = 2
+SLUGS = {
+    400: "malformed-request",
+    401: "not-authenticated",
+    403: "permission-denied",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    500: "internal-error",
+}
+UNAVAILABLE: dict[str, Any] = {
+    "slug": "temporarily-unavailable",
+    "status": 503,
+    "title": "Temporarily unavailable",
+    "detail": "The database can't be reached or is busy. Repeat the same request, with its key.",
+    "retryable": True,
+}
+# What a problem's `type` leads to: the meaning, and what a client does.
+MEANINGS = {
+    "idempotency-key-missing": "Send an Idempotency-Key header: a UUID made once per intention.",
+    "idempotency-key-invalid": "1 to 255 visible ASCII characters, or a token issued to you.",
+    "idempotency-key-reused": "The key named another request. Nothing ran. Use a new key.",
+    "idempotency-key-in-use": "The first request is still running. Repeat it after Retry-After.",
+    "idempotency-key-expired": "The key was used long ago. Look at the object; use a new key.",
+    "idempotency-record-unreadable": "The stored answer can't be read. Nothing ran. Tell support.",
+    "order-already-paid": "The order was charged once, earlier. Nothing to do.",
+    "order-failed": "The order's payment was declined. Place a new order.",
+    "payment-declined": "The account does not hold the amount; nothing was charged.",
+    "payment-mismatch": "The order id has a payment with another account, amount or currency.",
+    "rate-limited": "Come back after the time in Retry-After.",
+    "temporarily-unavailable": "Repeat the same request, with the same key, after Retry-After.",
+    "validation-error": "The members named in `errors` are not valid. Mend them; same key or new.",
+    **{slug: HTTPStatus(status).description for status, slug in SLUGS.items()},
+}
+NOT_FOUND = (Http404, OrderNotFound, AccountNotFound)
+
+
+def handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer an exception of a view; DRF's EXCEPTION_HANDLER."""
+    match error:
+        case Refusal():
+            return _refusal(error)
+        case ValidationError():
+            return _invalid(list(_flatten(error.detail)))
+        case ProductNotFound():
+            return _invalid([{"pointer": "/lines", "detail": f"There is no product {error.sku!r}."}])
+        case MixedCurrencies():
+            return _invalid([{"pointer": "/lines", "detail": "All lines need the same currency."}])
+        case CurrencyMismatch():
+            return _invalid([{"pointer": "/account", "detail": "The account's currency is another."}])
+        case PaymentMismatch():
+            return _payment_mismatch()
+        case Error() if is_temporary(error):
+            log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
+            return _unavailable(context)
+    return _by_status(error, context)
+
+
+def _by_status(error: Exception, context: dict[str, Any]) -> Response:
+    if isinstance(error, NOT_FOUND):
+        return _plain(404, "There is no such object, or it is not yours.")
+    if isinstance(error, PermissionDenied):
+        return _plain(403, "You may not do this.")
+    if not isinstance(error, APIException):
+        log.exception("a bug", exc_info=error)
+        return _plain(500, "Something went wrong on our side.", outcome="unknown")
+    answered = drf_handler(error, context)  # for WWW-Authenticate, Retry-After and Allow
+    response = _plain(error.status_code, str(error.detail))
+    if answered is not None:
+        for name in ("WWW-Authenticate", "Retry-After"):
+            if name in answered:
+                response[name] = answered[name]
+    return response
+
+
+def _refusal(error: Refusal) -> Response:
+    if error.status_code >= 500:
+        log.error("record refused", reason=error.default_code)
+    members: dict[str, Any] = {} if error.same_key is None else {"same_key": error.same_key}
+    return problem.answer(
+        str(error.default_code),
+        status=error.status_code,
+        title=str(error.default_code).replace("-", " ").capitalize(),
+        detail=str(error.detail),
+        outcome=error.outcome,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        **members,
+    )
+
+
+def _invalid(errors: list[dict[str, str]]) -> Response:
+    return problem.answer(
+        "validation-error",
+        status=400,
+        title="The request is not valid",
+        detail="; ".join(f"{error['pointer']}: {error['detail']}" for error in errors),
+        errors=errors,
+    )
+
+
+def _payment_mismatch() -> Response:
+    return problem.answer(
+        "payment-mismatch",
+        status=409,
+        title="The order id was used before",
+        detail="A payment of this order id exists, with another account, amount or currency.",
+    )
+
+
+def _unavailable(context: dict[str, Any]) -> Response:
+    reads = context["request"].method in {"GET", "HEAD", "OPTIONS"}
+    outcome: Outcome = "none" if reads else "unknown"
+    return problem.answer(
+        **UNAVAILABLE, outcome=outcome, same_key=True, retry_after=RETRY_AFTER_SECONDS
+    )
+
+
+def database_unavailable(error: Exception) -> JsonResponse:
+    """Answer a probe that the database is down or not migrated."""
+    log.warning("not ready", error=str(error).strip() or type(error).__name__)
+    body = problem.document(**UNAVAILABLE)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return JsonResponse(body, status=503, content_type=problem.CONTENT_TYPE, headers=headers)
+
+
+def _plain(status: int, detail: str, **members: Any) -> Response:
+    title = HTTPStatus(status).phrase
+    return problem.answer(SLUGS[status], status=status, title=title, detail=detail, **members)
+
+
+def for_status(status: int) -> JsonResponse:
+    """Return the problem for an error that arose outside of any API view."""
+    slug = SLUGS.get(status, SLUGS[500 if status >= 500 else 400])
+    title = HTTPStatus(status).phrase
+    outcome: Outcome = "unknown" if status >= 500 else "none"
+    body = problem.document(slug, status=status, title=title, detail=title, outcome=outcome)
+    return JsonResponse(body, status=status, content_type=problem.CONTENT_TYPE)
+
+
+def unknown_route(request: HttpRequest) -> JsonResponse:
+    """Answer a path under /api/ that leads nowhere."""
+    return for_status(404)
+
+
+def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
+    """Yield each error of DRF's nested lists and dicts with a JSON pointer to its member."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            at = pointer if name == "non_field_errors" else f"{pointer}/{name}"
+            yield from _flatten(inner, at)
+    elif isinstance(detail, list):
+        nested = any(isinstance(inner, dict | list) for inner in detail)
+        for index, inner in enumerate(detail):
+            yield from _flatten(inner, f"{pointer}/{index}" if nested else pointer)
+    else:
+        yield {"pointer": pointer, "detail": str(detail)}
+
+
+def explain(request: HttpRequest, slug: str) -> HttpResponse:
+    """Say in words what a problem's `type` means."""
+    meaning = MEANINGS.get(slug)
+    if meaning is None:
+        raise Http404
+    return HttpResponse(f"{slug}\n\n{meaning}\n", content_type="text/plain; charset=utf-8")

@@ -1,0 +1,199 @@
+"""Settings, all from the environment (12-factor). The README's "Configuration" lists them."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from psycopg import IsolationLevel
+
+from config.logs import logging_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=False)
+
+SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only" if DEBUG else "")
+if not SECRET_KEY:
+    sys.exit("SECRET_KEY is not set. Production needs it; for a local try: make setup (DEBUG=true)")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "config",
+    "orders",
+    "payments",
+    "idempotency",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "config.middleware.request_id",
+    "config.middleware.problems_for_the_api",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "config" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database. READ COMMITTED is what the conditional UPDATEs are written for.
+if env.str("DATABASE_URL", default=""):
+    DATABASES = {"default": env.db_url("DATABASE_URL")}
+    if "postgresql" not in DATABASES["default"]["ENGINE"]:
+        sys.exit("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name")
+else:
+    DATABASES = {"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}}
+
+DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
+STATEMENT_TIMEOUTS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": 60,
+    "CONN_HEALTH_CHECKS": True,
+    "DISABLE_SERVER_SIDE_CURSORS": DATABASE_POOLER,
+    "OPTIONS": {
+        "isolation_level": IsolationLevel.READ_COMMITTED,
+        "connect_timeout": 2,
+        "tcp_user_timeout": 3000,
+        "keepalives_idle": 2,
+        "keepalives_interval": 1,
+        "keepalives_count": 2,
+        **DATABASES["default"].get("OPTIONS", {}),
+    },
+}
+if not DATABASE_POOLER:
+    # A pooler refuses `options`; there the role carries them: ALTER ROLE … SET statement_timeout …
+    DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+        f"-c {name}={value}" for name, value in STATEMENT_TIMEOUTS.items()
+    )
+
+# --- REST
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "config.api.Pagination",
+    "DEFAULT_SCHEMA_CLASS": "config.schema.Schema",
+    "EXCEPTION_HANDLER": "config.problems.handler",
+    "UNICODE_JSON": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+MAX_BODY_BYTES = 64 * 1024
+# The docs page replaces each one by a new UUID, so that a click on "Execute" is a first request
+# and the next click on it is a repeat.
+EXAMPLE_KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+DOCS_PAGE_SETTINGS = f"""{{
+  persistAuthorization: true,
+  responseInterceptor: (response) => {{
+    if (response.url.includes("/api/schema/"))
+      response.text = response.text.replace(/{EXAMPLE_KEY}/g, () => crypto.randomUUID());
+    return response;
+  }}
+}}"""
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Orders and payments that charge once",
+    "DESCRIPTION": "Send the same request as often as you like: it has the effect of one.",
+    "VERSION": "1.0.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.schema.complete",
+    ],
+    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
+    "ENUM_NAME_OVERRIDES": {"PaymentOutcome": ["succeeded", "declined"]},
+}
+
+# --- Limits and retention: (how many, in how many seconds)
+WEB_THREADS = env.int("WEB_THREADS", default=8)
+IDEMPOTENCY_WAITERS = min(
+    env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
+)
+IDEMPOTENCY_RETENTION = timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30))
+IDEMPOTENCY_TOKEN_LIFETIME = timedelta(
+    minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
+)
+IDEMPOTENCY_TOKEN_RATE = (env.int("TOKENS_PER_MINUTE", default=60), 60)
+SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
+
+# --- Demo: a public password, so only where nothing is at stake
+DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="only-for-the-demo" if DEBUG else "")
+
+# --- Security
+HTTPS = env.bool("HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+if DEBUG:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # or WhiteNoise warns that it is missing
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = False
+
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logging_settings(level=env.str("LOG_LEVEL", default="INFO"), human=DEBUG)

@@ -1,0 +1,24 @@
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from config import health, problems
+from config.sign_in import SignInView
+
+api = [
+    path("sign-in/", SignInView.as_view(), name="sign-in"),
+    path("", include("orders.urls")),
+    path("", include("payments.urls")),
+    path("", include("idempotency.urls")),
+]
+
+urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("api/v1/", include(api)),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("problems/<slug:slug>", problems.explain),
+    path("admin/", admin.site.urls),
+    re_path(r"^api/", problems.unknown_route),
+]

@@ -1,0 +1,112 @@
+"""The idempotency boundary: a decorator that makes a DRF view's method run once per key.
+
+The key, the effect and the answer commit in ONE transaction. A crash, an exception or a lost
+connection at any point leaves all of it or nothing; there is no lease to expire and no
+half-claimed record to repair. Sources: draft-ietf-httpapi-idempotency-key-header; the dedup
+table (防重表) of the articles.
+"""
+
+import functools
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import Error, transaction
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from idempotency import faults, records, waiting
+from idempotency.database_errors import is_repeatable, violated_constraint
+from idempotency.keys import read_wait
+
+MAX_RUNS = 3
+NOT_DECISIONS = frozenset({400, 401, 403, 404, 429})
+
+ONCE = "idempotency_record_once"
+
+Handler = Callable[..., Response]
+Answer = HttpResponse | Response | int
+
+
+def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Callable[..., Any]]:
+    """Run a view's method once for a caller's Idempotency-Key; answer every repeat the same.
+
+    The method must do all its work in the default database and answer with a DRF `Response`.
+    What it returns is a decision: stored, and replayed byte for byte with
+    `Idempotent-Replayed: true`. What it raises, and a returned 400, 401, 403, 404, 429 or 5xx,
+    is rolled back together with the key, so that the same key may try again.
+
+    :param one_at_a_time: name of a URL argument; a caller's requests for the same object take
+        turns even under different keys, so that they never pile up on the object's row lock
+    """
+
+    def decorate(method: Handler) -> Callable[..., HttpResponseBase]:
+        @functools.wraps(method)
+        def once(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            subject = f"{one_at_a_time}={kwargs[one_at_a_time]}" if one_at_a_time else ""
+
+            def execute() -> Response:
+                return _rendered(view, request, method(view, request, *args, **kwargs))
+
+            return _answer(records.Claim.of(request, subject=subject), execute, read_wait(request))
+
+        once.idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI schema
+        return once
+
+    return decorate
+
+
+def _answer(
+    claim: records.Claim, execute: Callable[[], Response], wait: int
+) -> HttpResponse | Response:
+    deadline = time.monotonic() + wait
+    while True:
+        found = _again_where_safe(lambda: _run(claim, execute))
+        if not isinstance(found, int):
+            return found
+        waiting.wait_for(found, seconds=deadline - time.monotonic())
+
+
+def _run(claim: records.Claim, execute: Callable[[], Response]) -> Answer:
+    """Return the answer, stored or new, or the lock of the request that is in flight."""
+    with transaction.atomic(durable=True):
+        found = records.look(claim)
+        if found is not None:
+            return found
+        faults.point("key-claimed")
+        response = execute()
+        faults.point("executed")
+        if response.status_code in NOT_DECISIONS or response.status_code >= 500:
+            transaction.set_rollback(True)
+            return response
+        # The unique constraint decides if a twin's commit slipped in between its look and lock.
+        records.store(claim, response)
+        faults.point("answer-stored")
+    faults.point("committed")
+    return response
+
+
+def _again_where_safe(run: Callable[[], Answer]) -> Answer:
+    """Run a transaction anew after a conflict or a lost connection, a bounded number of times.
+
+    Safe even where the lost connection hid a COMMIT: the next run then finds its own record.
+    """
+    for attempt in range(1, MAX_RUNS):
+        try:
+            return run()
+        except Error as error:
+            if not (is_repeatable(error) or violated_constraint(error) == ONCE):
+                raise
+            time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - jitter, no secret
+    return run()
+
+
+def _rendered(view: APIView, request: Request, response: Response) -> Response:
+    """Render inside the transaction: what is stored is what is sent."""
+    finalized = view.finalize_response(request, response)
+    assert isinstance(finalized, Response)
+    return finalized.render()

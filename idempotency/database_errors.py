@@ -1,0 +1,41 @@
+"""What a database error means for the request: run it again, ask to come back, or report a bug."""
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db.utils import InternalError
+
+UNIQUE_VIOLATION = "23505"
+LOCK_NOT_AVAILABLE = "55P03"
+_ROLLED_BACK_BY_CONFLICT = {"40001", "40P01"}  # serialization failure, deadlock
+_CONNECTION_LOST = {"57P01", "57P02", "57P03"}  # shut down, crashed, starting up
+
+
+def sqlstate(error: Exception) -> str | None:
+    """Return the server's five-character code, or None where the server said nothing."""
+    return getattr(error.__cause__, "sqlstate", None)
+
+
+def is_repeatable(error: Exception) -> bool:
+    """Say whether the transaction may be run again at once, by a caller who dedups its effect.
+
+    After a lost connection the COMMIT may have taken place: only something that finds its own
+    record, as the boundary does, may repeat it.
+    """
+    state = sqlstate(error)
+    if state is None:
+        return isinstance(error, OperationalError | InterfaceError)
+    return (
+        state in _ROLLED_BACK_BY_CONFLICT or state in _CONNECTION_LOST or state.startswith("08")
+    )
+
+
+def is_temporary(error: Exception) -> bool:
+    """Say whether the database, not the request, is the trouble: down, full, busy, read-only."""
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return True
+    return isinstance(error, DatabaseError) and is_repeatable(error)
+
+
+def violated_constraint(error: Exception) -> str | None:
+    """Return the name of the constraint that refused the statement, or None."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None)

@@ -1,0 +1,94 @@
+"""The boundary's refusals. Plain DRF exceptions: any DRF project answers them without set-up.
+
+`outcome`, `retryable` and `same_key` tell a client what became of its request and how to go on
+(the members of the same name in this project's RFC 9457 answers).
+"""
+
+from typing import Literal
+
+from rest_framework.exceptions import APIException
+
+Outcome = Literal["none", "done", "unknown"]
+
+
+class Refusal(APIException):
+    """A request that the boundary does not let through."""
+
+    outcome: Outcome = "none"
+    retryable = False
+    same_key: bool | None = False
+    retry_after: int | None = None
+
+
+class KeyMissing(Refusal):
+    """The request has no Idempotency-Key header."""
+
+    status_code = 400
+    default_code = "idempotency-key-missing"
+    default_detail = "This request needs an Idempotency-Key header."
+
+
+class KeyInvalid(Refusal):
+    """The key is malformed, or is a token that this caller can't use."""
+
+    status_code = 400
+    default_code = "idempotency-key-invalid"
+    default_detail = "An Idempotency-Key is 1 to 255 visible ASCII characters."
+
+
+class TokenInvalid(KeyInvalid):
+    """The token was never issued to this caller, or it expired before its first use."""
+
+    default_detail = "This token is unknown or has expired. Ask for a new one."
+
+
+class KeyReused(Refusal):
+    """The key was used with another request; nothing ran, and its answer is not shown."""
+
+    status_code = 422
+    default_code = "idempotency-key-reused"
+    default_detail = "This Idempotency-Key belongs to a different request. Use a new key."
+
+
+class KeyInUse(Refusal):
+    """The first request with this key, or for this object, is still running."""
+
+    status_code = 409
+    default_code = "idempotency-key-in-use"
+    default_detail = "The first request is still running. Repeat this one, with the same key."
+    outcome = "unknown"
+    retryable = True
+    same_key = True
+    retry_after = 1
+
+
+class KeyExpired(Refusal):
+    """The key was used long ago and its answer is no longer kept; it is never run again."""
+
+    status_code = 410
+    default_code = "idempotency-key-expired"
+    default_detail = "This Idempotency-Key was used before and its answer is no longer kept."
+    outcome = "done"
+
+
+class RecordUnreadable(Refusal):
+    """The stored answer can't be understood; refused, so that nothing can run twice."""
+
+    status_code = 500
+    default_code = "idempotency-record-unreadable"
+    default_detail = "The stored answer to this key can't be read. Nothing was run again."
+    outcome = "unknown"
+
+
+class RateLimited(Refusal):
+    """The caller did this too often; `retry_after` seconds remain of the current window."""
+
+    status_code = 429
+    default_code = "rate-limited"
+    default_detail = "Too many requests. Come back after the time in Retry-After."
+    retryable = True
+    same_key = None
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after

@@ -1,0 +1,69 @@
+"""Reading what a repeat is recognised by: the Idempotency-Key header and the request's fingerprint."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from rest_framework.request import Request
+
+from idempotency.errors import KeyInvalid, KeyMissing
+
+FINGERPRINT_VERSION = 1
+DEFAULT_WAIT_SECONDS = 5
+MAX_WAIT_SECONDS = 30
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
+
+
+def read_key(request: Request) -> str:
+    """Return the key of a request, quoted (RFC 9651 string) or bare, in its bare form.
+
+    Source: draft-ietf-httpapi-idempotency-key-header, section 2.1.
+    """
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        raise KeyMissing
+    key = _unquote(header.strip())
+    if not _KEY.fullmatch(key):
+        raise KeyInvalid
+    return key
+
+
+def _unquote(header: str) -> str:
+    if not header.startswith('"'):
+        return header
+    quoted = _QUOTED.fullmatch(header)
+    if quoted is None:
+        raise KeyInvalid
+    return re.sub(r"\\(.)", r"\1", quoted[1])
+
+
+def read_wait(request: Request) -> int:
+    """Return how many seconds a repeat may wait for the first answer (RFC 7240, `Prefer: wait`)."""
+    preference = _WAIT.search(request.headers.get("Prefer", ""))
+    if preference is None:
+        return DEFAULT_WAIT_SECONDS
+    return min(int(preference[1]), MAX_WAIT_SECONDS)
+
+
+def fingerprint(request: Request) -> str:
+    """Return a digest that is equal for requests that ask for the same thing.
+
+    Method, path and parsed body count; member order, white space and the spelling of numbers
+    do not.
+    """
+    content = [request.method, request.path, _canonical(request.data)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _canonical(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_canonical(member) for member in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,39 @@
+"""Answers in the form of RFC 9457, `application/problem+json`."""
+
+from typing import Any
+
+from rest_framework.response import Response
+
+from idempotency.errors import Outcome
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def document(
+    slug: str,
+    *,
+    status: int,
+    title: str,
+    detail: str,
+    outcome: Outcome = "none",
+    retryable: bool = False,
+    **members: Any,
+) -> dict[str, Any]:
+    """Return a problem's members; `outcome` says whether the effect took place."""
+    return {
+        "type": f"/problems/{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "outcome": outcome,
+        "retryable": retryable,
+        **members,
+    }
+
+
+def answer(slug: str, *, status: int, retry_after: int | None = None, **members: Any) -> Response:
+    """Return a problem as a DRF response; a returned 402 or 409 is stored under its key."""
+    response = Response(document(slug, status=status, **members), status, content_type=CONTENT_TYPE)
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response

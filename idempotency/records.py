@@ -1,0 +1,184 @@
+"""The dedup table's two statements: look up a key while claiming it, and store its first answer.
+
+Why a try-lock and not an INSERT that waits: the key's row is written once, complete, together
+with the answer, so a repeat reads only; and a repeat that arrives while the first is running
+learns so at once instead of occupying a thread until a lock times out.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.db import connection
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from idempotency import errors, keys, tokens
+from idempotency.conf import setting
+
+STORED_HEADERS = ("Location", "Retry-After")
+
+LOOK = """
+SELECT pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
+       record.fingerprint_version, record.fingerprint, record.created_at,
+       record.status, record.content_type, record.headers::text, record.body,
+       EXISTS (SELECT FROM idempotency_token token
+                WHERE token.digest = %(token)s AND token.caller_id = %(caller)s
+                  AND token.expires_at > now())
+  FROM (VALUES (1)) AS always
+  LEFT JOIN idempotency_record record
+    ON record.caller_id = %(caller)s AND record.key = %(key)s
+"""
+
+STORE = """
+INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint, method, path,
+                                status, content_type, headers, body, request_id)
+SELECT %(caller)s, %(key)s, %(fingerprint_version)s, %(fingerprint)s, %(method)s, %(path)s,
+       %(status)s, %(content_type)s, %(headers)s::jsonb, %(body)s, %(request_id)s
+"""
+
+# The DELETE takes effect once: whoever stores an answer for a token has consumed that token.
+CONSUME_AND_STORE = f"""
+WITH consumed AS (
+    DELETE FROM idempotency_token
+     WHERE digest = %(token)s AND caller_id = %(caller)s AND expires_at > now()
+ RETURNING digest)
+{STORE} FROM consumed
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One request's wish to be the first with its key."""
+
+    caller: int
+    key: str
+    fingerprint: str
+    method: str
+    path: str
+    request_id: str
+    subject: str
+
+    @classmethod
+    def of(cls, request: Request, *, subject: str = "") -> Self:
+        """Read the claim off an authenticated request."""
+        return cls(
+            caller=request.user.pk,
+            key=keys.read_key(request),
+            fingerprint=keys.fingerprint(request),
+            method=request.method or "",
+            path=request.path,
+            request_id=getattr(request, "request_id", ""),
+            subject=subject,
+        )
+
+    @property
+    def token(self) -> str | None:
+        """The digest under which the key was issued, or None for a key of the caller's own."""
+        return tokens.digest(self.key) if tokens.looks_issued(self.key) else None
+
+    @property
+    def key_lock(self) -> int:
+        return _lock_id("key", self.caller, self.key)
+
+    @property
+    def subject_lock(self) -> int:
+        """Requests of one caller for one object take turns, whatever their keys."""
+        return _lock_id("subject", self.caller, self.subject) if self.subject else self.key_lock
+
+
+def _lock_id(*parts: object) -> int:
+    """Return a signed 64-bit advisory lock number for the parts."""
+    digest = hashlib.sha256(json.dumps(["idempotency", *parts]).encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def look(claim: Claim) -> HttpResponse | int | None:
+    """Claim a key: return the stored answer, or the lock of the request in flight, or None.
+
+    None makes the caller the first: the transaction now holds the key until its end.
+
+    :raises errors.KeyReused: the key belongs to another request
+    :raises errors.KeyExpired: the key's answer is past its retention
+    :raises errors.RecordUnreadable: the stored answer makes no sense
+    :raises errors.TokenInvalid: the key is a token that this caller can't use
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOOK, _lookup(claim))
+        key_won, subject_won, version, *stored, token_usable = cursor.fetchone()
+    if version is not None:
+        return _replay(claim, version, *stored)
+    if not key_won:
+        return claim.key_lock
+    if not subject_won:
+        return claim.subject_lock
+    if claim.token and not token_usable:
+        raise errors.TokenInvalid
+    return None
+
+
+def _lookup(claim: Claim) -> dict[str, Any]:
+    return {
+        "caller": claim.caller,
+        "key": claim.key,
+        "token": claim.token,
+        "key_lock": claim.key_lock,
+        "subject_lock": claim.subject_lock,
+    }
+
+
+def _replay(
+    claim: Claim,
+    version: int,
+    fingerprint: str,
+    created_at: Any,
+    status: int | None,
+    content_type: str,
+    headers: str,
+    body: bytes | None,
+) -> HttpResponse:
+    if version != keys.FINGERPRINT_VERSION:
+        raise errors.RecordUnreadable
+    if status is None or created_at < timezone.now() - setting("IDEMPOTENCY_RETENTION"):
+        raise errors.KeyExpired
+    if fingerprint != claim.fingerprint:
+        raise errors.KeyReused
+    answer = bytes(body or b"")
+    if not _is_json(answer):
+        raise errors.RecordUnreadable
+    return HttpResponse(
+        answer, content_type, status, headers={**json.loads(headers), "Idempotent-Replayed": "true"}
+    )
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def store(claim: Claim, response: Response) -> None:
+    """Keep a rendered answer for ever after; consume the token where the key is one.
+
+    :raises errors.TokenInvalid: the token expired between the look and now
+    """
+    row = _lookup(claim) | {
+        "fingerprint_version": keys.FINGERPRINT_VERSION,
+        "fingerprint": claim.fingerprint,
+        "method": claim.method,
+        "path": claim.path,
+        "status": response.status_code,
+        "content_type": response["Content-Type"],
+        "headers": json.dumps({h: response[h] for h in STORED_HEADERS if h in response}),
+        "body": response.content,
+        "request_id": claim.request_id,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(CONSUME_AND_STORE if claim.token else STORE, row)
+        if cursor.rowcount != 1:
+            raise errors.TokenInvalid

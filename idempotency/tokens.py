@@ -1,0 +1,37 @@
+"""Single-use tokens: issued before the click, consumed by the one DELETE that finds them."""
+
+import hashlib
+import re
+import secrets
+from datetime import datetime
+
+from django.utils import timezone
+
+from idempotency import rate_limit
+from idempotency.conf import setting
+from idempotency.models import Token
+
+_ISSUED = re.compile(r"tok_[A-Za-z0-9_-]{43}")
+
+
+def looks_issued(key: str) -> bool:
+    """Say whether a key has the form of a token: such a key is refused unless it was issued."""
+    return _ISSUED.fullmatch(key) is not None
+
+
+def digest(token: str) -> str:
+    """Return what the database keeps of a token, from which it can't be told."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def issue(caller_id: int) -> tuple[str, datetime]:
+    """Give a caller a new token and the moment it expires; every call gives another one.
+
+    :raises rate_limit.RateLimited: the caller was issued too many of late
+    """
+    limit, seconds = setting("IDEMPOTENCY_TOKEN_RATE")
+    rate_limit.count(f"token:{caller_id}", limit=limit, seconds=seconds)
+    token = f"tok_{secrets.token_urlsafe(32)}"
+    expires_at = timezone.now() + setting("IDEMPOTENCY_TOKEN_LIFETIME")
+    Token.objects.create(digest=digest(token), caller_id=caller_id, expires_at=expires_at)
+    return token, expires_at

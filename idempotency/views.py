@@ -1,0 +1,26 @@
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from idempotency import tokens
+
+
+class TokenAnswer(serializers.Serializer[dict[str, object]]):
+    token = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class TokenView(APIView):
+    """Single-use tokens: one serves as the Idempotency-Key of one request."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(request=None, responses={201: TokenAnswer})
+    def post(self, request: Request) -> Response:
+        """Issue a token. A repeat issues another one: an unused token has no effect."""
+        token, expires_at = tokens.issue(request.user.pk)
+        answer = TokenAnswer({"token": token, "expires_at": expires_at})
+        return Response(answer.data, 201, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,53 @@
+"""Waiting for the request in flight, by a bounded share of this process's threads."""
+
+import threading
+
+from django.db import OperationalError, connection, transaction
+
+from idempotency.conf import setting
+from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
+from idempotency.errors import KeyInUse
+
+_lock = threading.Lock()
+_waiting = 0
+
+LIMIT_WAIT = "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)"
+
+
+def wait_for(lock: int, *, seconds: float) -> None:
+    """Return as soon as the holder of an advisory lock has committed or rolled back.
+
+    :raises KeyInUse: it did not within so many seconds, or too many threads wait already
+    """
+    if seconds <= 0 or not _take_place():
+        raise KeyInUse
+    try:
+        _wait_on_server(lock, milliseconds=max(1, int(seconds * 1000)))
+    except OperationalError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise KeyInUse from error
+        raise
+    finally:
+        _leave_place()
+
+
+def _wait_on_server(lock: int, *, milliseconds: int) -> None:
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])
+        # Shared: all who wait go on together when the holder ends, not one after another.
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
+
+
+def _take_place() -> bool:
+    global _waiting  # noqa: PLW0603 - counts the threads of the whole process
+    with _lock:
+        if _waiting >= setting("IDEMPOTENCY_WAITERS"):
+            return False
+        _waiting += 1
+        return True
+
+
+def _leave_place() -> None:
+    global _waiting  # noqa: PLW0603
+    with _lock:
+        _waiting -= 1

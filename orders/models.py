@@ -1,0 +1,138 @@
+"""Products, orders and their state machine."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_fsm import ConcurrentTransitionMixin, FSMIntegerField, transition
+from uuid_utils.compat import uuid7
+
+
+class Product(models.Model):
+    """What can be ordered, and its price in minor units of the currency."""
+
+    sku = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    price = models.BigIntegerField(validators=[MinValueValidator(1)])
+    currency = models.CharField(max_length=3)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(price__range=(1, 10**12)), name="orders_product_price"
+            ),
+            models.CheckConstraint(
+                condition=Q(currency__regex=r"^[A-Z]{3}$"), name="orders_product_iso_4217"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Order(ConcurrentTransitionMixin, models.Model):
+    """What a customer wants to buy.
+
+    The methods below only declare the edges of the state machine; the service takes an edge by
+    one conditional UPDATE (`orders.services.advance`), and a trigger refuses every other edge.
+    The mixin is the guard against a stale `save()`, which no code of ours calls.
+    """
+
+    class Status(models.IntegerChoices):
+        SUBMITTED = 0
+        PAYING = 1
+        PAID = 2
+        FAILED = 3
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders"
+    )
+    status = FSMIntegerField(choices=Status.choices, default=Status.SUBMITTED, editable=False)
+    amount = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    # The account that the customer pays from: set by the edge 0→1, in the payment system's terms.
+    account_id = models.BigIntegerField(null=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="orders_order_positive"),
+            models.CheckConstraint(
+                condition=Q(status__in=[0, 1, 2, 3]), name="orders_order_known_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=0, account_id__isnull=True)
+                | Q(status__gt=0, account_id__isnull=False),
+                name="orders_order_account_from_paying_on",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["customer", "-id"], name="orders_order_own_newest"),
+            models.Index(
+                fields=["updated_at"], condition=Q(status=1), name="orders_order_still_paying"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"order {self.pk}"
+
+    @transition(field=status, source=Status.SUBMITTED, target=Status.PAYING)
+    def start_paying(self) -> None: ...
+
+    @transition(field=status, source=Status.PAYING, target=Status.PAID)
+    def complete(self) -> None: ...
+
+    @transition(field=status, source=Status.PAYING, target=Status.FAILED)
+    def fail(self) -> None: ...
+
+
+class OrderLine(models.Model):
+    """A product as it was when ordered: later price changes don't reach it."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    sku = models.CharField(max_length=64)
+    name = models.CharField(max_length=200)
+    quantity = models.IntegerField()
+    unit_price = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gt=0, unit_price__gt=0), name="orders_orderline_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.name}"
+
+    @property
+    def amount(self) -> int:
+        return self.quantity * self.unit_price
+
+
+class StatusChange(models.Model):
+    """One taken edge of an order's history, written by a database trigger with the change itself."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="history")
+    source = models.PositiveSmallIntegerField(choices=Order.Status.choices)
+    target = models.PositiveSmallIntegerField(choices=Order.Status.choices)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["order", "source"], name="orders_statuschange_once"),
+            models.CheckConstraint(
+                condition=Q(source=0, target=1) | Q(source=1, target__in=[2, 3]),
+                name="orders_statuschange_legal_edge",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}→{self.target}"

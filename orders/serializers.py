@@ -1,0 +1,94 @@
+"""What requests say and answers show of orders."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from orders.models import Order, OrderLine, Product
+from orders.services import Line
+from payments.client import Payment
+
+MAX_LINES = 100
+MAX_QUANTITY = 1000
+
+
+class ProductAnswer(serializers.ModelSerializer[Product]):
+    class Meta:
+        model = Product
+        fields = ("sku", "name", "price", "currency")
+
+
+class LineRequest(serializers.Serializer[dict[str, Any]]):
+    sku = serializers.CharField(max_length=64)
+    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+
+
+class PlaceOrderRequest(serializers.Serializer[dict[str, Any]]):
+    lines = LineRequest(many=True, allow_empty=False, max_length=MAX_LINES)
+
+    def wanted(self) -> list[Line]:
+        """Return the lines asked for, or refuse the request with 400."""
+        self.is_valid(raise_exception=True)
+        return [Line(**line) for line in self.validated_data["lines"]]
+
+
+class PayOrderRequest(serializers.Serializer[dict[str, Any]]):
+    account = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+
+    def account_id(self) -> int:
+        """Return the account to pay from, or refuse the request with 400."""
+        self.is_valid(raise_exception=True)
+        account_id: int = self.validated_data["account"]
+        return account_id
+
+
+class LineAnswer(serializers.ModelSerializer[OrderLine]):
+    amount = serializers.IntegerField()
+
+    class Meta:
+        model = OrderLine
+        fields = ("sku", "name", "quantity", "unit_price", "amount")
+
+
+class OrderPayment(serializers.Serializer[Payment]):
+    id = serializers.UUIDField()
+    account_id = serializers.IntegerField()
+    amount = serializers.IntegerField()
+    currency = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=["succeeded", "declined"])
+    created_at = serializers.DateTimeField()
+
+
+class OrderAnswer(serializers.ModelSerializer[Order]):
+    """An order; the context's `payments` hold its payment, if there is one."""
+
+    status = serializers.IntegerField(min_value=0, max_value=3)
+    status_label = serializers.SerializerMethodField()
+    lines = LineAnswer(many=True)
+    payment = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Order
+        fields = (
+            "id",
+            "status",
+            "status_label",
+            "amount",
+            "currency",
+            "lines",
+            "payment",
+            "created_at",
+            "updated_at",
+        )
+
+    @extend_schema_field(serializers.ChoiceField(choices=[s.name.lower() for s in Order.Status]))
+    def get_status_label(self, order: Order) -> str:
+        return Order.Status(order.status).name.lower()
+
+    @extend_schema_field(OrderPayment(allow_null=True))
+    def get_payment(self, order: Order) -> dict[str, Any] | None:
+        payments: dict[UUID, Payment] = self.context["payments"]
+        payment = payments.get(order.pk)
+        return OrderPayment(payment).data if payment else None

@@ -1,0 +1,121 @@
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import ListAPIView
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from idempotency import problem
+from idempotency.boundary import idempotent
+from orders import services
+from orders.models import Order, Product
+from orders.serializers import (
+    OrderAnswer,
+    PayOrderRequest,
+    PlaceOrderRequest,
+    ProductAnswer,
+)
+from payments import client
+
+ASK_AGAIN_SECONDS = 1
+
+
+class ProductsView(ListAPIView[Product]):
+    """The catalogue."""
+
+    permission_classes = ()
+    serializer_class = ProductAnswer
+    queryset = Product.objects.all()
+    ordering = "sku"
+
+
+class OrdersView(ListAPIView[Order]):
+    permission_classes = (IsAuthenticated,)
+    serializer_class = OrderAnswer
+    ordering = "-id"
+    payments: dict[UUID, client.Payment]
+
+    def get_queryset(self) -> QuerySet[Order]:
+        if not self.request.user.is_authenticated:
+            return Order.objects.none()
+        return Order.objects.filter(customer=self.request.user).prefetch_related("lines")
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        self.payments = client.find([order.pk for order in page or ()])
+        return page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "payments": getattr(self, "payments", {})}
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """List the caller's orders, newest first."""
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(request=PlaceOrderRequest, responses={201: OrderAnswer})
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """Place an order. A repeat with the same key gets the first answer, not a second order."""
+        lines = PlaceOrderRequest(data=request.data).wanted()
+        order = services.place_order(customer=request.user, lines=lines)
+        return Response(answer(order), 201, headers={"Location": location(order)})
+
+
+class OrderView(APIView):
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(responses=OrderAnswer)
+    def get(self, request: Request, order_id: UUID) -> Response:
+        """Return one of the caller's orders with its lines and its payment."""
+        return Response(answer(services.find_order(customer=request.user, order_id=order_id)))
+
+
+class PayOrderView(APIView):
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(request=PayOrderRequest, responses={200: OrderAnswer, 202: OrderAnswer})
+    @idempotent(one_at_a_time="order_id")
+    def post(self, request: Request, order_id: UUID) -> Response:
+        """Pay an order. However often it is sent, under however many keys: one charge."""
+        account_id = PayOrderRequest(data=request.data).account_id()
+        attempt = services.pay_order(
+            customer=request.user, order_id=order_id, account_id=account_id
+        )
+        return pay_answer(attempt)
+
+
+def pay_answer(attempt: services.Attempt) -> Response:
+    """Answer an attempt to pay; every one of these is a decision and is stored under its key."""
+    order, body = attempt.order, answer(attempt.order)
+    match order.status, attempt.first:
+        case Order.Status.PAYING, _:
+            headers = {"Location": location(order), "Retry-After": str(ASK_AGAIN_SECONDS)}
+            return Response(body, 202, headers=headers)
+        case Order.Status.PAID, True:
+            return Response(body, 200)
+        case Order.Status.PAID, False:
+            slug, status = "order-already-paid", 409
+            title, detail = "The order is already paid", "It was charged once; nothing changed."
+        case Order.Status.FAILED, True:
+            slug, status = "payment-declined", 402
+            title, detail = "The payment was declined", "The account does not hold the amount."
+        case _:
+            slug, status = "order-failed", 409
+            title, detail = "The order has failed", "Its payment was declined. Place a new order."
+    return problem.answer(
+        slug, status=status, title=title, detail=detail, outcome="done", same_key=False, order=body
+    )
+
+
+def answer(order: Order) -> Any:
+    """Return an order as answers show it."""
+    return OrderAnswer(order, context={"payments": client.find([order.pk])}).data
+
+
+def location(order: Order) -> str:
+    return reverse("order", args=[order.pk])
