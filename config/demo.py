@@ -87,4 +87,4 @@ def _user(username: str, **flags: bool) -> User:
 
 def _token(user: User) -> str:
     token, _ = Token.objects.get_or_create(user=user)
-    return token.key
+    return str(token.key)

@@ -1,4 +1,4 @@
-"""From errors to answers: what each exception means in HTTP, as RFC 9457 `application/problem+json`."""
+"""What each exception means in HTTP, as RFC 9457 `application/problem+json`."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -6,14 +6,14 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied
-from django.db import Error
+from django.db import Error, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
 from idempotency import problem
-from idempotency.database_errors import is_temporary, sqlstate
+from idempotency.database_errors import is_temporary, sqlstate, violated_constraint
 from idempotency.errors import Outcome, Refusal
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
@@ -56,27 +56,32 @@ MEANINGS = {
     "validation-error": "The members named in `errors` are not valid. Mend them; same key or new.",
     **{slug: HTTPStatus(status).description for status, slug in SLUGS.items()},
 }
+INVALID: dict[type[Exception], tuple[str, str]] = {
+    ProductNotFound: ("/lines", "There is no product with this sku."),
+    MixedCurrencies: ("/lines", "All lines need the same currency."),
+    CurrencyMismatch: ("/account", "The account is kept in another currency."),
+}
 NOT_FOUND = (Http404, OrderNotFound, AccountNotFound)
 
 
-def handler(error: Exception, context: dict[str, Any]) -> Response | None:
+def handler(  # noqa: PLR0911 - one line of the mapping each
+    error: Exception, context: dict[str, Any]
+) -> Response | None:
     """Answer an exception of a view; DRF's EXCEPTION_HANDLER."""
     match error:
         case Refusal():
             return _refusal(error)
         case ValidationError():
             return _invalid(list(_flatten(error.detail)))
-        case ProductNotFound():
-            return _invalid([{"pointer": "/lines", "detail": f"There is no product {error.sku!r}."}])
-        case MixedCurrencies():
-            return _invalid([{"pointer": "/lines", "detail": "All lines need the same currency."}])
-        case CurrencyMismatch():
-            return _invalid([{"pointer": "/account", "detail": "The account's currency is another."}])
+        case ProductNotFound() | MixedCurrencies() | CurrencyMismatch():
+            pointer, detail = INVALID[type(error)]
+            return _invalid([{"pointer": pointer, "detail": detail}])
         case PaymentMismatch():
             return _payment_mismatch()
+        case IntegrityError() if violated_constraint(error) == "orders_payment_on_order_terms":
+            return _payment_mismatch()
         case Error() if is_temporary(error):
-            log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
-            return _unavailable(context)
+            return _unavailable(error, context)
     return _by_status(error, context)
 
 
@@ -132,7 +137,8 @@ def _payment_mismatch() -> Response:
     )
 
 
-def _unavailable(context: dict[str, Any]) -> Response:
+def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
+    log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
     reads = context["request"].method in {"GET", "HEAD", "OPTIONS"}
     outcome: Outcome = "none" if reads else "unknown"
     return problem.answer(

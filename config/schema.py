@@ -35,9 +35,7 @@ ORDER: dict[str, Any] = {
     "status_label": "paid",
     "amount": 500,
     "currency": "EUR",
-    "lines": [
-        {"sku": "TEA", "name": "Green tea", "quantity": 2, "unit_price": 250, "amount": 500}
-    ],
+    "lines": [{"sku": "TEA", "name": "Green tea", "quantity": 2, "unit_price": 250, "amount": 500}],
     "payment": {
         "id": "01956c4e-9a00-7d52-8e11-7f3c2b1a0d95",
         "account_id": 1,
@@ -71,9 +69,7 @@ PROBLEMS = {
     400: _problem("malformed-request", 400, "JSON parse error"),
     401: _problem("not-authenticated", 401, "Authentication credentials were not provided."),
     403: _problem("permission-denied", 403, "You may not do this."),
-    402: _problem(
-        "payment-declined", 402, "The account does not hold the amount.", outcome="done"
-    ),
+    402: _problem("payment-declined", 402, "The account does not hold the amount.", outcome="done"),
     404: _problem("not-found", 404, "There is no such object, or it is not yours."),
     406: _problem("not-acceptable", 406, "Could not satisfy the request Accept header."),
     409: _problem(
@@ -195,7 +191,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 class Schema(AutoSchema):
     """Adds the headers of the idempotency boundary to the operations that wear it."""
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         handler = getattr(self.view, self.method.lower(), None)
         if getattr(handler, "idempotent", False):
             return [KEY_HEADER, WAIT_HEADER, REPLAYED_HEADER]

@@ -19,7 +19,9 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
     sys.exit("SECRET_KEY is not set. Production needs it; for a local try: make setup (DEBUG=true)")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -150,9 +152,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- Limits and retention: (how many, in how many seconds)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
-IDEMPOTENCY_WAITERS = min(
-    env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
-)
+IDEMPOTENCY_WAITERS = min(env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1)
 IDEMPOTENCY_RETENTION = timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30))
 IDEMPOTENCY_TOKEN_LIFETIME = timedelta(
     minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)

@@ -109,4 +109,5 @@ def _rendered(view: APIView, request: Request, response: Response) -> Response:
     """Render inside the transaction: what is stored is what is sent."""
     finalized = view.finalize_response(request, response)
     assert isinstance(finalized, Response)
-    return finalized.render()
+    finalized.render()
+    return finalized

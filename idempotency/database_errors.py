@@ -23,9 +23,7 @@ def is_repeatable(error: Exception) -> bool:
     state = sqlstate(error)
     if state is None:
         return isinstance(error, OperationalError | InterfaceError)
-    return (
-        state in _ROLLED_BACK_BY_CONFLICT or state in _CONNECTION_LOST or state.startswith("08")
-    )
+    return state in _ROLLED_BACK_BY_CONFLICT or state in _CONNECTION_LOST or state.startswith("08")
 
 
 def is_temporary(error: Exception) -> bool:

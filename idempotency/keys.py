@@ -1,10 +1,11 @@
-"""Reading what a repeat is recognised by: the Idempotency-Key header and the request's fingerprint."""
+"""What a repeat is recognised by: the Idempotency-Key header and the request's fingerprint."""
 
 import hashlib
 import json
 import re
 from typing import Any
 
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from idempotency.errors import KeyInvalid, KeyMissing
@@ -39,6 +40,13 @@ def _unquote(header: str) -> str:
     if quoted is None:
         raise KeyInvalid
     return re.sub(r"\\(.)", r"\1", quoted[1])
+
+
+def caller_of(request: Request) -> int:
+    """Return who the key belongs to; the view has authenticated the request before."""
+    if request.user.pk is None:
+        raise NotAuthenticated
+    return request.user.pk
 
 
 def read_wait(request: Request) -> int:

@@ -50,7 +50,7 @@ class Record(models.Model):
 
 
 class Token(models.Model):
-    """A single-use key issued to a caller before the click (防重 token); only its digest is kept."""
+    """A single-use key issued to a caller before the click; only its digest is kept."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     caller = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

@@ -9,7 +9,7 @@ from idempotency.errors import Outcome
 CONTENT_TYPE = "application/problem+json"
 
 
-def document(
+def document(  # noqa: PLR0913 - the members of RFC 9457 and our two
     slug: str,
     *,
     status: int,

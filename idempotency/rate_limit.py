@@ -26,7 +26,7 @@ def count(subject: str, *, limit: int, seconds: int) -> None:
 
     :raises RateLimited: the window already holds `limit` acts; says when the next one begins
     """
-    values = {"subject": subject[:255], "limit": limit, "seconds": seconds}
+    values: dict[str, str | int] = {"subject": subject[:255], "limit": limit, "seconds": seconds}
     with connection.cursor() as cursor:
         cursor.execute(COUNT, values)
         if cursor.fetchone() is None:

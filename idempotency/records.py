@@ -8,7 +8,8 @@ learns so at once instead of occupying a thread until a lock times out.
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, NamedTuple, Self
 
 from django.db import connection
 from django.http import HttpResponse
@@ -23,11 +24,11 @@ STORED_HEADERS = ("Location", "Retry-After")
 
 LOOK = """
 SELECT pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
-       record.fingerprint_version, record.fingerprint, record.created_at,
-       record.status, record.content_type, record.headers::text, record.body,
        EXISTS (SELECT FROM idempotency_token token
                 WHERE token.digest = %(token)s AND token.caller_id = %(caller)s
-                  AND token.expires_at > now())
+                  AND token.expires_at > now()),
+       record.fingerprint_version, record.fingerprint, record.created_at,
+       record.status, record.content_type, record.headers::text, record.body
   FROM (VALUES (1)) AS always
   LEFT JOIN idempotency_record record
     ON record.caller_id = %(caller)s AND record.key = %(key)s
@@ -47,7 +48,7 @@ WITH consumed AS (
      WHERE digest = %(token)s AND caller_id = %(caller)s AND expires_at > now()
  RETURNING digest)
 {STORE} FROM consumed
-"""
+"""  # noqa: S608 - both parts are constants
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Claim:
     def of(cls, request: Request, *, subject: str = "") -> Self:
         """Read the claim off an authenticated request."""
         return cls(
-            caller=request.user.pk,
+            caller=keys.caller_of(request),
             key=keys.read_key(request),
             fingerprint=keys.fingerprint(request),
             method=request.method or "",
@@ -108,9 +109,10 @@ def look(claim: Claim) -> HttpResponse | int | None:
     """
     with connection.cursor() as cursor:
         cursor.execute(LOOK, _lookup(claim))
-        key_won, subject_won, version, *stored, token_usable = cursor.fetchone()
-    if version is not None:
-        return _replay(claim, version, *stored)
+        key_won, subject_won, token_usable, *columns = cursor.fetchone()
+    stored = Stored(*columns)
+    if stored.version is not None:
+        return _replay(claim, stored)
     if not key_won:
         return claim.key_lock
     if not subject_won:
@@ -118,6 +120,18 @@ def look(claim: Claim) -> HttpResponse | int | None:
     if claim.token and not token_usable:
         raise errors.TokenInvalid
     return None
+
+
+class Stored(NamedTuple):
+    """What the dedup table holds under a key; all of it is None where it holds nothing."""
+
+    version: int | None
+    fingerprint: str
+    created_at: datetime
+    status: int | None
+    content_type: str
+    headers: str
+    body: bytes | None
 
 
 def _lookup(claim: Claim) -> dict[str, Any]:
@@ -130,28 +144,19 @@ def _lookup(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _replay(
-    claim: Claim,
-    version: int,
-    fingerprint: str,
-    created_at: Any,
-    status: int | None,
-    content_type: str,
-    headers: str,
-    body: bytes | None,
-) -> HttpResponse:
-    if version != keys.FINGERPRINT_VERSION:
+def _replay(claim: Claim, stored: Stored) -> HttpResponse:
+    if stored.version != keys.FINGERPRINT_VERSION:
         raise errors.RecordUnreadable
-    if status is None or created_at < timezone.now() - setting("IDEMPOTENCY_RETENTION"):
+    retained_from = timezone.now() - setting("IDEMPOTENCY_RETENTION")
+    if stored.status is None or stored.body is None or stored.created_at < retained_from:
         raise errors.KeyExpired
-    if fingerprint != claim.fingerprint:
+    if stored.fingerprint != claim.fingerprint:
         raise errors.KeyReused
-    answer = bytes(body or b"")
-    if not _is_json(answer):
+    body = bytes(stored.body)
+    if not _is_json(body):
         raise errors.RecordUnreadable
-    return HttpResponse(
-        answer, content_type, status, headers={**json.loads(headers), "Idempotent-Replayed": "true"}
-    )
+    headers = {**json.loads(stored.headers), "Idempotent-Replayed": "true"}
+    return HttpResponse(body, stored.content_type, stored.status, headers=headers)
 
 
 def _is_json(body: bytes) -> bool:

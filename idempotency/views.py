@@ -6,6 +6,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from idempotency import tokens
+from idempotency.keys import caller_of
 
 
 class TokenAnswer(serializers.Serializer[dict[str, object]]):
@@ -21,6 +22,6 @@ class TokenView(APIView):
     @extend_schema(request=None, responses={201: TokenAnswer})
     def post(self, request: Request) -> Response:
         """Issue a token. A repeat issues another one: an unused token has no effect."""
-        token, expires_at = tokens.issue(request.user.pk)
+        token, expires_at = tokens.issue(caller_of(request))
         answer = TokenAnswer({"token": token, "expires_at": expires_at})
         return Response(answer.data, 201, headers={"Cache-Control": "no-store"})

@@ -11,7 +11,9 @@ from idempotency.errors import KeyInUse
 _lock = threading.Lock()
 _waiting = 0
 
-LIMIT_WAIT = "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)"
+LIMIT_WAIT = (
+    "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)"
+)
 
 
 def wait_for(lock: int, *, seconds: float) -> None:

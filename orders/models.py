@@ -118,7 +118,7 @@ class OrderLine(models.Model):
 
 
 class StatusChange(models.Model):
-    """One taken edge of an order's history, written by a database trigger with the change itself."""
+    """One taken edge of an order, written by a database trigger with the change itself."""
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="history")
     source = models.PositiveSmallIntegerField(choices=Order.Status.choices)

@@ -106,7 +106,7 @@ def advance(order: Order, edge: Edge, **changes: object) -> bool:
     """
     source, target = edge_of(edge)
     changes |= {"status": target, "updated_at": timezone.now()}
-    # The race is decided here: the loser waits for the winner's commit, sees another status, 0 rows.
+    # Won or lost here: the loser waits for the winner's commit, then matches no row.
     if Order.objects.filter(pk=order.pk, status=source).update(**changes) != 1:
         return False
     for name, value in changes.items():

@@ -26,9 +26,7 @@ def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Payme
     :raises AccountNotFound: no such account
     :raises CurrencyMismatch: the account is kept in another currency
     """
-    paid = services.pay(
-        order_id=order_id, account_id=account_id, amount=amount, currency=currency
-    )
+    paid = services.pay(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
     return paid.payment
 
 

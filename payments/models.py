@@ -49,7 +49,7 @@ class Account(models.Model):
 
 
 class Payment(models.Model):
-    """The one payment of an order id. Its outcome is decided once, in the transaction of its birth."""
+    """The one payment of an order id; its outcome is decided in the transaction of its birth."""
 
     class Outcome(models.TextChoices):
         SUCCEEDED = "succeeded"
@@ -111,4 +111,3 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount:+d} {self.currency}"
-

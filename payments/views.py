@@ -5,7 +5,7 @@ from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,7 +28,15 @@ class EntryAnswer(serializers.ModelSerializer[Entry]):
 
     class Meta:
         model = Entry
-        fields = ("id", "order_id", "payment_id", "amount", "currency", "balance_after", "created_at")
+        fields = (
+            "id",
+            "order_id",
+            "payment_id",
+            "amount",
+            "currency",
+            "balance_after",
+            "created_at",
+        )
 
 
 class PaymentAnswer(serializers.ModelSerializer[Payment]):
@@ -67,7 +75,9 @@ class PayView(APIView):
         paid = services.pay(**wanted.validated_data)
         answer = PaymentAnswer(paid.payment).data
         if paid.first:
-            return Response(answer, 201, headers={"Location": f"{request.path}{answer['order_id']}/"})
+            return Response(
+                answer, 201, headers={"Location": f"{request.path}{answer['order_id']}/"}
+            )
         return Response(answer, 200, headers={"Idempotent-Replayed": "true"})
 
 
@@ -77,16 +87,17 @@ class PaymentView(APIView):
     @extend_schema(responses=PaymentAnswer)
     def get(self, request: Request, order_id: UUID) -> Response:
         """Return the payment of an order: how a caller who lost the answer learns it."""
-        visible = Q() if request.user.has_perm("payments.charge") else Q(account__owner=request.user)
+        visible = (
+            Q() if request.user.has_perm("payments.charge") else Q(account__owner=request.user)
+        )
         payment = get_object_or_404(Payment, visible, order_id=order_id)
         return Response(PaymentAnswer(payment).data)
 
 
-class OwnAccounts:
+class OwnAccounts(GenericAPIView[Account]):
     permission_classes = (IsAuthenticated,)
     serializer_class = AccountAnswer
     ordering = "id"
-    request: Request
 
     def get_queryset(self) -> QuerySet[Account]:
         if not self.request.user.is_authenticated:

@@ -103,13 +103,17 @@ END $$;
 
 CREATE CONSTRAINT TRIGGER payments_account_balance
     AFTER INSERT OR UPDATE OF balance ON payments_account
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION payments_check_balance('id');
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION payments_check_balance('id');
 CREATE CONSTRAINT TRIGGER payments_entry_balance AFTER INSERT ON payments_entry
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION payments_check_balance('account_id');
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION payments_check_balance('account_id');
 CREATE CONSTRAINT TRIGGER payments_entry_sum AFTER INSERT ON payments_entry
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION payments_check_payment('payment_id');
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION payments_check_payment('payment_id');
 CREATE CONSTRAINT TRIGGER payments_payment_sum AFTER INSERT ON payments_payment
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION payments_check_payment('id');
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION payments_check_payment('id');
 """
 BACKWARD = """
 DROP TRIGGER payments_payment_sum ON payments_payment;

@@ -29,7 +29,5 @@ def purge_records(*, batch: int) -> int:
     old = Record.objects.filter(created_at__lt=cutoff, body__isnull=False)
     purged = 0
     while ids := list(old.order_by("created_at").values_list("pk", flat=True)[:batch]):
-        purged += old.filter(pk__in=ids).update(
-            status=None, body=None, content_type="", headers={}
-        )
+        purged += old.filter(pk__in=ids).update(status=None, body=None, content_type="", headers={})
     return purged

@@ -1,0 +1,149 @@
+"""The invariants of the whole system, in SQL that shares no code with it, in one snapshot."""
+
+from dataclasses import dataclass
+
+from django.db import DataError, connection, transaction
+
+# An order may be unsettled for so long after its payment was decided before that is a breach.
+GRACE = "5 minutes"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How many rows break one rule of one invariant (numbered as in docs/contract.md)."""
+
+    invariant: int
+    what: str
+    breaches: int
+
+
+# (invariant, the rule in words, a query for the rows that break it)
+RULES: tuple[tuple[int, str, str], ...] = (
+    (
+        1,
+        "an order id has one payment",
+        "SELECT order_id FROM payments_payment GROUP BY order_id HAVING count(*) > 1",
+    ),
+    (
+        1,
+        "a paid order has a payment that succeeded",
+        """SELECT id FROM orders_order o WHERE status = 2 AND NOT EXISTS (
+               SELECT FROM payments_payment p WHERE p.order_id = o.id AND outcome = 'succeeded')""",
+    ),
+    (
+        1,
+        "a failed order has no payment that succeeded",
+        """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
+            WHERE o.status = 3 AND p.outcome = 'succeeded'""",
+    ),
+    (
+        1,
+        "an order whose payment is decided gets settled",
+        """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
+             WHERE o.status IN (0, 1) AND p.created_at < now() - %(grace)s::interval""",
+    ),
+    (
+        2,
+        "a payment is on its order's terms",
+        """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
+            WHERE p.amount <> o.amount OR p.currency <> o.currency
+               OR p.account_id <> o.account_id""",
+    ),
+    (
+        3,
+        "a payment that succeeded moved its amount, in legs that sum to zero",
+        """SELECT p.id FROM payments_payment p LEFT JOIN payments_entry e ON e.payment_id = p.id
+            WHERE p.outcome = 'succeeded' GROUP BY p.id
+           HAVING coalesce(sum(e.amount), 0) <> 0 OR bool_or(e.currency <> p.currency)
+               OR coalesce(-sum(e.amount) FILTER (WHERE e.account_id = p.account_id), 0)
+                  <> p.amount""",
+    ),
+    (
+        3,
+        "a payment is decided; declined, it moved nothing",
+        """SELECT id FROM payments_payment p WHERE outcome IS NULL
+               OR (outcome = 'declined'
+                   AND EXISTS (SELECT FROM payments_entry e WHERE e.payment_id = p.id))""",
+    ),
+    (
+        4,
+        "a balance is its opening balance plus its entries, and not negative",
+        """SELECT a.id FROM payments_account a LEFT JOIN payments_entry e ON e.account_id = a.id
+            WHERE a.owner_id IS NOT NULL GROUP BY a.id
+           HAVING a.balance <> a.opening_balance + coalesce(sum(e.amount), 0) OR a.balance < 0""",
+    ),
+    (
+        4,
+        "the money of each currency is constant",
+        """WITH held AS (
+               SELECT currency, sum(balance) AS now, sum(opening_balance) AS opened
+                 FROM payments_account GROUP BY currency),
+           settled AS (
+               SELECT a.currency, sum(e.amount) AS amount FROM payments_entry e
+                 JOIN payments_account a ON a.id = e.account_id
+                WHERE a.owner_id IS NULL GROUP BY a.currency)
+           SELECT currency FROM held LEFT JOIN settled USING (currency)
+            WHERE now + coalesce(amount, 0) <> opened""",
+    ),
+    (
+        4,
+        "an order costs what its lines cost",
+        """SELECT o.id FROM orders_order o LEFT JOIN orders_orderline l ON l.order_id = o.id
+            GROUP BY o.id HAVING coalesce(sum(l.quantity * l.unit_price), 0) <> o.amount""",
+    ),
+    (
+        5,
+        "an order's history is the path to its status",
+        """SELECT o.id FROM orders_order o LEFT JOIN orders_statuschange c ON c.order_id = o.id
+            GROUP BY o.id
+           HAVING coalesce(string_agg(c.source || '>' || c.target, ' ' ORDER BY c.id), '')
+               <> CASE o.status WHEN 0 THEN '' WHEN 1 THEN '0>1'
+                                WHEN 2 THEN '0>1 1>2' WHEN 3 THEN '0>1 1>3' ELSE '?' END""",
+    ),
+    (
+        6,
+        "a key has one answer",
+        """SELECT caller_id, key FROM idempotency_record
+            GROUP BY caller_id, key HAVING count(*) > 1""",
+    ),
+    (
+        6,
+        "what a stored answer says of an order is still true",
+        """WITH answers AS (
+               SELECT r.id, coalesce(said -> 'order', said) AS told
+                 FROM idempotency_record r,
+                      LATERAL (SELECT convert_from(r.body, 'UTF8')::jsonb AS said) AS answer
+                WHERE r.body IS NOT NULL AND r.path LIKE '/api/v1/orders/%%')
+           SELECT a.id FROM answers a LEFT JOIN orders_order o ON o.id = (told ->> 'id')::uuid
+             LEFT JOIN payments_payment p ON p.order_id = o.id
+            WHERE o.id IS NULL OR (told ->> 'amount')::bigint <> o.amount
+               OR told ->> 'currency' <> o.currency
+               OR ((told ->> 'status')::int IN (2, 3) AND (told ->> 'status')::int <> o.status)
+               OR told -> 'payment' ->> 'id' <> p.id::text
+               OR told -> 'payment' ->> 'outcome' <> p.outcome""",
+    ),
+    (
+        7,
+        "no order stays in paying",
+        "SELECT id FROM orders_order WHERE status = 1 AND updated_at < now() - %(grace)s::interval",
+    ),
+)
+
+
+def run() -> list[Finding]:
+    """Check every rule in one read-only snapshot of the database; changes nothing."""
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        return [Finding(number, what, _count(query)) for number, what, query in RULES]
+
+
+def _count(query: str) -> int:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            counted = f"SELECT count(*) FROM ({query}) AS breach"  # noqa: S608 - RULES only
+            cursor.execute(counted, {"grace": GRACE})
+            breaches: int = cursor.fetchone()[0]
+            return breaches
+    except DataError:  # an answer that is no JSON of ours is a breach, not the end of the audit
+        return 1

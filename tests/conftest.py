@@ -1,0 +1,115 @@
+"""What the tests share: two customers, a product, signed-in clients, and a live server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from idempotency import faults
+from orders.models import Order, Product
+from orders.services import Line, place_order
+from payments.models import Account
+from payments.services import open_account
+from tests.live import LiveServer
+
+OPENING = 100_000
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob")
+
+
+@pytest.fixture
+def alice_account(alice: User) -> Account:
+    return open_account(owner=alice, currency="EUR", opening_balance=OPENING)
+
+
+@pytest.fixture
+def bob_account(bob: User) -> Account:
+    return open_account(owner=bob, currency="EUR", opening_balance=OPENING)
+
+
+@pytest.fixture
+def product(db: None) -> Product:
+    return Product.objects.create(sku="TEA", name="Green tea", price=250, currency="EUR")
+
+
+@pytest.fixture
+def place(product: Product) -> Callable[..., Order]:
+    """Place an order of so many teas."""
+
+    def place(*, customer: User, quantity: int = 2) -> Order:
+        return place_order(customer=customer, lines=[Line(product.sku, quantity)])
+
+    return place
+
+
+@pytest.fixture
+def sign_in() -> Callable[[User], APIClient]:
+    """Return a client that is a user, by token."""
+
+    def sign_in(user: User) -> APIClient:
+        token, _ = Token.objects.get_or_create(user=user)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def as_alice(alice: User, sign_in: Callable[[User], APIClient]) -> APIClient:
+    return sign_in(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User, sign_in: Callable[[User], APIClient]) -> APIClient:
+    return sign_in(bob)
+
+
+@pytest.fixture
+def at_fault_point() -> Iterator[Callable[..., None]]:
+    """Run something at a fault point of this process, once; checks that it was reached."""
+    armed: dict[str, Callable[[], Any]] = {}
+    hit: list[str] = []
+
+    def arm(name: str, act: Callable[[], Any]) -> None:
+        armed[name] = act
+
+    def hook(name: str) -> None:
+        act = armed.pop(name, None)
+        if act is not None:
+            hit.append(name)
+            act()
+
+    faults.install(hook)
+    yield arm
+    faults.install(None)
+    assert not armed, f"never reached: {list(armed)}"
+
+
+@pytest.fixture(scope="session")
+def _live_server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Any:
+    with django_db_blocker.unblock():
+        params = connection.get_connection_params()
+    folder: Path = tmp_path_factory.mktemp("live")
+    with LiveServer(database=params, folder=folder) as server:
+        yield server
+
+
+@pytest.fixture
+def server(_live_server: LiveServer, transactional_db: None) -> Iterator[LiveServer]:
+    """Several processes that serve the test database, with fault points that a test can arm."""
+    yield _live_server
+    _live_server.disarm()

@@ -1,0 +1,128 @@
+"""A real server for tests: several gunicorn processes on the test database, with fault points."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import urllib3
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(condition: Any, *, seconds: float = 20, what: str = "") -> Any:
+    """Wait for a condition to become true and return its value; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"did not come to be in {seconds} s: {what or condition}")
+
+
+class LiveServer:
+    """gunicorn with `tests.wsgi`; its fault points are armed by files in a folder."""
+
+    def __init__(
+        self, *, database: dict[str, Any], folder: Path, workers: int = 3, threads: int = 8
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.log = folder / "server.log"
+        user, password = quote(database["user"]), quote(database.get("password", ""))
+        address = f"{database['host']}:{database['port']}"
+        self.environment = os.environ | {
+            "DEBUG": "true",
+            "DATABASE_URL": f"postgres://{user}:{password}@{address}/{database['dbname']}",
+            "PORT": str(self.port),
+            "WEB_WORKERS": str(workers),
+            "WEB_THREADS": str(threads),
+            "FAULT_FOLDER": str(folder),
+            "TOKENS_PER_MINUTE": "1000000",
+            "SIGN_INS_PER_MINUTE": "1000000",
+        }
+
+    def __enter__(self) -> Self:
+        command = ["-m", "gunicorn", "--config", "config/gunicorn.py", "tests.wsgi:application"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        until(self._answers, seconds=30, what=f"the server answers; its log is {self.log}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return urllib3.request("GET", f"{self.url}/healthz", retries=False).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def arm(self, point: str, fault: str, *, times: int = 1) -> None:
+        """Have the next passages of a fault point `kill` the worker, or `hold` until released."""
+        for number in range(times):
+            (self.folder / f"{point}.{number}.{fault}").touch()
+
+    def hits(self, point: str) -> int:
+        """Return how many of the armed faults at a point have really happened."""
+        return len(list(self.folder.glob(f"{point}.*.hit")))
+
+    def release(self, point: str) -> None:
+        """Let everybody go on who is held at a point."""
+        (self.folder / f"{point}.released").touch()
+
+    def disarm(self) -> None:
+        """Release everybody and forget all faults."""
+        for held in self.folder.glob("*.hit"):
+            self.release(held.name.partition(".")[0])
+        for file in self.folder.glob("*.*"):
+            if file != self.log and file.suffix != ".released":
+                file.unlink(missing_ok=True)
+        # A held request polls for its release file: leave it until nobody is held any more.
+        until(lambda: not list(self.folder.glob("*.holding")), what="nobody is held")
+        for file in self.folder.glob("*.released"):
+            file.unlink(missing_ok=True)
+
+
+class Caller:
+    """A customer's HTTP client, one connection a request, so that every click stands alone."""
+
+    def __init__(self, url: str, token: str, *, timeout: float = 40) -> None:
+        self.url = url
+        self.headers = {"Authorization": f"Token {token}"}
+        self.timeout = timeout
+
+    def post(
+        self, path: str, body: Any = None, *, key: str | None = None, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        extra = {"Idempotency-Key": key} if key else {}
+        return urllib3.request(
+            "POST",
+            self.url + path,
+            json=body,
+            headers=self.headers | extra | headers,
+            timeout=self.timeout,
+            retries=False,
+        )
+
+    def get(self, path: str) -> urllib3.BaseHTTPResponse:
+        return urllib3.request(
+            "GET", self.url + path, headers=self.headers, timeout=self.timeout, retries=False
+        )

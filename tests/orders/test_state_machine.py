@@ -1,0 +1,115 @@
+"""Every status × edge: the declaration, the UPDATE and the database agree."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django_fsm import ConcurrentTransition, can_proceed
+
+from orders.models import Order, StatusChange
+from orders.services import advance, edge_of
+from payments.models import Account
+from payments.services import pay
+
+EDGES = {"start_paying": (0, 1), "complete": (1, 2), "fail": (1, 3)}
+PATHS = {0: (), 1: ("start_paying",), 2: ("start_paying", "complete"), 3: ("start_paying", "fail")}
+
+
+@pytest.fixture
+def order_at(
+    alice: User, alice_account: Account, place: Callable[..., Order]
+) -> Callable[[int], Order]:
+    """Bring an order to a status the legal way."""
+
+    def order_at(status: int) -> Order:
+        order = place(customer=alice)
+        for name in PATHS[status]:
+            changes = {"account_id": alice_account.pk} if name == "start_paying" else {}
+            if name == "complete":
+                charge(order, alice_account)
+            assert advance(order, getattr(Order, name), **changes)
+        return order
+
+    return order_at
+
+
+def charge(order: Order, account: Account) -> None:
+    pay(order_id=order.pk, account_id=account.pk, amount=order.amount, currency=order.currency)
+
+
+def test_the_edges_are_declared_once_and_read_from_there() -> None:
+    assert {name: edge_of(getattr(Order, name)) for name in EDGES} == EDGES
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+@pytest.mark.parametrize("name", EDGES)
+def test_an_edge_is_taken_from_its_source_only(
+    status: int, name: str, order_at: Callable[[int], Order], alice_account: Account
+) -> None:
+    order = order_at(status)
+    source, target = EDGES[name]
+    changes: dict[str, Any] = {"account_id": alice_account.pk} if name == "start_paying" else {}
+    if (status, target) == (1, 2):
+        charge(order, alice_account)
+
+    taken = advance(order, getattr(Order, name), **changes)
+
+    assert taken is (status == source)
+    assert can_proceed(getattr(Order(status=status), name)) is (status == source)
+    assert Order.objects.get(pk=order.pk).status == (target if status == source else status)
+
+
+@pytest.mark.parametrize("source", [0, 1, 2, 3])
+@pytest.mark.parametrize("target", [0, 1, 2, 3, 4])
+def test_the_database_refuses_every_other_edge(
+    source: int, target: int, order_at: Callable[[int], Order], alice_account: Account
+) -> None:
+    order = order_at(source)
+    legal = (source, target) in EDGES.values() or source == target
+    account = None if target == 0 else alice_account.pk
+
+    def update() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE orders_order SET status = %s, account_id = %s WHERE id = %s",
+                [target, account, order.pk],
+            )
+
+    if (source, target) == (1, 2):
+        charge(order, alice_account)
+    if legal:
+        update()
+    else:
+        with pytest.raises(IntegrityError):
+            update()
+    assert Order.objects.get(pk=order.pk).status == (target if legal else source)
+
+
+def test_the_history_is_the_path_that_was_taken(order_at: Callable[[int], Order]) -> None:
+    for status, path in PATHS.items():
+        order = order_at(status)
+        history = StatusChange.objects.filter(order=order).order_by("id")
+        assert [(change.source, change.target) for change in history] == [EDGES[n] for n in path]
+
+
+def test_an_edge_is_taken_once_however_often_it_is_asked_for(
+    order_at: Callable[[int], Order], alice_account: Account
+) -> None:
+    order = order_at(0)
+    again = Order.objects.get(pk=order.pk)
+
+    assert advance(order, Order.start_paying, account_id=alice_account.pk) is True
+    assert advance(again, Order.start_paying, account_id=alice_account.pk) is False
+    assert StatusChange.objects.filter(order=order).count() == 1
+
+
+def test_a_stale_save_is_refused(order_at: Callable[[int], Order], alice_account: Account) -> None:
+    order = order_at(0)
+    stale = Order.objects.get(pk=order.pk)
+    advance(order, Order.start_paying, account_id=alice_account.pk)
+
+    stale.start_paying()
+    with pytest.raises(ConcurrentTransition), transaction.atomic():
+        stale.save()

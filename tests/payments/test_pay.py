@@ -1,0 +1,110 @@
+"""`pay(order_id, account_id, amount, currency)`: the first call decides, all others read."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
+from payments.models import Account, Entry, Payment
+from payments.services import open_account, pay
+from tests.conftest import OPENING
+
+
+@pytest.fixture
+def charge(alice_account: Account) -> Callable[..., object]:
+    def charge(order_id: UUID, **changed: object) -> object:
+        terms = {"account_id": alice_account.pk, "amount": 700, "currency": "EUR"}
+        return pay(order_id=order_id, **(terms | changed))  # type: ignore[arg-type]
+
+    return charge
+
+
+def balance(account: Account) -> int | None:
+    return Account.objects.get(pk=account.pk).balance
+
+
+def test_the_first_call_charges_and_the_second_returns_its_result(alice_account: Account) -> None:
+    order_id = uuid4()
+    terms = {"account_id": alice_account.pk, "amount": 700, "currency": "EUR"}
+
+    first = pay(order_id=order_id, **terms)  # type: ignore[arg-type]
+    second = pay(order_id=order_id, **terms)  # type: ignore[arg-type]
+
+    assert (first.first, second.first) == (True, False)
+    assert first.payment.pk == second.payment.pk
+    assert first.payment.succeeded
+    assert balance(alice_account) == OPENING - 700
+
+
+def test_a_declined_payment_stays_declined_when_the_money_arrives_later(
+    alice: User, alice_account: Account
+) -> None:
+    poor = open_account(owner=alice, currency="EUR", opening_balance=699)
+    order_id = uuid4()
+
+    first = pay(order_id=order_id, account_id=poor.pk, amount=700, currency="EUR")
+    second = pay(order_id=order_id, account_id=poor.pk, amount=700, currency="EUR")
+
+    assert first.payment.outcome == second.payment.outcome == "declined"
+    assert not Entry.objects.filter(payment=first.payment).exists()
+    assert balance(poor) == 699
+
+
+def test_the_last_cent_can_be_spent(alice: User) -> None:
+    account = open_account(owner=alice, currency="EUR", opening_balance=700)
+    paid = pay(order_id=uuid4(), account_id=account.pk, amount=700, currency="EUR")
+    assert paid.payment.succeeded
+    assert balance(account) == 0
+
+
+@pytest.mark.parametrize("changed", ["account_id", "amount", "currency"])
+def test_an_order_id_used_with_other_arguments_is_a_mismatch(
+    changed: str, charge: Callable[..., object], alice: User, alice_account: Account
+) -> None:
+    other = open_account(owner=alice, currency="EUR", opening_balance=5_000)
+    values = {"account_id": other.pk, "amount": 701, "currency": "USD"}
+    order_id = uuid4()
+    charge(order_id)
+
+    with pytest.raises(PaymentMismatch):
+        charge(order_id, **{changed: values[changed]})
+
+    assert Payment.objects.count() == 1
+    assert (balance(alice_account), balance(other)) == (OPENING - 700, 5_000)
+
+
+def test_an_unknown_account_is_not_a_decline(charge: Callable[..., object]) -> None:
+    with pytest.raises(AccountNotFound):
+        charge(uuid4(), account_id=10**9)
+    assert not Payment.objects.exists()
+
+
+def test_the_settlement_account_pays_nobody(charge: Callable[..., object]) -> None:
+    settlement = Account.objects.get(owner=None, currency="EUR")
+    with pytest.raises(AccountNotFound):
+        charge(uuid4(), account_id=settlement.pk)
+    assert not Payment.objects.exists()
+
+
+def test_an_account_of_another_currency_is_not_a_decline(
+    charge: Callable[..., object], alice_account: Account
+) -> None:
+    with pytest.raises(CurrencyMismatch):
+        charge(uuid4(), currency="USD")
+    assert not Payment.objects.exists()
+    assert balance(alice_account) == OPENING
+
+
+def test_the_legs_of_a_payment_sum_to_zero_and_carry_the_balance(
+    charge: Callable[..., object], alice_account: Account
+) -> None:
+    charge(uuid4())
+    charge(uuid4())
+
+    entries = Entry.objects.order_by("id")
+    assert sum(entry.amount for entry in entries) == 0
+    statement = entries.filter(account=alice_account)
+    assert [entry.balance_after for entry in statement] == [OPENING - 700, OPENING - 1400]
+    assert {entry.balance_after for entry in entries.exclude(account=alice_account)} == {None}
