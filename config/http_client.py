@@ -1,14 +1,18 @@
-"""A well-behaved HTTP client: what may be repeated it repeats, with the same key, when told to."""
+"""The shop as its customers' programs see it: over HTTP, and good at repeating.
+
+What may be repeated is repeated when the server says so, with the same key and the same body.
+"""
 
 import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from urllib3 import Timeout, connection_from_url
 from urllib3.exceptions import HTTPError
@@ -16,7 +20,6 @@ from urllib3.exceptions import HTTPError
 TIMEOUT = Timeout(connect=5, read=40)
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.5  # after a lost connection, or where Retry-After is missing
-JITTER_SECONDS = 0.25
 IDLE_SECONDS = 1.0  # servers close idle connections, some after 2 seconds
 
 NO_ANSWER = 0
@@ -24,7 +27,7 @@ NOT_NOW = frozenset({NO_ANSWER, 202, 429, 503})
 
 
 class ServerUnusable(Exception):
-    """The server can't be reached, or does not let the simulation in; says why in one line."""
+    """The server can't be reached, or does not let customers in; says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Answer:
     """The last answer to a request, and what it took to get it."""
 
     status: int
-    body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
     retries: int = 0
     accepted: bool = False  # it was 202 before
     started: float = 0.0
@@ -41,7 +44,7 @@ class Answer:
 
     @cached_property
     def problem(self) -> str:
-        """The last word of a problem's type, such as order-already-paid; empty for the others."""
+        """The last word of a problem's type, such as order-already-paid; empty where none is."""
         if self.status < 400:
             return ""
         try:
@@ -60,14 +63,14 @@ class Answer:
 
     @property
     def pause(self) -> float:
-        """The seconds to wait before the repeat: what the server asked for, and a bit of jitter."""
-        jitter = random.uniform(0.01, JITTER_SECONDS)  # noqa: S311 - no secret
+        """The seconds to wait before the repeat, with jitter so that repeats spread out."""
         asked = self.headers.get("Retry-After", "")
-        return (float(asked) if asked.isdecimal() else PAUSE_SECONDS) + jitter
+        seconds = float(asked) if asked.isdecimal() else PAUSE_SECONDS
+        return seconds + random.uniform(0.01, 0.25)  # noqa: S311 - jitter, no secret
 
 
 class Client:
-    """Sends requests to one server over connections that are kept open. Threads may share it."""
+    """Sends requests to one server over connections that stay open; threads may share it."""
 
     def __init__(self, base_url: str, *, connections: int) -> None:
         self.base_url = base_url.rstrip("/")
@@ -78,49 +81,41 @@ class Client:
         )
         self._warm_until = 0.0
 
-    def check(self) -> None:
-        """Make sure that something answers.
-
-        :raises ServerUnusable: nothing does
-        """
-        try:
-            self._pool.urlopen("GET", f"{self._root}/healthz")
-        except HTTPError as error:
-            message = f"No server answers at {self.base_url}. Start one: make serve"
-            raise ServerUnusable(message) from error
-
-    def warm(self) -> None:
-        """Open all connections, or prove them alive, so that no request begins with a connect."""
+    def warm(self) -> bool:
+        """Open all connections, so that no click begins with a connect; False if none opens."""
         if time.monotonic() > self._warm_until:
-            with suppress(HTTPError):
+            try:
                 # An answer not read yet keeps its connection, so each request takes another one.
                 held = [
                     self._pool.urlopen("GET", f"{self._root}/healthz", preload_content=False)
                     for _ in range(self._connections)
                 ]
-                for answer in held:
-                    answer.drain_conn()
+            except HTTPError:
+                return False
+            for answer in held:
+                answer.drain_conn()
         self._warm_until = time.monotonic() + IDLE_SECONDS
+        return True
 
     def send(
         self, method: str, path: str, *, token: str = "", key: str = "", content: object = None
     ) -> Answer:
-        """Send a request until its answer is final or patience ends; every repeat is the same."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        """Send a request, and the same again until its answer is final or patience ends."""
+        headers = {"Content-Type": "application/json"}
         headers |= {"Authorization": f"Token {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         body = None if content is None else json.dumps(content)
         started = time.perf_counter()
         retries, accepted = 0, False
         while True:
-            status, heard, answered = self._once(method, path, headers, body)
-            accepted |= status == 202
-            now = time.perf_counter()
-            answer = Answer(status, answered, heard, retries, accepted, started, now)
+            heard = self._once(method, path, headers, body)
+            accepted |= heard[0] == 202
+            finished = time.perf_counter()
+            answer = Answer(*heard, retries, accepted, started, finished)
             pause = answer.pause
-            if answer.final or now - started + pause > PATIENCE_SECONDS:
+            if answer.final or finished + pause > started + PATIENCE_SECONDS:
                 return answer
-            retries += status != 202
+            retries += answer.status != 202
             time.sleep(pause)
 
     def _once(
@@ -133,23 +128,16 @@ class Client:
             return NO_ANSWER, {}, b""
         return answer.status, answer.headers, answer.data
 
-    def ask(
-        self, method: str, path: str, *, token: str = "", key: str = "", content: object = None
-    ) -> Any:
+    def ask(self, method: str, path: str, **request: Any) -> Any:
         """Send a request that has to succeed and return the JSON of its answer.
 
         :raises ServerUnusable: it did not succeed
         """
-        answer = self.send(method, path, token=token, key=key, content=content)
-        if answer.status not in {200, 201}:
-            said = f"answered {answer.status} {answer.problem}".rstrip()
-            said = said if answer.status else "gave no answer"
-            raise ServerUnusable(f"The server at {self.base_url} {said} to {method} {path}")
-        try:
+        answer = self.send(method, path, **request)
+        if answer.status in {200, 201} and "json" in answer.headers.get("Content-Type", ""):
             return json.loads(answer.body)
-        except ValueError as error:
-            message = f"The server at {self.base_url} sent no JSON for {method} {path}"
-            raise ServerUnusable(message) from error
+        said = f"answered {answer.status} {answer.problem}" if answer.status else "was silent"
+        raise ServerUnusable(f"{self.base_url} {said.strip()} when asked: {method} {path}")
 
     def items(self, path: str, *, token: str = "") -> Iterator[dict[str, Any]]:
         """Yield the items of a list, page after page."""
@@ -157,5 +145,52 @@ class Client:
         while following:
             page = self.ask("GET", following, token=token)
             yield from page["results"]
-            address = urlsplit(page["next"] or "")
-            following = address._replace(scheme="", netloc="").geturl()
+            following = urlsplit(page["next"] or "")._replace(scheme="", netloc="").geturl()
+
+
+@dataclass(frozen=True)
+class Account:
+    """A customer's account as it stood when it was looked at."""
+
+    id: int
+    token: str
+    currency: str
+    balance: int
+    newest_entry: int | None
+
+
+@dataclass(frozen=True)
+class Order:
+    id: str
+    amount: int
+    account: Account
+
+
+def accounts(client: Client, *, token: str) -> Iterator[Account]:
+    """Yield a customer's accounts as they stand."""
+    for found in client.items("accounts/", token=token):
+        newest = next((entry["id"] for entry in _entries(client, found["id"], token)), None)
+        yield Account(found["id"], token, found["currency"], found["balance"], newest)
+
+
+def entries_since(client: Client, account: Account) -> Iterator[dict[str, Any]]:
+    """Yield what was written to an account since it was looked at, newest first."""
+    entries = _entries(client, account.id, account.token)
+    return takewhile(lambda entry: entry["id"] != account.newest_entry, entries)
+
+
+def _entries(client: Client, account_id: int, token: str) -> Iterator[dict[str, Any]]:
+    return client.items(f"accounts/{account_id}/entries/?page_size=200", token=token)
+
+
+def place_order(client: Client, account: Account, sku: str) -> Order:
+    """Order one piece, to be paid from an account."""
+    content, key = {"lines": [{"sku": sku, "quantity": 1}]}, str(uuid4())
+    order = client.ask("POST", "orders/", token=account.token, key=key, content=content)
+    return Order(order["id"], order["amount"], account)
+
+
+def pay(client: Client, order: Order, key: str) -> Answer:
+    """Click on pay."""
+    token, content = order.account.token, {"account": order.account.id}
+    return client.send("POST", f"orders/{order.id}/pay/", token=token, key=key, content=content)

@@ -157,7 +157,7 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 # By operation: the problems that nothing in its form announces.
-PARTICULAR = {"orders_pay_create": {402}, "payments_create": {404, 409}}
+PARTICULAR = {"orders_pay_create": {402}, "payments_create": {404, 409}, "sign_in_create": {401}}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",

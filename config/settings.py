@@ -29,7 +29,7 @@ INSTALLED_APPS = [
     "orders",
     "payments",
     "idempotency",
-    "django.contrib.admin",
+    "config.apps.ChargeOnceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

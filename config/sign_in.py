@@ -8,12 +8,11 @@ from django.http import HttpRequest
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import rate_limit
+from idempotency import problem, rate_limit
 
 
 def count_attempt(request: HttpRequest | Request, username: str) -> None:
@@ -24,6 +23,17 @@ def count_attempt(request: HttpRequest | Request, username: str) -> None:
     limit, seconds = settings.SIGN_IN_RATE
     address = request.META.get("REMOTE_ADDR", "")
     rate_limit.count(f"sign-in:{address}:{username.lower()}", limit=limit, seconds=seconds)
+
+
+def _refused() -> Response:
+    response = problem.answer(
+        "not-authenticated",
+        status=401,
+        title="Unauthorized",
+        detail="Unknown user name or wrong password.",
+    )
+    response["WWW-Authenticate"] = "Token"
+    return response
 
 
 class SignInRequest(serializers.Serializer[dict[str, Any]]):
@@ -49,6 +59,6 @@ class SignInView(APIView):
         count_attempt(request, wanted.validated_data["username"])
         user = authenticate(request, **wanted.validated_data)
         if user is None:
-            raise AuthenticationFailed("Unknown user name or wrong password.")
+            return _refused()
         token, _ = Token.objects.get_or_create(user=user)
         return Response({"token": token.key}, headers={"Cache-Control": "no-store"})

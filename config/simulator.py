@@ -5,24 +5,36 @@ click sends, under which keys, how many at once and what must come back is the p
 """
 
 import math
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from functools import partial
+from itertools import chain, cycle, islice
 from threading import Barrier
-from typing import Any
+from typing import TypeVar
+from uuid import uuid4
 
 from django.conf import settings
 
 from config.demo import CUSTOMERS
-from config.http_client import Answer, Client, ServerUnusable
+from config.http_client import (
+    Account,
+    Answer,
+    Client,
+    Order,
+    ServerUnusable,
+    accounts,
+    entries_since,
+    pay,
+    place_order,
+)
 
+T = TypeVar("T")
 CURRENCY = "EUR"
 RICH = 1_000_000
-ORDER_PAID = 2
 GATE_SECONDS = 30
+ALREADY_PAID = "order-already-paid"
 
 
 @dataclass(frozen=True)
@@ -34,30 +46,9 @@ class Load:
     concurrency: int
 
 
-@dataclass(frozen=True)
-class Order:
-    id: str
-    amount: int
-    account: int
-    token: str
-
-
-def pay(client: Client, order: Order, key: str) -> Answer:
-    content = {"account": order.account}
-    path = f"orders/{order.id}/pay/"
-    return client.send("POST", path, token=order.token, key=key, content=content)
-
-
-def new_key() -> str:
-    return str(uuid.uuid4())
-
-
-def one_key(clicks: int) -> list[str]:
-    return [new_key()] * clicks
-
-
-def a_key_each(clicks: int) -> list[str]:
-    return [new_key() for _ in range(clicks)]
+def is_paid(answers: Sequence[Answer]) -> bool:
+    """Return whether anybody was told that the order is paid."""
+    return any(a.status == 200 or a.problem == ALREADY_PAID for a in answers)
 
 
 def all_the_same(answers: Sequence[Answer]) -> int:
@@ -72,7 +63,7 @@ def one_pays(answers: Sequence[Answer]) -> int:
     A click that was told 202, already paying, may end in 200 as well: its key awaits the outcome.
     """
     paid = [answer for answer in answers if answer.status == 200]
-    told = sum(answer.problem == "order-already-paid" for answer in answers)
+    told = sum(answer.problem == ALREADY_PAID for answer in answers)
     outright = sum(not answer.accepted for answer in paid)
     return len(answers) - len(paid) - told + max(outright - 1, 0)
 
@@ -82,24 +73,30 @@ class Plan:
     """A row: what the clicks on an order send, and how many of its answers break the promise."""
 
     row: str
-    keys: Callable[[int], list[str]]
+    one_key: bool  # for all clicks on an order; else each has its own
     count_broken: Callable[[Sequence[Answer]], int]
-    at_once: int | None = None  # clicks on one order; None is as many as may be in flight
+    at_once: int | None = None  # clicks on an order; None is as many as may be in flight
     click: Callable[[Client, Order, str], Answer] = pay
+
+    def keys(self, clicks: int) -> list[str]:
+        keys = [str(uuid4()) for _ in range(clicks)]
+        return keys[:1] * clicks if self.one_key else keys
 
 
 SCENARIOS = {
     "double_click": (
-        Plan("same key", one_key, all_the_same),
-        Plan("a key per click (two tabs)", a_key_each, one_pays),
+        Plan("same key", one_key=True, count_broken=all_the_same),
+        Plan("a key per click (two tabs)", one_key=False, count_broken=one_pays),
     ),
-    "back_and_resubmit": (Plan("same key, after the answer", one_key, all_the_same, at_once=1),),
+    "back_and_resubmit": (
+        Plan("same key, after the answer", one_key=True, count_broken=all_the_same, at_once=1),
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a plan; money in minor units, positive where customers have too little."""
+    """What came of a plan; money in minor units, times in ms from the gate to the final answer."""
 
     row: str
     orders: int
@@ -121,14 +118,102 @@ class Row:
         return not any(broken)
 
 
-@dataclass(frozen=True)
-class Customer:
-    """A demo customer who is signed in, and the books of all accounts as they were then."""
+class Simulation:
+    """Demo customers, signed in to a server, who all want its cheapest product.
 
-    client: Client
-    token: str
+    :raises ServerUnusable: here and in `run`, if the server can't serve them at all
+    """
 
-    def accounts(self) -> list[dict[str, Any]]:
-        return list(self.client.items("accounts/", token=self.token))
+    def __init__(self, client: Client, load: Load, *, advance: Callable[[], object]) -> None:
+        self.client, self.load, self.advance = client, load, advance
+        if not client.warm():
+            raise ServerUnusable(f"No server answers at {client.base_url}. Start one: make serve")
+        names = [c.username for c in CUSTOMERS if c.opening_balances.get(CURRENCY, 0) >= RICH]
+        self.tokens = [_sign_in(client, name) for name in names]
+        products = [p for p in client.items("products/") if p["currency"] == CURRENCY]
+        self.sku = min(products, key=lambda product: product["price"])["sku"]
 
-    ...
+    def run(self, plan: Plan) -> Row:
+        """Place new orders, click on them, then ask the server what it charged."""
+        before = self._accounts()
+        payers = cycle([account for account in before if account.currency == CURRENCY])
+        with ThreadPoolExecutor(self.load.concurrency) as threads:
+            order = partial(place_order, self.client, sku=self.sku)
+            orders = list(threads.map(order, islice(payers, self.load.orders)))
+            answers = self._storm(threads, plan, orders)
+        written = chain.from_iterable(entries_since(self.client, account) for account in before)
+        charges = Counter(entry["order_id"] for entry in written)
+        spent = _total(before) - _total(self._accounts())
+        due = sum(order.amount for order in orders if is_paid(answers[order]))
+        return _row(plan, answers, [charges[order.id] for order in orders], spent - due)
+
+    def _storm(
+        self, threads: Executor, plan: Plan, orders: Sequence[Order]
+    ) -> dict[Order, list[Answer]]:
+        """Click on pay, wave after wave; return each order's answers."""
+        answers: dict[Order, list[Answer]] = {order: [] for order in orders}
+        at_once = min(plan.at_once or self.load.clicks, self.load.concurrency)
+        for batch in _slices(orders, self.load.concurrency // at_once):
+            keys = {order: plan.keys(self.load.clicks) for order in batch}
+            for wave in _slices(range(self.load.clicks), at_once):
+                self.client.warm()
+                gates = {order: Barrier(len(wave), timeout=GATE_SECONDS) for order in batch}
+                clicks = {
+                    threads.submit(self._click, plan, order, keys[order][i], gates[order]): order
+                    for order in batch
+                    for i in wave
+                }
+                for click in as_completed(clicks):
+                    answers[clicks[click]].append(click.result())
+                    self.advance()
+        return answers
+
+    def _click(self, plan: Plan, order: Order, key: str, gate: Barrier) -> Answer:
+        gate.wait()
+        return plan.click(self.client, order, key)
+
+    def _accounts(self) -> list[Account]:
+        return [account for token in self.tokens for account in accounts(self.client, token=token)]
+
+
+def _sign_in(client: Client, username: str) -> str:
+    content = {"username": username, "password": settings.DEMO_PASSWORD}
+    token: str = client.ask("POST", "sign-in/", content=content)["token"]
+    return token
+
+
+def _slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _total(accounts: Iterable[Account]) -> int:
+    return sum(account.balance for account in accounts)
+
+
+def _row(
+    plan: Plan, answers: Mapping[Order, list[Answer]], charges: Sequence[int], missing: int
+) -> Row:
+    final = [[answer for answer in given if answer.final] for given in answers.values()]
+    flat = list(chain.from_iterable(final))
+    every = list(chain.from_iterable(answers.values()))
+    times = sorted(1000 * (answer.finished - answer.started) for answer in flat)
+    return Row(
+        row=plan.row,
+        orders=len(answers),
+        clicks=len(every),
+        answers={str(status): n for status, n in sorted(Counter(a.status for a in flat).items())},
+        replays=sum(answer.replayed for answer in flat),
+        retries=sum(answer.retries for answer in every),
+        charges=sum(charges),
+        double_charges=sum(count > 1 for count in charges),
+        money_missing=missing,
+        different_answers=sum(plan.count_broken(given) for given in final if given),
+        unanswered=len(every) - len(flat),
+        p50_ms=_percentile(times, 50),
+        p99_ms=_percentile(times, 99),
+    )
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float:
+    """Return the smallest time that so many percent do not exceed; 0 where there is none."""
+    return round(ordered[math.ceil(len(ordered) * percent / 100) - 1], 1) if ordered else 0.0

@@ -13,6 +13,7 @@ __all__ = [
     "CurrencyMismatch",
     "Payment",
     "PaymentMismatch",
+    "account_with_most",
     "check_account",
     "find",
     "pay",
@@ -37,6 +38,18 @@ def check_account(*, owner: Any, account_id: int) -> None:
     """
     if not Account.objects.filter(pk=account_id, owner=owner).exists():
         raise AccountNotFound
+
+
+def account_with_most(*, owner: Any, currency: str) -> int:
+    """Return the owner's account in a currency that holds the most: the one to offer to charge.
+
+    :raises AccountNotFound: the owner has none in this currency
+    """
+    accounts = Account.objects.filter(owner=owner, currency=currency)
+    richest = accounts.order_by("-balance", "id").values_list("pk", flat=True).first()
+    if richest is None:
+        raise AccountNotFound
+    return richest
 
 
 def find(order_ids: Collection[UUID]) -> dict[UUID, Payment]:

@@ -1,0 +1,184 @@
+import json
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.management.base import BaseCommand
+from django.db import Error
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from config.http_client import Client, ServerUnusable
+from config.simulator import SCENARIOS, Load, Row, Simulation
+
+PLAIN_WIDTH = 160
+HEADINGS = ("", "orders", "clicks", "answers", "replays", "retries", "charges")
+HEADINGS += ("double charges", "money missing", "p50 / p99 ms", "audit")
+FAILURES = {
+    "double_charges": "{:,} orders were charged more than once",
+    "money_missing": "{:,} minor units are missing from the customers' accounts",
+    "different_answers": "{:,} answers differ from what was promised",
+    "unanswered": "{:,} clicks never got a final answer",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Clicks on pay many times for each order, over HTTP, as impatient customers do, and counts "
+        "what the server charged. Signs in as the demo's customers (manage.py seed_demo); nothing "
+        "else may spend their money meanwhile. Exits with 1 if an order was charged twice, money "
+        "is missing, a click got no answer or a wrong one, or the audit finds a breach; with 2 if "
+        "the server can't be used."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        def number(name: str, most: int, default: int | None, meaning: str) -> None:
+            kind = _number_up_to(most)
+            parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
+
+        parser.add_argument(
+            "scenario",
+            nargs="?",
+            choices=sorted(SCENARIOS),
+            default="double_click",
+            help="double_click (default): all clicks on an order at the same instant, first with "
+            "one key, then with a key each. back_and_resubmit: one after another, with one key",
+        )
+        parser.add_argument(
+            "--base-url",
+            type=_url,
+            default="http://127.0.0.1:8000",
+            metavar="URL",
+            help="the server (default: %(default)s)",
+        )
+        number("--orders", 10_000, 20, "orders in each row of the table (default: %(default)s)")
+        number("--clicks", 1_000, 20, "clicks on pay for each order (default: %(default)s)")
+        number(
+            "--concurrency",
+            500,
+            None,
+            "clicks in flight at once (default: as many as --clicks). With more than --clicks, "
+            "several orders are clicked on together; with fewer, an order's clicks go in waves",
+        )
+        parser.add_argument(
+            "--json", type=_new_file, metavar="FILE", help="write the results to this file as well"
+        )
+        parser.add_argument(
+            "--no-audit",
+            action="store_true",
+            help="do not check the invariants afterwards. The audit reads the database of the "
+            "settings: leave it out for a server that works on another one",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        started = time.monotonic()
+        try:
+            rows = _simulate(options)
+            audit = None if options["no_audit"] else _audit()
+        except ServerUnusable as error:
+            self.stderr.write(str(error))
+            raise SystemExit(2) from error
+        ok = all(row.ok for row in rows) and (audit is None or audit["ok"])
+        _show(rows, audit)
+        if options["json"]:
+            report = {
+                "scenario": options["scenario"],
+                "base_url": options["base_url"],
+                "rows": [asdict(row) for row in rows],
+                "audit": audit,
+                "ok": ok,
+                "seconds": round(time.monotonic() - started, 2),
+            }
+            options["json"].write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if not ok:
+            raise SystemExit(1)
+
+
+def _simulate(options: dict[str, Any]) -> list[Row]:
+    plans = SCENARIOS[options["scenario"]]
+    orders, clicks = options["orders"], options["clicks"]
+    load = Load(orders, clicks, options["concurrency"] or clicks)
+    client = Client(options["base_url"], connections=load.concurrency)
+    console, quiet = Console(stderr=True), not sys.stdout.isatty()
+    with Progress(console=console, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("clicks", total=len(plans) * orders * clicks)
+        simulation = Simulation(client, load, advance=lambda: progress.advance(bar))
+        return [simulation.run(plan) for plan in plans]
+
+
+def _audit() -> dict[str, Any]:
+    from config.audit import run  # noqa: PLC0415 - only the audit needs a database
+
+    try:
+        breaches = sum(finding.breaches for finding in run())
+    except Error as error:
+        reason = str(error).partition("\n")[0]
+        message = f"The audit can't read its database ({reason}). Leave it out: --no-audit"
+        raise ServerUnusable(message) from error
+    return {"ok": not breaches, "breaches": breaches}
+
+
+def _show(rows: Sequence[Row], audit: dict[str, Any] | None) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    verdict = "-" if audit is None else "ok" if audit["ok"] else f"{audit['breaches']:,} breaches"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in rows:
+        table.add_row(*_cells(row), verdict, style="" if row.ok else "red")
+    console.print(table)
+    for line in _failures(rows, audit) or ["Every order was charged once."]:
+        console.print(line, highlight=False)
+
+
+def _cells(row: Row) -> list[str]:
+    answers = " · ".join(f"{status}×{count:,}" for status, count in row.answers.items())
+    before = f"{row.orders:,}", f"{row.clicks:,}", answers
+    counts = row.replays, row.retries, row.charges, row.double_charges, row.money_missing
+    times = f"{row.p50_ms:,.0f} / {row.p99_ms:,.0f}"
+    return [row.row, *before, *(f"{count:,}" for count in counts), times]
+
+
+def _failures(rows: Sequence[Row], audit: dict[str, Any] | None) -> list[str]:
+    found = [
+        f"{row.row}: {text.format(getattr(row, name))}."
+        for row in rows
+        for name, text in FAILURES.items()
+        if getattr(row, name)
+    ]
+    if audit and not audit["ok"]:
+        found.append(f"The audit found {audit['breaches']:,} breaches; see: manage.py audit")
+    return found
+
+
+def _number_up_to(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isdecimal() and 1 <= int(text) <= most):
+            raise ArgumentTypeError(f"{text!r} is not a number from 1 to {most:,}")
+        return int(text)
+
+    return number
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ArgumentTypeError(f"{text!r} is not like http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
+def _new_file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ArgumentTypeError(f"can't write to {text!r}")
+    return path

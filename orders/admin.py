@@ -1,0 +1,229 @@
+"""Products and orders in the admin. Its actions call the services and may be sent twice."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
+
+from idempotency.admin import (
+    ModelAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    claim_of,
+    link,
+    link_to,
+    link_to_list,
+    minor_units,
+    moment_of,
+    once,
+    whole_uuid,
+)
+from idempotency.errors import Refusal
+from orders import services
+from orders.errors import MixedCurrencies, ProductNotFound
+from orders.models import Order, OrderLine, Product, StatusChange
+from orders.views import answer, location
+from payments import client
+
+MAX_PAID_AT_ONCE = 100
+
+Said = tuple[int, str]
+Action = Callable[[HttpRequest, Order], HttpResponse]
+
+# What to say of an attempt to pay, by the order's status after it and whether it was the first.
+SAID: dict[tuple[int, bool], Said] = {
+    (Order.Status.PAID, True): (messages.SUCCESS, "Paid."),
+    (Order.Status.PAID, False): (messages.INFO, "Already paid, nothing changed."),
+    (Order.Status.FAILED, True): (messages.WARNING, "Declined: the account lacks the money."),
+    (Order.Status.FAILED, False): (messages.INFO, "Has failed already, nothing changed."),
+    (Order.Status.PAYING, True): (messages.INFO, "Paying: the answer is not there yet."),
+    (Order.Status.PAYING, False): (messages.INFO, "Being paid already, nothing changed."),
+}
+
+
+@admin.register(Product)
+class ProductAdmin(ModelAdmin):
+    """The only rows that staff write; a product that was ordered can't be deleted."""
+
+    minor_price = minor_units("price")
+    list_display = ("sku", "name", "minor_price", "currency")
+    list_filter = ("currency",)
+    search_fields = ("sku", "name")
+    ordering = ("sku",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("sku",) if obj else ()  # submitting again finds the product by it
+
+
+class LineInline(ReadOnlyInline):
+    model = OrderLine
+    minor_price, minor_amount = minor_units("unit_price"), minor_units("amount")
+    fields = ("product", "sku", "name", "quantity", "minor_price", "minor_amount")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("product").order_by("id")
+
+
+@admin.register(StatusChange)
+class StatusChangeAdmin(ReadOnlyAdmin):
+    moment = moment_of("at")
+    list_display = ("id", "changed", "source", "target", "moment")
+    list_select_related = ("order",)
+    list_filter = ("source", "target", "at")
+    search_fields = ("^order__id", "order__customer__username")
+    search_help_text = "The order's id, its customer"
+    uuid_fields = ("order_id",)
+    ordering = ("-id",)
+    fields = ("order", "source", "target", "moment")
+
+    @admin.display(description="order", ordering="order")
+    def changed(self, change: StatusChange) -> str:
+        return link_to(change.order)
+
+
+class OrderAdmin(ReadOnlyAdmin):
+    """Orders to look at, to pay and to submit again. `config.order_story` registers it."""
+
+    created, updated = moment_of("created_at"), moment_of("updated_at")
+    minor_amount = minor_units("amount")
+    list_display = ("id", "placed_by", "status", "minor_amount", "currency", "account", "created")
+    list_select_related = ("customer",)
+    list_filter = ("status", "currency", "created_at")
+    search_fields = ("^id", "customer__username", "lines__sku")
+    search_help_text = "Order id, customer, sku"
+    uuid_fields = ("id",)
+    ordering = ("-id",)
+    fields = (
+        ("id", "customer"),
+        ("status", "minor_amount", "currency"),
+        ("account", "payment", "records"),
+        ("created", "updated"),
+    )
+    inlines = (LineInline,)
+    actions = ("pay_selected",)
+
+    @admin.display(description="customer", ordering="customer__username")
+    def placed_by(self, order: Order) -> str:
+        return link_to(order.customer)
+
+    @admin.display(description="account", ordering="account_id")
+    def account(self, order: Order) -> str:
+        if order.account_id is None:
+            return "-"
+        return link("payments_account_change", order.account_id, f"account {order.account_id}")
+
+    @admin.display(description="payment")
+    def payment(self, order: Order) -> str:
+        payment = client.find([order.pk]).get(order.pk)
+        return link("payments_payment_change", payment.pk, payment.outcome) if payment else "-"
+
+    @admin.display(description="idempotency records")
+    def records(self, order: Order) -> str:
+        return link_to_list("idempotency_record", f"q={order.pk}", "all that name this order")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Say whether a member of staff may pay and submit again; viewing takes less."""
+        return request.user.has_perm("orders.change_order")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put the two actions before the pages, whose pattern matches anything."""
+        actions: dict[str, Action] = {"pay": self._pay, "submit-again": self._submit_again}
+        return [
+            path(f"<uuid:order_id>/{name}/", self._posted(act), name=f"orders_order_{name}")
+            for name, act in actions.items()
+        ] + super().get_urls()
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
+    ) -> HttpResponse:
+        """Give every page that is shown a key of its own: the form sent twice is one wish."""
+        context |= {"may_operate": self.has_operate_permission(request), "form_key": uuid4()}
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    @admin.action(description="Pay the selected orders", permissions=["operate"])
+    def pay_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        """Pay each order in a transaction of its own; sent again, it charges nothing more."""
+        orders = list(queryset.select_related("customer")[: MAX_PAID_AT_ONCE + 1])
+        if len(orders) > MAX_PAID_AT_ONCE:
+            text = f"Select at most {MAX_PAID_AT_ONCE} orders. Nothing changed."
+            self.message_user(request, text, messages.ERROR)
+            return
+        said = Counter(self._attempt(request, order) for order in orders)
+        for (level, text), count in said.items():
+            self.message_user(request, f"{text} ({count} of {len(orders)})", level)
+
+    def _posted(self, act: Action) -> Callable[..., HttpResponse]:
+        """Wrap an action: POST only, with the CSRF token, by staff who may operate."""
+
+        @require_POST
+        def view(request: HttpRequest, order_id: UUID) -> HttpResponse:
+            if not self.has_operate_permission(request):
+                raise PermissionDenied
+            order = self.get_object(request, str(order_id))
+            if order is None:
+                raise Http404
+            return act(request, order)
+
+        return self.admin_site.admin_view(view)
+
+    def _pay(self, request: HttpRequest, order: Order) -> HttpResponse:
+        level, text = self._attempt(request, order)
+        return self._back_to(order.pk, request, text, level)
+
+    def _attempt(self, request: HttpRequest, order: Order) -> Said:
+        """Pay an order from its customer's fullest account; a repeat changes nothing."""
+        try:
+            with transaction.atomic():
+                attempt = services.pay_order(
+                    customer=order.customer,
+                    order_id=order.pk,
+                    account_id=client.account_with_most(
+                        owner=order.customer, currency=order.currency
+                    ),
+                )
+                level, text = SAID[attempt.order.status, attempt.first]
+                if attempt.first:
+                    self.log_change(request, order, text)
+        except (client.AccountNotFound, client.CurrencyMismatch):
+            return messages.ERROR, f"No account in {order.currency}. Nothing changed."
+        except client.PaymentMismatch:
+            return messages.ERROR, "Its payment was made on other terms. Nothing changed."
+        return level, text
+
+    def _submit_again(self, request: HttpRequest, order: Order) -> HttpResponse:
+        """Place the same order anew; the same form sent again leads to the first result."""
+        key = whole_uuid(request.POST.get("key", ""))
+        if key is None:
+            text = "The form came without its key. Nothing changed."
+            return self._back_to(order.pk, request, text, messages.ERROR)
+        try:
+            done = once(claim_of(request, key), lambda: self._place_again(request, order))
+        except (ProductNotFound, MixedCurrencies):
+            text = "Its products can't be ordered together any more. Nothing changed."
+            return self._back_to(order.pk, request, text, messages.ERROR)
+        except Refusal as refusal:
+            return self._back_to(order.pk, request, str(refusal.detail), messages.ERROR)
+        placed = json.loads(done.content)["id"]
+        if "Idempotent-Replayed" in done:
+            text = "This form was sent before. Here is the order that it made; nothing changed."
+            return self._back_to(placed, request, text, messages.INFO)
+        return self._back_to(placed, request, "Submitted again: a new order.", messages.SUCCESS)
+
+    def _place_again(self, request: HttpRequest, order: Order) -> HttpResponse:
+        lines = [services.Line(line.sku, line.quantity) for line in order.lines.order_by("id")]
+        placed = services.place_order(customer=order.customer, lines=lines)
+        self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
+        return JsonResponse(answer(placed), status=201, headers={"Location": location(placed)})
+
+    def _back_to(self, pk: object, request: HttpRequest, text: str, level: int) -> HttpResponse:
+        self.message_user(request, text, level)
+        return HttpResponseRedirect(reverse("admin:orders_order_change", args=[pk]))

@@ -1,0 +1,150 @@
+"""Accounts, payments and the ledger in the admin: to look at, never to change."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from idempotency.admin import (
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    link,
+    link_to,
+    link_to_list,
+    minor_units,
+    moment_of,
+)
+from payments.models import Account, Entry, Payment
+
+
+def link_to_order(order_id: UUID) -> str:
+    """Return a link by name only: payments know an order by its id and no more."""
+    return link("orders_order_change", order_id, f"order {order_id}")
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    created = moment_of("created_at")
+    minor_balance, opening = minor_units("balance"), minor_units("opening_balance")
+    list_display = ("id", "owned_by", "currency", "minor_balance", "created")
+    list_select_related = ("owner",)
+    list_filter = ("currency", "created_at", ("owner", admin.EmptyFieldListFilter))
+    search_fields = ("=id", "owner__username", "=currency")
+    search_help_text = "Account number, owner, currency"
+    ordering = ("id",)
+    fields = (
+        "id",
+        "owner",
+        "currency",
+        "opening",
+        "minor_balance",
+        "entries",
+        "payments",
+        "created",
+    )
+
+    @admin.display(description="owner", ordering="owner__username")
+    def owned_by(self, account: Account) -> str:
+        return link_to(account.owner) if account.owner else "settlement"
+
+    @admin.display(description="entries")
+    def entries(self, account: Account) -> str:
+        return link_to_list("payments_entry", f"account__id__exact={account.pk}", "all its entries")
+
+    @admin.display(description="payments")
+    def payments(self, account: Account) -> str:
+        query = f"account__id__exact={account.pk}"
+        return link_to_list("payments_payment", query, "all payments from it")
+
+
+class EntryInline(ReadOnlyInline):
+    model = Entry
+    created = moment_of("created_at")
+    minor_amount, after = minor_units("amount"), minor_units("balance_after")
+    fields = ("account", "minor_amount", "currency", "after", "created")
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("account__owner").order_by("id")
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnlyAdmin):
+    created = moment_of("created_at")
+    minor_amount = minor_units("amount")
+    list_display = ("id", "order", "charged", "minor_amount", "currency", "outcome", "created")
+    list_select_related = ("account__owner",)
+    list_filter = ("outcome", "currency", "created_at")
+    search_fields = ("^id", "^order_id", "account__owner__username")
+    search_help_text = "The order's id, the payment's id, the account's owner"
+    uuid_fields = ("id", "order_id")
+    ordering = ("-id",)
+    fields = (
+        "id",
+        "order",
+        "account",
+        "minor_amount",
+        "currency",
+        "outcome",
+        "all_entries",
+        "created",
+    )
+    inlines = (EntryInline,)
+
+    @admin.display(description="order", ordering="order_id")
+    def order(self, payment: Payment) -> str:
+        return link_to_order(payment.order_id)
+
+    @admin.display(description="account", ordering="account")
+    def charged(self, payment: Payment) -> str:
+        return link_to(payment.account)
+
+    @admin.display(description="entries")
+    def all_entries(self, payment: Payment) -> str:
+        return link_to_list("payments_entry", f"payment__id__exact={payment.pk}", "its entries")
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnlyAdmin):
+    created = moment_of("created_at")
+    minor_amount, after = minor_units("amount"), minor_units("balance_after")
+    list_display = (
+        "id",
+        "booked_on",
+        "minor_amount",
+        "currency",
+        "after",
+        "part_of",
+        "order",
+        "created",
+    )
+    list_select_related = ("account__owner", "payment")
+    list_filter = ("currency", "created_at", ("account__owner", admin.EmptyFieldListFilter))
+    search_fields = ("^payment__id", "^payment__order_id", "account__owner__username")
+    search_help_text = "The order's id, the payment's id, the account's owner"
+    uuid_fields = ("payment_id", "payment__order_id")
+    ordering = ("-id",)
+    fields = (
+        "id",
+        "account",
+        "minor_amount",
+        "currency",
+        "after",
+        "payment",
+        "order",
+        "created",
+    )
+
+    @admin.display(description="account", ordering="account")
+    def booked_on(self, entry: Entry) -> str:
+        return link_to(entry.account)
+
+    @admin.display(description="payment", ordering="payment")
+    def part_of(self, entry: Entry) -> str:
+        return link("payments_payment_change", entry.payment_id, entry.payment.outcome)
+
+    @admin.display(description="order", ordering="payment__order_id")
+    def order(self, entry: Entry) -> str:
+        return link_to_order(entry.payment.order_id)

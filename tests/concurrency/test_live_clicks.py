@@ -1,0 +1,239 @@
+"""Twenty simultaneous clicks over HTTP on a live server of several processes."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+
+from config.audit import run as audit
+from idempotency.models import Record
+from orders.models import Order, Product
+from payments.models import Account, Payment
+from tests.concurrency.together import naive_shop, together
+from tests.conftest import OPENING
+from tests.live import Caller, LiveServer, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MANY = 20
+
+
+@pytest.fixture
+def caller(server: LiveServer) -> Callable[[User], Caller]:
+    def caller(user: User) -> Caller:
+        return Caller(server.url, Token.objects.get_or_create(user=user)[0].key)
+
+    return caller
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold_afterwards() -> Iterator[None]:
+    yield
+    assert [found for found in audit() if found.breaches] == []
+
+
+def until_final(call: Callable[[], Any]) -> Any:
+    """Repeat while the first request is in flight, as a good client does."""
+    for _ in range(60):
+        answer = call()
+        if answer.status != 409 or "idempotency-key-in-use" not in answer.json()["type"]:
+            return answer
+        time.sleep(int(answer.headers["Retry-After"]))
+    raise AssertionError("the first request never ended")
+
+
+def balance(account: Account) -> int | None:
+    return Account.objects.get(pk=account.pk).balance
+
+
+def test_clicks_with_one_key_get_one_answer_and_one_charge(
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    order, click = place(customer=alice), caller(alice)
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+
+    answers = together(MANY, lambda _: until_final(lambda: click.post(path, body, key=key)))
+
+    assert Counter(answer.status for answer in answers) == {200: MANY}
+    assert len({answer.data for answer in answers}) == 1
+    replayed = Counter(answer.headers.get("Idempotent-Replayed") for answer in answers)
+    assert replayed == {None: 1, "true": MANY - 1}
+    assert Record.objects.count() == 1
+    assert balance(alice_account) == OPENING - order.amount
+
+
+def test_clicks_with_different_keys_get_one_success_and_one_charge(
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    order, click = place(customer=alice), caller(alice)
+    path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
+
+    def pay(number: int) -> Any:
+        return until_final(lambda: click.post(path, body, key=f"tab-{number}"))
+
+    answers = together(MANY, pay)
+
+    assert Counter(answer.status for answer in answers) == {200: 1, 409: MANY - 1}
+    refused = [answer.json() for answer in answers if answer.status == 409]
+    assert {problem["type"] for problem in refused} == {"/problems/order-already-paid"}
+    assert {problem["order"]["payment"]["id"] for problem in refused} == {
+        str(Payment.objects.get().pk)
+    }
+    assert balance(alice_account) == OPENING - order.amount
+
+
+def test_clicks_to_place_with_one_key_place_one_order(
+    caller: Callable[[User], Caller], alice: User, product: Product
+) -> None:
+    click, key = caller(alice), uuid4().hex
+    body = {"lines": [{"sku": product.sku, "quantity": 3}]}
+
+    answers = together(
+        MANY, lambda _: until_final(lambda: click.post("/api/v1/orders/", body, key=key))
+    )
+
+    assert Counter(answer.status for answer in answers) == {201: MANY}
+    assert len({(answer.data, answer.headers["Location"]) for answer in answers}) == 1
+    assert Order.objects.count() == 1
+
+
+def test_clicks_to_place_with_different_keys_place_as_many_orders(
+    caller: Callable[[User], Caller], alice: User, product: Product
+) -> None:
+    click = caller(alice)
+    body = {"lines": [{"sku": product.sku, "quantity": 3}]}
+
+    answers = together(MANY, lambda n: click.post("/api/v1/orders/", body, key=f"wish-{n}"))
+
+    assert Counter(answer.status for answer in answers) == {201: MANY}
+    assert Order.objects.count() == MANY
+
+
+def test_naive_clicks_to_place_place_as_many_orders_as_there_are_clicks() -> None:
+    looked = threading.Barrier(MANY)
+    with naive_shop(0) as shop:
+        together(MANY, lambda _: shop.place_once(7, looked.wait))
+        assert shop.count(7) == MANY
+
+
+def test_a_repeat_waits_for_the_first_and_replays_it(
+    server: LiveServer,
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    order, click = place(customer=alice), caller(alice)
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    server.arm("debited", "hold")
+
+    def act(number: int) -> Any:
+        if number == 0:
+            return click.post(path, body, key=key)
+        until(lambda: server.hits("debited"), what="the first is held")
+        if number == 1:
+            return click.post(path, body, key=key, Prefer="wait=30")
+        until(waiting_on_a_lock, what="the repeat waits")
+        server.release("debited")
+        return None
+
+    first, repeat, _ = together(3, act)
+
+    assert (first.status, repeat.status) == (200, 200)
+    assert first.data == repeat.data
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+    assert balance(alice_account) == OPENING - order.amount
+
+
+def test_a_repeat_that_prefers_not_to_wait_is_told_so_at_once(
+    server: LiveServer,
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    order, click = place(customer=alice), caller(alice)
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    server.arm("debited", "hold")
+
+    def act(number: int) -> Any:
+        if number == 0:
+            return click.post(path, body, key=key)
+        until(lambda: server.hits("debited"), what="the first is held")
+        answer = click.post(path, body, key=key, Prefer="wait=0")
+        other_key = click.post(path, body, key=uuid4().hex, Prefer="wait=0")
+        server.release("debited")
+        return answer, other_key
+
+    first, (same, other) = together(2, act)
+
+    assert first.status == 200
+    for refused in (same, other):
+        assert refused.status == 409
+        assert refused.json()["type"] == "/problems/idempotency-key-in-use"
+        assert refused.json()["same_key"] is refused.json()["retryable"] is True
+        assert int(refused.headers["Retry-After"]) >= 1
+    assert balance(alice_account) == OPENING - order.amount
+
+
+def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
+    server: LiveServer,
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    bob: User,
+    bob_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    order, click, other = place(customer=alice), caller(alice), caller(bob)
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    bobs = [place(customer=bob) for _ in range(5)]
+    server.arm("debited", "hold")
+
+    def act(number: int) -> Any:
+        if number < 40:
+            keys = {"key": key if number % 2 else f"tab-{number}"}  # one tab, and many tabs
+            return until_final(lambda: click.post(path, body, **keys))
+        until(lambda: server.hits("debited"), what="the first is held")
+        until(waiting_on_a_lock, what="repeats wait")
+        paid = [
+            other.post(
+                f"/api/v1/orders/{mine.pk}/pay/", {"account": bob_account.pk}, key=uuid4().hex
+            )
+            for mine in bobs
+        ]
+        still_held = not Payment.objects.filter(order_id=order.pk).exists()
+        server.release("debited")
+        return paid, still_held
+
+    *answers, (paid, still_held) = together(41, act)
+
+    assert still_held, "bob's payments were answered while alice's was held open"
+    assert [answer.status for answer in paid] == [200] * 5
+    assert Counter(answer.status for answer in answers)[200] >= 1
+    assert {answer.status for answer in answers} <= {200, 409}
+    assert balance(alice_account) == OPENING - order.amount
+    assert balance(bob_account) == OPENING - sum(mine.amount for mine in bobs)
+
+
+def waiting_on_a_lock() -> bool:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return bool(cursor.fetchone()[0])

