@@ -7,8 +7,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from rest_framework import parsers
 from rest_framework.exceptions import APIException, NotFound, ParseError
+from rest_framework.exceptions import ValidationError as BadPageSize
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+
+
+MAX_PAGE_SIZE = 200
 
 
 class BodyTooLarge(APIException):
@@ -36,11 +40,26 @@ class Pagination(CursorPagination):
     """Cursor pagination by the view's `ordering`: stable while rows are added, no counting."""
 
     page_size = 50
-    max_page_size = 200
+    max_page_size = MAX_PAGE_SIZE
     page_size_query_param = "page_size"
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         return (view.ordering,)
+
+    def get_page_size(self, request: Request) -> int:
+        """Return how many rows a page holds; refuse what is no number of rows."""
+        given = request.query_params.getlist("page_size") or [str(self.page_size)]
+        if len(given) > 1 or not given[0].isdecimal() or not 1 <= int(given[0]) <= MAX_PAGE_SIZE:
+            raise BadPageSize({"page_size": [f"A number from 1 to {MAX_PAGE_SIZE}."]})
+        return int(given[0])
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """Describe the parameters to OpenAPI."""
+        parameters = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == "page_size":
+                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
+        return parameters
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: Any = None

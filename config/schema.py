@@ -17,7 +17,7 @@ KEY_HEADER = OpenApiParameter(
 )
 WAIT_HEADER = OpenApiParameter(
     "Prefer",
-    {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
+    str,
     OpenApiParameter.HEADER,
     description="`wait=N`: how many seconds a repeat may wait for the first answer (5; 0 to 30).",
 )
@@ -231,6 +231,8 @@ def _possible(operation: dict[str, Any], path: str) -> set[int]:
         possible |= {401, 403}
     if "{" in path or "cursor" in parameters:
         possible |= {404}
+    if "page_size" in parameters:
+        possible |= {400}
     if "requestBody" in operation:
         possible |= {400, 413, 415}
     if KEY_HEADER.name in parameters:

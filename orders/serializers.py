@@ -26,7 +26,7 @@ class LineRequest(serializers.Serializer[dict[str, Any]]):
 
 
 class PlaceOrderRequest(serializers.Serializer[dict[str, Any]]):
-    lines = serializers.ListField(child=LineRequest(), allow_empty=False, max_length=MAX_LINES)
+    lines = serializers.ListField(child=LineRequest(), min_length=1, max_length=MAX_LINES)
 
     def wanted(self) -> list[Line]:
         """Return the lines asked for, or refuse the request with 400."""

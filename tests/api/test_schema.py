@@ -1,0 +1,50 @@
+"""The API against its own OpenAPI schema: more than 1,000 requests of random good and bad input."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from config.audit import run as audit
+from orders.models import Product
+from payments.models import Account
+from tests.live import LiveServer
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.django_db(transaction=True)
+def test_random_input_gets_documented_answers_and_no_5xx(
+    server: LiveServer, alice: User, alice_account: Account, product: Product, tmp_path: Path
+) -> None:
+    alice.user_permissions.add(Permission.objects.get(codename="charge"))
+    token = Token.objects.create(user=alice).key
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
+        *("run", f"{server.url}/api/schema/", "--checks", "all", "--max-examples", "60"),
+        *("--header", f"Authorization: Token {token}", "--generation-deterministic"),
+        *("--continue-on-failure", "--no-color"),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
+    generated = re.search(r"(\d+) generated", ran.stdout)
+    assert generated is not None
+    assert int(generated[1]) >= 1000
+    assert not [found for found in audit() if found.breaches]
+
+
+def test_the_schema_documents_every_answer_with_an_example() -> None:
+    schema = APIClient().get("/api/schema/", headers={"Accept": "application/json"}).json()
+    pay = schema["paths"]["/api/v1/orders/{order_id}/pay/"]["post"]["responses"]
+    place = schema["paths"]["/api/v1/orders/"]["post"]["responses"]
+    for responses, status in [(place, "201"), *((pay, s) for s in EXAMPLES)]:
+        (media,) = responses[status]["content"].values()
+        assert media["examples"], status
+
+
+EXAMPLES = ("200", "202", "402", "409", "410", "422")
