@@ -135,10 +135,11 @@ def run() -> list[Finding]:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        return [Finding(number, what, _count(query)) for number, what, query in RULES]
+        return [Finding(number, what, count_breaches(query)) for number, what, query in RULES]
 
 
-def _count(query: str) -> int:
+def count_breaches(query: str) -> int:
+    """Return how many rows a rule's query finds."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             counted = f"SELECT count(*) FROM ({query}) AS breach"  # noqa: S608 - RULES only

@@ -3,10 +3,12 @@
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 
 from idempotency.problem import CONTENT_TYPE, document
+from idempotency.views import TokenAnswer
 
 KEY_HEADER = OpenApiParameter(
     "Idempotency-Key",
@@ -196,6 +198,16 @@ class Schema(AutoSchema):
         if getattr(handler, "idempotent", False):
             return [KEY_HEADER, WAIT_HEADER, REPLAYED_HEADER]
         return []
+
+
+class TokenSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
+    """The token view's answer, told here so that its app needs no OpenAPI library."""
+
+    target_class = "idempotency.views.TokenView"
+
+    def view_replacement(self) -> Any:
+        described = extend_schema(request=None, responses={201: TokenAnswer})
+        return extend_schema_view(post=described)(self.target)
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:

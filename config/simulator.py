@@ -7,12 +7,11 @@ click sends, under which keys, how many at once and what must come back is the p
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, cycle, islice
 from threading import Barrier
-from typing import TypeVar
 from uuid import uuid4
 
 from django.conf import settings
@@ -30,7 +29,6 @@ from config.http_client import (
     place_order,
 )
 
-T = TypeVar("T")
 CURRENCY = "EUR"
 RICH = 1_000_000
 GATE_SECONDS = 30
@@ -155,18 +153,26 @@ class Simulation:
         at_once = min(plan.at_once or self.load.clicks, self.load.concurrency)
         for batch in _slices(orders, self.load.concurrency // at_once):
             keys = {order: plan.keys(self.load.clicks) for order in batch}
-            for wave in _slices(range(self.load.clicks), at_once):
-                self.client.warm()
-                gates = {order: Barrier(len(wave), timeout=GATE_SECONDS) for order in batch}
-                clicks = {
-                    threads.submit(self._click, plan, order, keys[order][i], gates[order]): order
-                    for order in batch
-                    for i in wave
-                }
-                for click in as_completed(clicks):
-                    answers[clicks[click]].append(click.result())
-                    self.advance()
+            for start in range(0, self.load.clicks, at_once):
+                wave = {order: keys[order][start : start + at_once] for order in batch}
+                for order, answer in self._click_together(threads, plan, wave):
+                    answers[order].append(answer)
         return answers
+
+    def _click_together(
+        self, threads: Executor, plan: Plan, wave: Mapping[Order, Sequence[str]]
+    ) -> list[tuple[Order, Answer]]:
+        """Click once for each key; an order's clicks leave at the same instant."""
+        self.client.warm()
+        clicks: dict[Future[Answer], Order] = {}
+        for order, keys in wave.items():
+            gate = Barrier(len(keys), timeout=GATE_SECONDS)
+            clicks |= {threads.submit(self._click, plan, order, key, gate): order for key in keys}
+        for _ in as_completed(clicks):
+            self.advance()
+        if not any(click.result().status for click in clicks):
+            raise ServerUnusable(f"The server at {self.client.base_url} has stopped answering.")
+        return [(order, click.result()) for click, order in clicks.items()]
 
     def _click(self, plan: Plan, order: Order, key: str, gate: Barrier) -> Answer:
         gate.wait()
@@ -182,7 +188,7 @@ def _sign_in(client: Client, username: str) -> str:
     return token
 
 
-def _slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def _slices(items: Sequence[Order], size: int) -> Iterator[Sequence[Order]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -1,4 +1,3 @@
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -19,7 +18,6 @@ class TokenView(APIView):
 
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(request=None, responses={201: TokenAnswer})
     def post(self, request: Request) -> Response:
         """Issue a token. A repeat issues another one: an unused token has no effect."""
         token, expires_at = tokens.issue(caller_of(request))

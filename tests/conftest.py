@@ -1,6 +1,7 @@
 """What the tests share: two customers, a product, signed-in clients, and a live server."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ from payments.services import open_account
 from tests.live import LiveServer
 
 OPENING = 100_000
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Have the server refuse every write of this session, so that what succeeds has only read."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
 
 
 @pytest.fixture

@@ -32,6 +32,12 @@ def until(condition: Any, *, seconds: float = 20, what: str = "") -> Any:
     raise AssertionError(f"did not come to be in {seconds} s: {what or condition}")
 
 
+def database_url(params: dict[str, Any]) -> str:
+    """Return the DATABASE_URL of a database from a Django connection's parameters."""
+    user, password = quote(params["user"], ""), quote(params.get("password", ""), "")
+    return f"postgres://{user}:{password}@{params['host']}:{params['port']}/{params['dbname']}"
+
+
 class LiveServer:
     """gunicorn with `tests.wsgi`; its fault points are armed by files in a folder."""
 
@@ -42,11 +48,9 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.log = folder / "server.log"
-        user, password = quote(database["user"]), quote(database.get("password", ""))
-        address = f"{database['host']}:{database['port']}"
         self.environment = os.environ | {
             "DEBUG": "true",
-            "DATABASE_URL": f"postgres://{user}:{password}@{address}/{database['dbname']}",
+            "DATABASE_URL": database_url(database),
             "PORT": str(self.port),
             "WEB_WORKERS": str(workers),
             "WEB_THREADS": str(threads),

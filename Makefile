@@ -1,0 +1,74 @@
+# make demo | test | setup | serve | simulate | audit | stop | clean | lock | test-matrix
+PYTHON ?= python3
+PORT ?= 8000
+RUN := .venv/bin/python
+
+.PHONY: demo serve setup simulate audit test check pytest test-matrix lock clean
+
+demo: .venv/runtime .env
+	@exec $(RUN) -m config.serve --storm --port $(PORT)
+
+serve: .venv/runtime .env
+	@exec $(RUN) -m config.serve --port $(PORT)
+
+setup: .venv/runtime .env
+	$(RUN) manage.py migrate --verbosity 0
+	$(RUN) manage.py seed_demo
+
+simulate: .venv/runtime .env
+	$(RUN) manage.py simulate $(SCENARIO) --base-url http://127.0.0.1:$(PORT) $(ARGS)
+
+audit: .venv/runtime .env
+	$(RUN) manage.py audit
+
+test: check pytest
+
+# DATABASE_URL names no server: none of these may need one.
+check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
+check: .venv/development .env
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy .
+	.venv/bin/lint-imports
+	$(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	DEBUG=false SECRET_KEY="$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))')" \
+	  ALLOWED_HOSTS=shop.example $(RUN) manage.py check --deploy --fail-level WARNING
+
+pytest: .venv/development .env
+	.venv/bin/pytest $(ARGS)
+
+test-matrix: .venv/development .env
+	$(RUN) -m tests.matrix
+
+lock:
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal \
+	  --generate-hashes --python-version 3.11 $(ARGS) pyproject.toml -o requirements.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal \
+	  --generate-hashes --python-version 3.11 $(ARGS) pyproject.toml --group dev \
+	  -c requirements.txt -o requirements-dev.txt
+	rm -rf .venv-lock
+
+clean:
+	[ ! -x $(RUN) ] || $(RUN) -m config.embedded_postgres.server remove
+	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	  .hypothesis .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv \
+	  || { rm -rf .venv; echo "No venv module: on Debian, apt install python3-venv"; exit 1; }
+
+.venv/runtime: requirements.txt | .venv/bin/python
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/development: requirements-dev.txt | .venv/runtime
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Development settings: no secret key, plain HTTP, the demo's public password.
+.env:
+	echo "DEBUG=true" > .env
