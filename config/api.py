@@ -11,7 +11,6 @@ from rest_framework.exceptions import ValidationError as BadPageSize
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
-
 MAX_PAGE_SIZE = 200
 
 

@@ -1,7 +1,4 @@
-"""The shop as its customers' programs see it: over HTTP, and good at repeating.
-
-What may be repeated is repeated when the server says so, with the same key and the same body.
-"""
+"""The shop over HTTP, by a good client: when told to come back it does, with the same key."""
 
 import json
 import random
@@ -56,10 +53,6 @@ class Answer:
     def final(self) -> bool:
         """Whether the answer decides the request, so that a repeat would be pointless."""
         return self.status not in NOT_NOW and self.problem != "idempotency-key-in-use"
-
-    @property
-    def replayed(self) -> bool:
-        return self.headers.get("Idempotent-Replayed") == "true"
 
     @property
     def pause(self) -> float:
@@ -141,7 +134,7 @@ class Client:
 
     def items(self, path: str, *, token: str = "") -> Iterator[dict[str, Any]]:
         """Yield the items of a list, page after page."""
-        following: str | None = path
+        following = path
         while following:
             page = self.ask("GET", following, token=token)
             yield from page["results"]
@@ -166,7 +159,17 @@ class Order:
     account: Account
 
 
-def accounts(client: Client, *, token: str) -> Iterator[Account]:
+def sign_in(client: Client, username: str, password: str) -> str:
+    """Return a customer's token."""
+    content = {"username": username, "password": password}
+    try:
+        return str(client.ask("POST", "sign-in/", content=content)["token"])
+    except ServerUnusable as error:
+        hint = f"as {username} with DEMO_PASSWORD; to set both up: manage.py seed_demo"
+        raise ServerUnusable(f"{error} {hint}") from error
+
+
+def accounts(client: Client, token: str) -> Iterator[Account]:
     """Yield a customer's accounts as they stand."""
     for found in client.items("accounts/", token=token):
         newest = next((entry["id"] for entry in _entries(client, found["id"], token)), None)

@@ -39,10 +39,10 @@ class Event:
 @admin.register(Order)
 class OrderPage(OrderAdmin):
     def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["story"] = story(obj)
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        context["story"] = story(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 def story(order: Order) -> list[Event]:

@@ -5,6 +5,7 @@ looking costs little memory.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import environ
@@ -22,14 +22,15 @@ from config.embedded_postgres import server as embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+IDLE_SECONDS = 10  # by then the connections that the storm opened are closed
 WELCOME = """
 Serving until Ctrl-C:
   API       {url}/api/v1/        docs: {url}/api/docs/
   admin     {url}/admin/         sign in as admin / {password}
   customers alice, bob, carol, dave / {password}
   tokens    .venv/bin/python manage.py seed_demo --json
-  memory    {memory} MB resident: web server and database, pages they share counted each time
 """
+MEMORY = "Idle, the web server and the database hold {} MB of resident memory.\n"
 
 
 def main() -> int:
@@ -38,7 +39,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="where to listen (8000)")
     parser.add_argument("--storm", action="store_true", help="run the double-click storm first")
     chosen = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     try:
         return _serve(chosen.port, storm=chosen.storm)
     except KeyboardInterrupt:
@@ -62,7 +64,10 @@ def _serve(port: int, *, storm: bool) -> int:
         if storm and _manage("simulate", "double_click", "--base-url", url):
             return 1
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
-        _say(WELCOME.format(url=url, password=password, memory=_resident_mb(web.pid)))
+        _say(WELCOME.format(url=url, password=password))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return web.wait(IDLE_SECONDS)
+        _say(MEMORY.format(_resident_mb()))
         return web.wait()
 
 
@@ -86,13 +91,13 @@ def _manage(*arguments: str) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-@contextmanager
+@contextlib.contextmanager
 def _gunicorn(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run the web server; at the end let requests in flight end first."""
     command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
-    environment = os.environ | {"PORT": str(port), "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")}
+    quiet = {"LOG_LEVEL": "WARNING"} | os.environ
     # Its own process group: Ctrl-C reaches this process, which then ends the server in order.
-    web = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0)
+    web = subprocess.Popen(command, cwd=ROOT, env=quiet | {"PORT": str(port)}, process_group=0)
     try:
         yield web
     finally:
@@ -113,8 +118,8 @@ def _wait_until_ready(url: str, web: subprocess.Popen[bytes]) -> None:
     sys.exit(f"The web server did not answer at {url} within {START_SECONDS} s.")
 
 
-def _resident_mb(*roots: int) -> int:
-    """Return the resident memory of processes and all their descendants, and of the database."""
+def _resident_mb() -> int:
+    """Return the resident memory of this process, all that it started, and the database."""
     parents: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -122,7 +127,7 @@ def _resident_mb(*roots: int) -> int:
         except OSError:  # it has just ended
             continue
         parents[int(fields["Pid"])] = int(fields["PPid"])
-    family = set(roots) | embedded.processes()
+    family = {os.getpid(), embedded.postmaster() or os.getpid()}
     while grown := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= grown
     return sum(map(_resident_kb, family)) // 1024

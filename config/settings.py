@@ -84,6 +84,8 @@ STATEMENT_TIMEOUTS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",
+    # The web server sets it: what a storm opened is given back when it is over.
+    "idle_session_timeout": f"{env.int('DATABASE_IDLE_SECONDS', default=0)}s",
 }
 DATABASES["default"] |= {
     "CONN_MAX_AGE": 60,

@@ -1,12 +1,12 @@
 """Impatient customers: the same payment asked for again and again over HTTP, and what came of it.
 
-A scenario is a tuple of plans, each a row of the table. To add one, add it to SCENARIOS: what a
-click sends, under which keys, how many at once and what must come back is the plan's to say.
+To add a scenario, add its plans to SCENARIOS. Each is a row of the table and says what a click
+sends, with which keys, how many clicks leave at once and which answers break the promise.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -16,18 +16,9 @@ from uuid import uuid4
 
 from django.conf import settings
 
+from config import http_client as shop
 from config.demo import CUSTOMERS
-from config.http_client import (
-    Account,
-    Answer,
-    Client,
-    Order,
-    ServerUnusable,
-    accounts,
-    entries_since,
-    pay,
-    place_order,
-)
+from config.http_client import Account, Answer, Client, Order, ServerUnusable
 
 CURRENCY = "EUR"
 RICH = 1_000_000
@@ -74,7 +65,7 @@ class Plan:
     one_key: bool  # for all clicks on an order; else each has its own
     count_broken: Callable[[Sequence[Answer]], int]
     at_once: int | None = None  # clicks on an order; None is as many as may be in flight
-    click: Callable[[Client, Order, str], Answer] = pay
+    click: Callable[[Client, Order, str], Answer] = shop.pay
 
     def keys(self, clicks: int) -> list[str]:
         keys = [str(uuid4()) for _ in range(clicks)]
@@ -110,54 +101,49 @@ class Row:
     p50_ms: float
     p99_ms: float
 
-    @property
-    def ok(self) -> bool:
-        broken = self.double_charges, self.money_missing, self.different_answers, self.unanswered
-        return not any(broken)
-
 
 class Simulation:
-    """Demo customers, signed in to a server, who all want its cheapest product.
-
-    :raises ServerUnusable: here and in `run`, if the server can't serve them at all
-    """
+    """Demo customers who all want the cheapest product; raises ServerUnusable if none is had."""
 
     def __init__(self, client: Client, load: Load, *, advance: Callable[[], object]) -> None:
         self.client, self.load, self.advance = client, load, advance
         if not client.warm():
             raise ServerUnusable(f"No server answers at {client.base_url}. Start one: make serve")
         names = [c.username for c in CUSTOMERS if c.opening_balances.get(CURRENCY, 0) >= RICH]
-        self.tokens = [_sign_in(client, name) for name in names]
-        products = [p for p in client.items("products/") if p["currency"] == CURRENCY]
-        self.sku = min(products, key=lambda product: product["price"])["sku"]
+        self.tokens = [shop.sign_in(client, name, settings.DEMO_PASSWORD) for name in names]
+        products = client.items("products/")
+        prices = {p["price"]: p["sku"] for p in products if p["currency"] == CURRENCY}
+        if not prices:
+            raise ServerUnusable(f"{client.base_url} sells nothing. Run: manage.py seed_demo")
+        self.sku = prices[min(prices)]
 
     def run(self, plan: Plan) -> Row:
         """Place new orders, click on them, then ask the server what it charged."""
         before = self._accounts()
         payers = cycle([account for account in before if account.currency == CURRENCY])
         with ThreadPoolExecutor(self.load.concurrency) as threads:
-            order = partial(place_order, self.client, sku=self.sku)
-            orders = list(threads.map(order, islice(payers, self.load.orders)))
-            answers = self._storm(threads, plan, orders)
-        written = chain.from_iterable(entries_since(self.client, account) for account in before)
+            place = partial(shop.place_order, self.client, sku=self.sku)
+            orders = list(threads.map(place, islice(payers, self.load.orders)))
+            answers: dict[Order, list[Answer]] = {order: [] for order in orders}
+            for wave in self._waves(plan, orders):
+                for order, answer in self._click_together(threads, plan, wave):
+                    answers[order].append(answer)
+        written = chain.from_iterable(shop.entries_since(self.client, each) for each in before)
         charges = Counter(entry["order_id"] for entry in written)
-        spent = _total(before) - _total(self._accounts())
+        spent = sum(account.balance for account in before)
+        spent -= sum(account.balance for account in self._accounts())
         due = sum(order.amount for order in orders if is_paid(answers[order]))
         return _row(plan, answers, [charges[order.id] for order in orders], spent - due)
 
-    def _storm(
-        self, threads: Executor, plan: Plan, orders: Sequence[Order]
-    ) -> dict[Order, list[Answer]]:
-        """Click on pay, wave after wave; return each order's answers."""
-        answers: dict[Order, list[Answer]] = {order: [] for order in orders}
+    def _waves(self, plan: Plan, orders: Sequence[Order]) -> Iterator[dict[Order, list[str]]]:
+        """Yield which keys to click with at once, for as many orders as may be in flight."""
         at_once = min(plan.at_once or self.load.clicks, self.load.concurrency)
-        for batch in _slices(orders, self.load.concurrency // at_once):
+        together = self.load.concurrency // at_once
+        for first in range(0, len(orders), together):
+            batch = orders[first : first + together]
             keys = {order: plan.keys(self.load.clicks) for order in batch}
             for start in range(0, self.load.clicks, at_once):
-                wave = {order: keys[order][start : start + at_once] for order in batch}
-                for order, answer in self._click_together(threads, plan, wave):
-                    answers[order].append(answer)
-        return answers
+                yield {order: keys[order][start : start + at_once] for order in batch}
 
     def _click_together(
         self, threads: Executor, plan: Plan, wave: Mapping[Order, Sequence[str]]
@@ -170,7 +156,7 @@ class Simulation:
             clicks |= {threads.submit(self._click, plan, order, key, gate): order for key in keys}
         for _ in as_completed(clicks):
             self.advance()
-        if not any(click.result().status for click in clicks):
+        if not any(click.result().status for click in clicks) and not self.client.warm():
             raise ServerUnusable(f"The server at {self.client.base_url} has stopped answering.")
         return [(order, click.result()) for click, order in clicks.items()]
 
@@ -179,42 +165,31 @@ class Simulation:
         return plan.click(self.client, order, key)
 
     def _accounts(self) -> list[Account]:
-        return [account for token in self.tokens for account in accounts(self.client, token=token)]
-
-
-def _sign_in(client: Client, username: str) -> str:
-    content = {"username": username, "password": settings.DEMO_PASSWORD}
-    token: str = client.ask("POST", "sign-in/", content=content)["token"]
-    return token
-
-
-def _slices(items: Sequence[Order], size: int) -> Iterator[Sequence[Order]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _total(accounts: Iterable[Account]) -> int:
-    return sum(account.balance for account in accounts)
+        found = [each for token in self.tokens for each in shop.accounts(self.client, token)]
+        if CURRENCY not in {account.currency for account in found}:
+            raise ServerUnusable("The customers have no account. Run: manage.py seed_demo")
+        return found
 
 
 def _row(
     plan: Plan, answers: Mapping[Order, list[Answer]], charges: Sequence[int], missing: int
 ) -> Row:
-    final = [[answer for answer in given if answer.final] for given in answers.values()]
-    flat = list(chain.from_iterable(final))
     every = list(chain.from_iterable(answers.values()))
-    times = sorted(1000 * (answer.finished - answer.started) for answer in flat)
+    decided = [[answer for answer in given if answer.final] for given in answers.values()]
+    final = list(chain.from_iterable(decided))
+    times = sorted(1000 * (answer.finished - answer.started) for answer in final)
     return Row(
         row=plan.row,
         orders=len(answers),
         clicks=len(every),
-        answers={str(status): n for status, n in sorted(Counter(a.status for a in flat).items())},
-        replays=sum(answer.replayed for answer in flat),
+        answers={str(status): n for status, n in sorted(Counter(a.status for a in final).items())},
+        replays=sum(a.headers.get("Idempotent-Replayed") == "true" for a in final),
         retries=sum(answer.retries for answer in every),
         charges=sum(charges),
         double_charges=sum(count > 1 for count in charges),
         money_missing=missing,
-        different_answers=sum(plan.count_broken(given) for given in final if given),
-        unanswered=len(every) - len(flat),
+        different_answers=sum(plan.count_broken(given) for given in decided if given),
+        unanswered=len(every) - len(final),
         p50_ms=_percentile(times, 50),
         p99_ms=_percentile(times, 99),
     )

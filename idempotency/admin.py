@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -38,7 +38,7 @@ _ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 class ReadOnly:
     """Nobody adds, changes or deletes a row here, a superuser neither: a POST answers 403."""
 
-    fields: Any = ()
+    fields: ClassVar[Any] = ()
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -154,7 +154,7 @@ def once(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpRespo
         try:
             found = _run(claim, execute)
         except IntegrityError as error:
-            if violated_constraint(error) != ONCE:
+            if violated_constraint(error) != ONCE or time.monotonic() > deadline:
                 raise
             continue  # a twin's commit slipped in between our look and lock: look again
         if not isinstance(found, int):

@@ -11,8 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_POST
 
 from idempotency.admin import (
     ModelAdmin,
@@ -27,7 +27,7 @@ from idempotency.admin import (
     once,
     whole_uuid,
 )
-from idempotency.errors import Refusal
+from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
 from orders import services
 from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order, OrderLine, Product, StatusChange
@@ -47,6 +47,16 @@ SAID: dict[tuple[int, bool], Said] = {
     (Order.Status.FAILED, False): (messages.INFO, "Has failed already, nothing changed."),
     (Order.Status.PAYING, True): (messages.INFO, "Paying: the answer is not there yet."),
     (Order.Status.PAYING, False): (messages.INFO, "Being paid already, nothing changed."),
+}
+OTHER_TERMS = (messages.ERROR, "Its payment was made on other terms. Nothing changed.")
+
+SUBMITTED_AGAIN = (messages.SUCCESS, "Submitted again: a new order.")
+SENT_BEFORE = (messages.INFO, "This form was sent before: here is its order. Nothing changed.")
+UNORDERABLE = (messages.ERROR, "Its products can't be ordered together any more. Nothing changed.")
+REFUSED: dict[type[Refusal], str] = {
+    KeyInUse: "It is still being submitted. Send this form again: it makes one order.",
+    KeyReused: "That form was another order's. Nothing changed. Here is a new form.",
+    KeyExpired: "That form was sent long ago. Nothing changed. Here is a new form.",
 }
 
 
@@ -138,16 +148,15 @@ class OrderAdmin(ReadOnlyAdmin):
         """Put the two actions before the pages, whose pattern matches anything."""
         actions: dict[str, Action] = {"pay": self._pay, "submit-again": self._submit_again}
         return [
-            path(f"<uuid:order_id>/{name}/", self._posted(act), name=f"orders_order_{name}")
+            path(f"<uuid:order_id>/{name}/", self._guarded(act), name=f"orders_order_{name}")
             for name, act in actions.items()
         ] + super().get_urls()
 
     def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Give every page that is shown a key of its own: the form sent twice is one wish."""
-        context |= {"may_operate": self.has_operate_permission(request), "form_key": uuid4()}
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        context["may_operate"] = self.has_operate_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Pay the selected orders", permissions=["operate"])
     def pay_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
@@ -161,10 +170,9 @@ class OrderAdmin(ReadOnlyAdmin):
         for (level, text), count in said.items():
             self.message_user(request, f"{text} ({count} of {len(orders)})", level)
 
-    def _posted(self, act: Action) -> Callable[..., HttpResponse]:
-        """Wrap an action: POST only, with the CSRF token, by staff who may operate."""
+    def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
+        """Wrap an action: for staff who may operate, on an order that exists."""
 
-        @require_POST
         def view(request: HttpRequest, order_id: UUID) -> HttpResponse:
             if not self.has_operate_permission(request):
                 raise PermissionDenied
@@ -176,8 +184,9 @@ class OrderAdmin(ReadOnlyAdmin):
         return self.admin_site.admin_view(view)
 
     def _pay(self, request: HttpRequest, order: Order) -> HttpResponse:
-        level, text = self._attempt(request, order)
-        return self._back_to(order.pk, request, text, level)
+        if request.method != "POST":  # as after signing in on the way here
+            return HttpResponseRedirect(order_page(order.pk))
+        return self._show(request, order.pk, self._attempt(request, order))
 
     def _attempt(self, request: HttpRequest, order: Order) -> Said:
         """Pay an order from its customer's fullest account; a repeat changes nothing."""
@@ -196,27 +205,43 @@ class OrderAdmin(ReadOnlyAdmin):
         except (client.AccountNotFound, client.CurrencyMismatch):
             return messages.ERROR, f"No account in {order.currency}. Nothing changed."
         except client.PaymentMismatch:
-            return messages.ERROR, "Its payment was made on other terms. Nothing changed."
+            return OTHER_TERMS
         return level, text
 
     def _submit_again(self, request: HttpRequest, order: Order) -> HttpResponse:
-        """Place the same order anew; the same form sent again leads to the first result."""
-        key = whole_uuid(request.POST.get("key", ""))
+        """Ask, then place the same order anew; the same form sent again ends on the same order.
+
+        The form's key is in its address too: whoever comes back to the page finds the same form.
+        """
+        key = whole_uuid(request.POST.get("key") or request.GET.get("key", ""))
         if key is None:
-            text = "The form came without its key. Nothing changed."
-            return self._back_to(order.pk, request, text, messages.ERROR)
+            return HttpResponseRedirect(f"{request.path}?key={uuid4()}")
+        if request.method != "POST":
+            return self._form(request, order, key)
         try:
             done = once(claim_of(request, key), lambda: self._place_again(request, order))
         except (ProductNotFound, MixedCurrencies):
-            text = "Its products can't be ordered together any more. Nothing changed."
-            return self._back_to(order.pk, request, text, messages.ERROR)
+            return self._show(request, order.pk, UNORDERABLE)
         except Refusal as refusal:
-            return self._back_to(order.pk, request, str(refusal.detail), messages.ERROR)
+            text = REFUSED.get(type(refusal), str(refusal.detail))
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(
+                f"{request.path}?key={key if refusal.same_key else uuid4()}"
+            )
         placed = json.loads(done.content)["id"]
-        if "Idempotent-Replayed" in done:
-            text = "This form was sent before. Here is the order that it made; nothing changed."
-            return self._back_to(placed, request, text, messages.INFO)
-        return self._back_to(placed, request, "Submitted again: a new order.", messages.SUCCESS)
+        said = SENT_BEFORE if "Idempotent-Replayed" in done else SUBMITTED_AGAIN
+        return self._show(request, placed, said)
+
+    def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Submit again",
+            "opts": self.opts,
+            "original": order,
+            "lines": order.lines.select_related("product").order_by("id"),
+            "key": key,
+        }
+        return TemplateResponse(request, "admin/orders/order/submit_again.html", context)
 
     def _place_again(self, request: HttpRequest, order: Order) -> HttpResponse:
         lines = [services.Line(line.sku, line.quantity) for line in order.lines.order_by("id")]
@@ -224,6 +249,12 @@ class OrderAdmin(ReadOnlyAdmin):
         self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
         return JsonResponse(answer(placed), status=201, headers={"Location": location(placed)})
 
-    def _back_to(self, pk: object, request: HttpRequest, text: str, level: int) -> HttpResponse:
+    def _show(self, request: HttpRequest, pk: object, said: Said) -> HttpResponse:
+        """Go to an order's page and say there what was done."""
+        level, text = said
         self.message_user(request, text, level)
-        return HttpResponseRedirect(reverse("admin:orders_order_change", args=[pk]))
+        return HttpResponseRedirect(order_page(pk))
+
+
+def order_page(pk: object) -> str:
+    return reverse("admin:orders_order_change", args=[pk])

@@ -24,7 +24,7 @@ def test_random_input_gets_documented_answers_and_no_5xx(
 ) -> None:
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
     token = Token.objects.create(user=alice).key
-    command = [
+    command: list[str | Path] = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
         *("run", f"{server.url}/api/schema/", "--checks", "all", "--max-examples", "60"),
         *("--header", f"Authorization: Token {token}", "--generation-deterministic"),

@@ -14,7 +14,8 @@ from orders.services import pay_order
 from payments.models import Account
 
 INSERT_ORDER = """
-INSERT INTO orders_order (id, customer_id, status, amount, currency, account_id, created_at, updated_at)
+INSERT INTO orders_order (id, customer_id, status, amount, currency, account_id,
+                          created_at, updated_at)
 VALUES (gen_random_uuid(), {customer}, {status}, {amount}, 'EUR', {account}, now(), now())
 """
 INSERT_PAYMENT = """

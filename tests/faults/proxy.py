@@ -1,5 +1,6 @@
 """A TCP proxy that loses answers: armed by what the client sends, fired by the server's answer."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -95,8 +96,6 @@ def _receive(source: socket.socket) -> bytes:
 
 
 def _close(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     end.close()

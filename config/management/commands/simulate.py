@@ -18,9 +18,11 @@ from rich.table import Table
 from config.http_client import Client, ServerUnusable
 from config.simulator import SCENARIOS, Load, Row, Simulation
 
-PLAIN_WIDTH = 160
-HEADINGS = ("", "orders", "clicks", "answers", "replays", "retries", "charges")
-HEADINGS += ("double charges", "money missing", "p50 / p99 ms", "audit")
+WIDE = 132
+HEADINGS = (
+    *("", "orders", "clicks", "answers", "replays", "retries", "charges"),
+    *("double charges", "money missing", "p50 / p99 ms", "audit"),
+)
 FAILURES = {
     "double_charges": "{:,} orders were charged more than once",
     "money_missing": "{:,} minor units are missing from the customers' accounts",
@@ -86,19 +88,21 @@ class Command(BaseCommand):
         except ServerUnusable as error:
             self.stderr.write(str(error))
             raise SystemExit(2) from error
-        ok = all(row.ok for row in rows) and (audit is None or audit["ok"])
-        _show(rows, audit)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        failures = _failures(rows, audit)
+        _show(rows, audit, failures)
         if options["json"]:
             report = {
                 "scenario": options["scenario"],
                 "base_url": options["base_url"],
                 "rows": [asdict(row) for row in rows],
                 "audit": audit,
-                "ok": ok,
+                "ok": not failures,
                 "seconds": round(time.monotonic() - started, 2),
             }
             options["json"].write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        if not ok:
+        if failures:
             raise SystemExit(1)
 
 
@@ -126,27 +130,34 @@ def _audit() -> dict[str, Any]:
     return {"ok": not breaches, "breaches": breaches}
 
 
-def _show(rows: Sequence[Row], audit: dict[str, Any] | None) -> None:
+def _show(rows: Sequence[Row], audit: dict[str, Any] | None, failures: Sequence[str]) -> None:
     console = Console()
     if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    verdict = "-" if audit is None else "ok" if audit["ok"] else f"{audit['breaches']:,} breaches"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in rows:
-        table.add_row(*_cells(row), verdict, style="" if row.ok else "red")
+        console = Console(width=WIDE)
+    verdict = "-" if audit is None else "ok" if audit["ok"] else _bad(audit["breaches"])
+    lines = [HEADINGS, *((*_cells(row), verdict) for row in rows)]
+    if console.width < WIDE:
+        lines = list(zip(*lines, strict=True))  # on its side it fits
+    table = Table(*lines[0], box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines[1:]:
+        table.add_row(*line)
     console.print(table)
-    for line in _failures(rows, audit) or ["Every order was charged once."]:
-        console.print(line, highlight=False)
+    for text in failures or ["Every order was charged once."]:
+        console.print(text, highlight=False)
 
 
 def _cells(row: Row) -> list[str]:
     answers = " · ".join(f"{status}×{count:,}" for status, count in row.answers.items())
-    before = f"{row.orders:,}", f"{row.clicks:,}", answers
-    counts = row.replays, row.retries, row.charges, row.double_charges, row.money_missing
+    counts = row.replays, row.retries, row.charges
+    first = row.row, f"{row.orders:,}", f"{row.clicks:,}", answers, *(f"{n:,}" for n in counts)
     times = f"{row.p50_ms:,.0f} / {row.p99_ms:,.0f}"
-    return [row.row, *before, *(f"{count:,}" for count in counts), times]
+    return [*first, _bad(row.double_charges), _bad(row.money_missing), times]
+
+
+def _bad(count: int) -> str:
+    return f"[bold red]{count:,}[/]" if count else "0"
 
 
 def _failures(rows: Sequence[Row], audit: dict[str, Any] | None) -> list[str]:
