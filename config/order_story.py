@@ -56,6 +56,8 @@ def story(order: Order) -> list[Event]:
         *_attempts(record for record in requests if record is not placing),
         *(Event(log.action_time, f"staff: {log.user}", log.get_change_message()) for log in staff),
     ]
+    if len(requests) == MAX_REQUESTS:
+        told.append(Event(requests[-1].created_at, "…", "later requests are not told here"))
     return [_placed(order, placing), *sorted(told, key=lambda event: event.at)]
 
 

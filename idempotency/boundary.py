@@ -29,7 +29,6 @@ NOT_DECISIONS = frozenset({400, 401, 403, 404, 429})
 ONCE = "idempotency_record_once"
 
 Handler = Callable[..., Response]
-Answer = HttpResponse | Response | int
 
 
 def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Callable[..., Any]]:
@@ -52,7 +51,8 @@ def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Calla
             def execute() -> Response:
                 return _rendered(view, request, method(view, request, *args, **kwargs))
 
-            return _answer(records.Claim.of(request, subject=subject), execute, read_wait(request))
+            claim = records.Claim.of(request, subject=subject)
+            return answer_once(claim, execute, wait=read_wait(request))
 
         once.idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI schema
         return once
@@ -60,9 +60,16 @@ def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Calla
     return decorate
 
 
-def _answer(
-    claim: records.Claim, execute: Callable[[], Response], wait: int
-) -> HttpResponse | Response:
+def answer_once(
+    claim: records.Claim, execute: Callable[[], HttpResponse], *, wait: int
+) -> HttpResponse:
+    """Run `execute` and keep its rendered answer in one commit; a repeat gets that answer.
+
+    What the decorator does for a DRF view, for any other caller: a form, a queue's worker.
+
+    :param wait: how many seconds a repeat waits for the first while it is running
+    :raises errors.Refusal: the key can't be used, or the first request takes too long
+    """
     deadline = time.monotonic() + wait
     while True:
         found = _again_where_safe(lambda: _run(claim, execute))
@@ -71,7 +78,7 @@ def _answer(
         waiting.wait_for(found, seconds=deadline - time.monotonic())
 
 
-def _run(claim: records.Claim, execute: Callable[[], Response]) -> Answer:
+def _run(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse | int:
     """Return the answer, stored or new, or the lock of the request that is in flight."""
     with transaction.atomic(durable=True):
         found = records.look(claim)
@@ -90,7 +97,7 @@ def _run(claim: records.Claim, execute: Callable[[], Response]) -> Answer:
     return response
 
 
-def _again_where_safe(run: Callable[[], Answer]) -> Answer:
+def _again_where_safe(run: Callable[[], HttpResponse | int]) -> HttpResponse | int:
     """Run a transaction anew after a conflict or a lost connection, a bounded number of times.
 
     Safe even where the lost connection hid a COMMIT: the next run then finds its own record.

@@ -57,13 +57,13 @@ def read_wait(request: Request) -> int:
     return min(int(preference[1]), MAX_WAIT_SECONDS)
 
 
-def fingerprint(request: Request) -> str:
+def fingerprint(method: str | None, path: str, body: Any) -> str:
     """Return a digest that is equal for requests that ask for the same thing.
 
     Method, path and parsed body count; member order, white space and the spelling of numbers
     do not.
     """
-    content = [request.method, request.path, _canonical(request.data)]
+    content = [method, path, _canonical(body)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,7 +15,6 @@ from django.db import connection
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from idempotency import errors, keys, tokens
 from idempotency.conf import setting
@@ -69,7 +68,7 @@ class Claim:
         return cls(
             caller=keys.caller_of(request),
             key=keys.read_key(request),
-            fingerprint=keys.fingerprint(request),
+            fingerprint=keys.fingerprint(request.method, request.path, request.data),
             method=request.method or "",
             path=request.path,
             request_id=getattr(request, "request_id", ""),
@@ -167,7 +166,7 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def store(claim: Claim, response: Response) -> None:
+def store(claim: Claim, response: HttpResponse) -> None:
     """Keep a rendered answer for ever after; consume the token where the key is one.
 
     :raises errors.TokenInvalid: the token expired between the look and now

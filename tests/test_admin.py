@@ -817,6 +817,19 @@ def test_another_customers_requests_are_not_part_of_the_story(
     assert len(story(paid_by_api)) == before
 
 
+def test_a_story_that_leaves_requests_out_says_so(
+    paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "…" not in {event.what for event in story(paid_by_api)}
+    monkeypatch.setattr("config.order_story.MAX_REQUESTS", 1)
+
+    events = story(paid_by_api)
+
+    assert "key k-place" in events[0].details
+    assert "answered 200" not in {event.what for event in events}
+    assert "…" in {event.what for event in events}
+
+
 def test_a_script_in_a_products_name_is_shown_and_not_run(as_boss: Client, as_alice: Any) -> None:
     script = "<script>alert(1)</script>"
     Product.objects.create(sku="EVIL", name=script, price=1, currency="EUR")

@@ -347,10 +347,13 @@ def _new() -> Cluster:
 def _lock(name: str, operation: int) -> int:
     """Return a descriptor that holds the lock on a file of the home."""
     path = home() / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as on_failure:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # `remove` was at the same place at this moment
             on_failure.callback(os.close, descriptor)
             fcntl.flock(descriptor, operation)
             if _is_at(path, descriptor):
@@ -360,7 +363,10 @@ def _lock(name: str, operation: int) -> int:
 
 def _is_at(path: Path, descriptor: int) -> bool:
     """Return False if the locked file was removed meanwhile: others lock a new one now."""
-    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -470,10 +476,11 @@ def remove() -> None:
                 shutil.rmtree(path, ignore_errors=True)
             for name in ("location", "start.lock", "users.lock"):
                 (home() / name).unlink(missing_ok=True)
+            # Still under the lock: whoever waits for it makes a new home, and must find none.
+            with contextlib.suppress(OSError):
+                home().rmdir()  # not if it holds other files
     except BlockingIOError:
         raise EmbeddedPostgresError("it is in use; end the programs that use it first.") from None
-    with contextlib.suppress(OSError):
-        home().rmdir()  # not if it holds other files
 
 
 def _say(line: str) -> None:
@@ -500,7 +507,8 @@ COMMANDS = {
 
 def main() -> None:
     """Run a command of the command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    summary = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=summary)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, purpose) in COMMANDS.items():
         commands.add_parser(name, help=purpose, description=purpose)

@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from config.api import JSONParser
+from idempotency import keys
 from idempotency.errors import KeyInvalid, KeyMissing
-from idempotency.keys import fingerprint, read_key, read_wait
+from idempotency.keys import read_key, read_wait
 
 
 def request(body: Any = None, path: str = "/pay/", method: str = "POST", **headers: str) -> Request:
@@ -18,6 +19,10 @@ def request(body: Any = None, path: str = "/pay/", method: str = "POST", **heade
         method, path, raw, content_type="application/json", headers=headers
     )
     return Request(made, parsers=[JSONParser()])
+
+
+def fingerprint(made: Request) -> str:
+    return keys.fingerprint(made.method, made.path, made.data)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,21 @@ from rich.table import Table
 from config.http_client import Client, ServerUnusable
 from config.simulator import SCENARIOS, Load, Row, Simulation
 
-WIDE = 132
+WIDE = 164
 HEADINGS = (
     *("", "orders", "clicks", "answers", "replays", "retries", "charges"),
     *("double charges", "money missing", "p50 / p99 ms", "audit"),
+)
+NUMBERS = (
+    ("--orders", 10_000, 20, "orders in each row of the table (default: %(default)s)"),
+    ("--clicks", 1_000, 20, "clicks on pay for each order (default: %(default)s)"),
+    (
+        "--concurrency",
+        500,
+        None,
+        "clicks in flight at once (default: as many as --clicks). With more than --clicks, several "
+        "orders are clicked on together; with fewer, an order's clicks go in waves",
+    ),
 )
 FAILURES = {
     "double_charges": "{:,} orders were charged more than once",
@@ -42,10 +53,6 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        def number(name: str, most: int, default: int | None, meaning: str) -> None:
-            kind = _number_up_to(most)
-            parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
-
         parser.add_argument(
             "scenario",
             nargs="?",
@@ -54,25 +61,14 @@ class Command(BaseCommand):
             help="double_click (default): all clicks on an order at the same instant, first with "
             "one key, then with a key each. back_and_resubmit: one after another, with one key",
         )
-        parser.add_argument(
-            "--base-url",
-            type=_url,
-            default="http://127.0.0.1:8000",
-            metavar="URL",
-            help="the server (default: %(default)s)",
-        )
-        number("--orders", 10_000, 20, "orders in each row of the table (default: %(default)s)")
-        number("--clicks", 1_000, 20, "clicks on pay for each order (default: %(default)s)")
-        number(
-            "--concurrency",
-            500,
-            None,
-            "clicks in flight at once (default: as many as --clicks). With more than --clicks, "
-            "several orders are clicked on together; with fewer, an order's clicks go in waves",
-        )
-        parser.add_argument(
-            "--json", type=_new_file, metavar="FILE", help="write the results to this file as well"
-        )
+        url = "http://127.0.0.1:8000"
+        meaning = "the server (default: %(default)s)"
+        parser.add_argument("--base-url", type=_url, default=url, metavar="URL", help=meaning)
+        for name, most, default, meaning in NUMBERS:
+            kind = _number_up_to(most)
+            parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
+        meaning = "write the results to this file as well"
+        parser.add_argument("--json", type=_new_file, metavar="FILE", help=meaning)
         parser.add_argument(
             "--no-audit",
             action="store_true",
