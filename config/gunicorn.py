@@ -6,7 +6,7 @@ wsgi_app = "config.wsgi:application"
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "8"))
+threads = int(os.environ.get("WEB_THREADS", "16"))
 raw_env = ["DATABASE_IDLE_SECONDS=" + os.environ.get("DATABASE_IDLE_SECONDS", "5")]
 timeout = 60  # the last line against a database that accepts and never answers
 graceful_timeout = 35  # longer than the longest `Prefer: wait`

@@ -77,7 +77,7 @@ PROBLEMS = {
     409: _problem(
         "idempotency-key-in-use",
         409,
-        "The first request is still running. Repeat this one, with the same key.",
+        "A request with this key, or for this object, is still running. Repeat with this key.",
         outcome="unknown",
         retryable=True,
         same_key=True,

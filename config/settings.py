@@ -153,7 +153,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Limits and retention: (how many, in how many seconds)
-WEB_THREADS = env.int("WEB_THREADS", default=8)
+WEB_THREADS = env.int("WEB_THREADS", default=16)
 IDEMPOTENCY_WAITERS = min(env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1)
 IDEMPOTENCY_RETENTION = timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30))
 IDEMPOTENCY_TOKEN_LIFETIME = timedelta(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -20,7 +20,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from idempotency import faults, records, waiting
-from idempotency.database_errors import is_repeatable, violated_constraint
+from idempotency.database_errors import (
+    LOCK_NOT_AVAILABLE,
+    is_repeatable,
+    sqlstate,
+    violated_constraint,
+)
 from idempotency.keys import read_wait
 
 MAX_RUNS = 3
@@ -39,8 +44,9 @@ def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Calla
     `Idempotent-Replayed: true`. What it raises, and a returned 400, 401, 403, 404, 429 or 5xx,
     is rolled back together with the key, so that the same key may try again.
 
-    :param one_at_a_time: name of a URL argument; a caller's requests for the same object take
-        turns even under different keys, so that they never pile up on the object's row lock
+    :param one_at_a_time: name of a URL argument; a caller's requests for the same object wait
+        for each other even under different keys, by the same bounded share of threads, instead
+        of piling up on the object's row lock
     """
 
     def decorate(method: Handler) -> Callable[..., HttpResponseBase]:
@@ -80,20 +86,33 @@ def answer_once(
 
 def _run(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse | int:
     """Return the answer, stored or new, or the lock of the request that is in flight."""
-    with transaction.atomic(durable=True):
-        found = records.look(claim)
-        if found is not None:
-            return found
-        faults.point("key-claimed")
-        response = execute()
-        faults.point("executed")
-        if response.status_code in NOT_DECISIONS or response.status_code >= 500:
-            transaction.set_rollback(True)
-            return response
-        # The unique constraint decides if a twin's commit slipped in between its look and lock.
-        records.store(claim, response)
-        faults.point("answer-stored")
+    found = None
+    try:
+        with transaction.atomic(durable=True):
+            found = records.look(claim)
+            if isinstance(found, HttpResponse) or found == claim.key_lock:
+                return found
+            if found is not None:  # the object is busy: go on only as far as that needs no waiting
+                waiting.refuse_to_wait()
+            response = _execute_and_store(claim, execute)
+    except OperationalError as error:
+        if found is None or sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
+        return found
     faults.point("committed")
+    return response
+
+
+def _execute_and_store(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse:
+    faults.point("key-claimed")
+    response = execute()
+    faults.point("executed")
+    if response.status_code in NOT_DECISIONS or response.status_code >= 500:
+        transaction.set_rollback(True)
+        return response
+    # The unique constraint decides if a twin's commit slipped in between its look and lock.
+    records.store(claim, response)
+    faults.point("answer-stored")
     return response
 
 

@@ -55,7 +55,9 @@ class KeyInUse(Refusal):
 
     status_code = 409
     default_code = "idempotency-key-in-use"
-    default_detail = "The first request is still running. Repeat this one, with the same key."
+    default_detail = (
+        "A request with this key, or for this object, is still running. Repeat with this key."
+    )
     outcome = "unknown"
     retryable = True
     same_key = True

@@ -97,9 +97,10 @@ def _lock_id(*parts: object) -> int:
 
 
 def look(claim: Claim) -> HttpResponse | int | None:
-    """Claim a key: return the stored answer, or the lock of the request in flight, or None.
+    """Claim a key: return the stored answer, or the key's lock where its first is in flight.
 
-    None makes the caller the first: the transaction now holds the key until its end.
+    Otherwise the transaction now holds the key until its end: None, or the subject's lock where
+    another request for the same object is in flight.
 
     :raises errors.KeyReused: the key belongs to another request
     :raises errors.KeyExpired: the key's answer is past its retention
@@ -114,11 +115,9 @@ def look(claim: Claim) -> HttpResponse | int | None:
         return _replay(claim, stored)
     if not key_won:
         return claim.key_lock
-    if not subject_won:
-        return claim.subject_lock
     if claim.token and not token_usable:
         raise errors.TokenInvalid
-    return None
+    return None if subject_won else claim.subject_lock
 
 
 class Stored(NamedTuple):

@@ -33,6 +33,12 @@ def wait_for(lock: int, *, seconds: float) -> None:
         _leave_place()
 
 
+def refuse_to_wait() -> None:
+    """Have the rest of the transaction fail at once where it would have to wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '1ms'")
+
+
 def _wait_on_server(lock: int, *, milliseconds: int) -> None:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])

@@ -1,19 +1,20 @@
 """The boundary around the pay view: what is stored, replayed, refused and rolled back."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from idempotency.models import Record
+from idempotency.records import Claim
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account, Payment
@@ -256,6 +257,45 @@ def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
     assert charged(alice_account) == 0
 
 
+@pytest.fixture
+def order_is_busy(order: Order, alice: User) -> Iterator[None]:
+    """Another session holds the lock of this caller's requests for the order."""
+    subject = Claim(alice.pk, "other", "", "", "", "", f"order_id={order.pk}")
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [subject.subject_lock])
+        yield
+    other.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_settled_order_is_told_at_once_however_busy_it_is(
+    pay: Pay, order: Order, alice: User, alice_account: Account, request: pytest.FixtureRequest
+) -> None:
+    pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
+    request.getfixturevalue("order_is_busy")
+    assert problem(pay("another-tab")) == "order-already-paid"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_busy_order_that_needs_waiting_for_is_waited_for_by_other_keys_too(
+    as_alice: APIClient, order: Order, alice_account: Account, order_is_busy: None
+) -> None:
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM orders_order WHERE id = %s FOR UPDATE", [order.pk])
+        answer = as_alice.post(
+            f"/api/v1/orders/{order.pk}/pay/",
+            {"account": alice_account.pk},
+            headers={"Idempotency-Key": "another-tab", "Prefer": "wait=0"},
+        )
+    other.close()
+    assert problem(answer) == "idempotency-key-in-use"
+    assert not Record.objects.exists()
+    assert charged(alice_account) == 0
+
+
 def age(**changes: Any) -> None:
     Record.objects.update(**changes)
 
@@ -325,8 +365,6 @@ def test_a_pay_costs_two_statements_more_than_the_same_effect_without_a_key(
     alice_account: Account,
     place: Callable[..., Order],
 ) -> None:
-    from django.db import transaction
-
     from orders.views import pay_answer
 
     unkeyed = place(customer=alice)
