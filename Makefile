@@ -50,7 +50,7 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	[ ! -x $(RUN) ] || $(RUN) -m config.embedded_postgres.server remove
+	[ ! -x $(RUN) ] || $(RUN) -m config.embedded_postgres remove
 	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	  .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

