@@ -1,9 +1,7 @@
 """The dedup table and the tokens in the admin; what every admin that never writes is made of."""
 
-import hashlib
 import json
 import re
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,15 +10,12 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, transaction
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from idempotency import records, tokens, waiting
-from idempotency.boundary import ONCE
-from idempotency.database_errors import violated_constraint
+from idempotency import keys, records, tokens
 from idempotency.models import Record, Token
 
 if TYPE_CHECKING:
@@ -31,7 +26,6 @@ else:
 
 Column = Callable[[Any, Any], Any]
 
-WAIT_SECONDS = 5
 _ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 
 
@@ -132,44 +126,15 @@ def claim_of(request: HttpRequest, key: UUID) -> records.Claim:
     """Read the claim off a form that carries its key; all that it asks for is in its path."""
     if request.user.pk is None:
         raise PermissionDenied
-    asked = json.dumps([request.method, request.path, {}])
     return records.Claim(
         caller=request.user.pk,
         key=str(key),
-        fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
+        fingerprint=keys.fingerprint(request.method, request.path, {}),
         method=request.method or "",
         path=request.path,
         request_id=getattr(request, "request_id", ""),
         subject="",
     )
-
-
-def once(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run `execute` and keep its answer in one commit; a repeat gets that answer and runs nothing.
-
-    :raises errors.Refusal: the key can't be used, or the first request takes too long
-    """
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            found = _run(claim, execute)
-        except IntegrityError as error:
-            if violated_constraint(error) != ONCE or time.monotonic() > deadline:
-                raise
-            continue  # a twin's commit slipped in between our look and lock: look again
-        if not isinstance(found, int):
-            return found
-        waiting.wait_for(found, seconds=deadline - time.monotonic())
-
-
-def _run(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse | int:
-    with transaction.atomic(durable=True):
-        found = records.look(claim)
-        if found is not None:
-            return found
-        answer = execute()
-        records.store(claim, answer)  # type: ignore[arg-type]  # any rendered response will do
-    return answer
 
 
 class TombstoneFilter(admin.SimpleListFilter):

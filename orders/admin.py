@@ -24,9 +24,9 @@ from idempotency.admin import (
     link_to_list,
     minor_units,
     moment_of,
-    once,
     whole_uuid,
 )
+from idempotency.boundary import answer_once
 from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
 from orders import services
 from orders.errors import MixedCurrencies, ProductNotFound
@@ -35,6 +35,7 @@ from orders.views import answer, location
 from payments import client
 
 MAX_PAID_AT_ONCE = 100
+WAIT_SECONDS = 5
 
 Said = tuple[int, str]
 Action = Callable[[HttpRequest, Order], HttpResponse]
@@ -219,7 +220,11 @@ class OrderAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return self._form(request, order, key)
         try:
-            done = once(claim_of(request, key), lambda: self._place_again(request, order))
+            done = answer_once(
+                claim_of(request, key),
+                lambda: self._place_again(request, order),
+                wait=WAIT_SECONDS,
+            )
         except (ProductNotFound, MixedCurrencies):
             return self._show(request, order.pk, UNORDERABLE)
         except Refusal as refusal:

@@ -565,7 +565,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
     def click_again() -> None:
         second.extend(together(1, lambda _: signed_in(boss).post(url, {"key": key})))
 
-    monkeypatch.setattr("idempotency.admin.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("orders.admin.WAIT_SECONDS", 0)
     at_fault_point("order-placed", click_again)
     first = signed_in(boss).post(url, {"key": key})  # is held while the second click comes and goes
     third = signed_in(boss).post(
@@ -718,7 +718,7 @@ def test_staff_who_may_change_orders_act_on_them_without_editing_them(
 
 
 def test_actions_are_posted_with_a_csrf_token_to_an_order_that_exists(
-    as_boss: Client, boss: User, alice: User, place: Callable[..., Order]
+    as_boss: Client, boss: User, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(boss)
@@ -732,6 +732,7 @@ def test_actions_are_posted_with_a_csrf_token_to_an_order_that_exists(
         assert as_boss.post(page(f"orders_order_{action}", uuid4())).status_code == 404
     assert as_boss.get(page("orders_order_pay", order.pk))["Location"] == change(order)
     assert Order.objects.get().status == Order.Status.SUBMITTED
+    assert balance(alice_account) == OPENING
 
 
 # --- The story of an order
