@@ -12,8 +12,8 @@ from django.db.models import Model, Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from idempotency.admin import moment
 from idempotency.models import Record
+from idempotency.read_only_admin import moment
 from orders.admin import OrderAdmin
 from orders.models import Order
 from orders.views import location

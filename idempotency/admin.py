@@ -1,140 +1,19 @@
-"""The dedup table and the tokens in the admin; what every admin that never writes is made of."""
+"""The dedup table and the tokens in the admin."""
 
 import json
 import re
-from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten
-from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from idempotency import keys, records, tokens
+from idempotency import tokens
 from idempotency.models import Record, Token
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-    TabularInline = admin.TabularInline[Any, Any]
-else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
-
-Column = Callable[[Any, Any], Any]
+from idempotency.read_only_admin import ReadOnlyAdmin, link, link_to, moment_of
 
 _ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
-
-
-class ReadOnly:
-    """Nobody adds, changes or deletes a row here, a superuser neither: a POST answers 403."""
-
-    fields: ClassVar[Any] = ()
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return flatten(self.fields)
-
-
-class ReadOnlyAdmin(ReadOnly, ModelAdmin):
-    """Lists, finds and shows rows; `fields` may name columns that no form could edit."""
-
-    uuid_fields: tuple[str, ...] = ()
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Find by a whole UUID through its index; by anything else as Django does."""
-        identifier = whole_uuid(search_term) if self.uuid_fields else None
-        if identifier is None:
-            return super().get_search_results(request, queryset, search_term)
-        named = Q(*((field, identifier) for field in self.uuid_fields), _connector=Q.OR)
-        return queryset.filter(named), False
-
-
-class ReadOnlyInline(ReadOnly, TabularInline):
-    """Rows that are part of their parent: whoever may view the parent sees them."""
-
-    extra = 0
-    can_delete = False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True
-
-
-def whole_uuid(text: str) -> UUID | None:
-    """Return the UUID that a text spells, or None."""
-    try:
-        return UUID(text.strip())
-    except ValueError:
-        return None
-
-
-def moment(value: datetime) -> str:
-    """Return a time to the millisecond, with its offset from UTC."""
-    return value.isoformat(sep=" ", timespec="milliseconds")
-
-
-def moment_of(field: str) -> Column:
-    """Return a column that shows a time to the millisecond."""
-
-    @admin.display(description=field.replace("_", " "), ordering=field)
-    def column(_: Any, row: Any) -> str:
-        return moment(getattr(row, field))
-
-    return column
-
-
-def minor_units(field: str) -> Column:
-    """Return a column that says in what its amount is counted."""
-
-    @admin.display(description=f"{field.replace('_', ' ')} (minor units)", ordering=field)
-    def column(_: Any, row: Any) -> int | None:
-        amount: int | None = getattr(row, field)
-        return amount
-
-    return column
-
-
-def link(view: str, identifier: object, label: object) -> str:
-    """Return a link to an admin page by the name of its view."""
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=[identifier]), label)
-
-
-def link_to(row: Model) -> str:
-    """Return a link to a row's own page."""
-    return link(f"{row._meta.app_label}_{row._meta.model_name}_change", row.pk, row)
-
-
-def link_to_list(view: str, query: str, label: str) -> str:
-    """Return a link to the rows of a list that a query string selects."""
-    return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{view}_changelist"), query, label)
-
-
-def claim_of(request: HttpRequest, key: UUID) -> records.Claim:
-    """Read the claim off a form that carries its key; all that it asks for is in its path."""
-    if request.user.pk is None:
-        raise PermissionDenied
-    return records.Claim(
-        caller=request.user.pk,
-        key=str(key),
-        fingerprint=keys.fingerprint(request.method, request.path, {}),
-        method=request.method or "",
-        path=request.path,
-        request_id=getattr(request, "request_id", ""),
-        subject="",
-    )
 
 
 class TombstoneFilter(admin.SimpleListFilter):

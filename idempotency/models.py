@@ -69,10 +69,10 @@ class Token(models.Model):
 
 
 class RateCount(models.Model):
-    """How often a subject did something in its current window; one row a subject, reused."""
+    """How often a subject did something in the window that ends then; one row, reused."""
 
     subject = models.CharField(max_length=255, primary_key=True)
-    period = models.BigIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
     count = models.PositiveIntegerField()
 
     def __str__(self) -> str:

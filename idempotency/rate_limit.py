@@ -5,19 +5,21 @@ from django.db import connection
 from idempotency.errors import RateLimited
 
 # The WHERE refuses the count past the limit: of any number of simultaneous callers, exactly
-# `limit` get a row back. A new window resets the subject's own row, so nothing needs cleaning.
+# `limit` get a row back. A subject's next window takes over its row.
 COUNT = """
-INSERT INTO idempotency_ratecount AS counter (subject, period, count)
-VALUES (%(subject)s, floor(extract(epoch FROM clock_timestamp()) / %(seconds)s)::bigint, 1)
+INSERT INTO idempotency_ratecount AS counter (subject, ends_at, count)
+VALUES (%(subject)s, to_timestamp(%(seconds)s * (1 + floor(
+            extract(epoch FROM clock_timestamp()) / %(seconds)s))), 1)
 ON CONFLICT (subject) DO UPDATE
-   SET period = excluded.period,
-       count = CASE WHEN counter.period = excluded.period THEN counter.count + 1 ELSE 1 END
- WHERE counter.period <> excluded.period OR counter.count < %(limit)s
+   SET ends_at = greatest(counter.ends_at, excluded.ends_at),
+       count = CASE WHEN counter.ends_at < excluded.ends_at THEN 1 ELSE counter.count + 1 END
+ WHERE counter.ends_at < excluded.ends_at OR counter.count < %(limit)s
 RETURNING count
 """
 
 LEFT = """
-SELECT ceil(%(seconds)s - extract(epoch FROM clock_timestamp())::numeric %% %(seconds)s)::int
+SELECT ceil(extract(epoch FROM ends_at - clock_timestamp()))::int
+  FROM idempotency_ratecount WHERE subject = %(subject)s
 """
 
 

@@ -10,9 +10,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
+from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 
@@ -73,6 +75,21 @@ class Claim:
             path=request.path,
             request_id=getattr(request, "request_id", ""),
             subject=subject,
+        )
+
+    @classmethod
+    def of_form(cls, request: HttpRequest, key: UUID) -> Self:
+        """Read the claim off a form that carries its key and says all that it asks in its path."""
+        if request.user.pk is None:
+            raise PermissionDenied
+        return cls(
+            caller=request.user.pk,
+            key=str(key),
+            fingerprint=keys.fingerprint(request.method, request.path, {}),
+            method=request.method or "",
+            path=request.path,
+            request_id=getattr(request, "request_id", ""),
+            subject="",
         )
 
     @property

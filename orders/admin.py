@@ -14,11 +14,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from idempotency.admin import (
+from idempotency.boundary import answer_once
+from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
+from idempotency.read_only_admin import (
     ModelAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    claim_of,
     link,
     link_to,
     link_to_list,
@@ -26,8 +27,7 @@ from idempotency.admin import (
     moment_of,
     whole_uuid,
 )
-from idempotency.boundary import answer_once
-from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
+from idempotency.records import Claim
 from orders import services
 from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order, OrderLine, Product, StatusChange
@@ -221,7 +221,7 @@ class OrderAdmin(ReadOnlyAdmin):
             return self._form(request, order, key)
         try:
             done = answer_once(
-                claim_of(request, key),
+                Claim.of_form(request, key),
                 lambda: self._place_again(request, order),
                 wait=WAIT_SECONDS,
             )

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from idempotency.admin import (
+from idempotency.read_only_admin import (
     ReadOnlyAdmin,
     ReadOnlyInline,
     link,

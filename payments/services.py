@@ -46,7 +46,7 @@ def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Paid:
     else:
         _check_account(account_id, currency)
         payment.outcome = Payment.Outcome.DECLINED
-    Payment.objects.filter(pk=payment.pk, outcome=None).update(outcome=payment.outcome)
+    Payment.objects.filter(pk=payment.pk).update(outcome=payment.outcome)
     faults.point("payment-decided")
     return Paid(payment, first=True)
 

@@ -112,6 +112,15 @@ def at_fault_point() -> Iterator[Callable[..., None]]:
     assert not armed, f"never reached: {list(armed)}"
 
 
+@pytest.fixture
+def passed_points() -> Iterator[list[str]]:
+    """The fault points of this process that were passed, in order."""
+    passed: list[str] = []
+    faults.install(passed.append)
+    yield passed
+    faults.install(None)
+
+
 @pytest.fixture(scope="session")
 def _live_server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Any:
     with django_db_blocker.unblock():

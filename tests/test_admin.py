@@ -446,14 +446,15 @@ def test_a_declined_payment_says_so_and_charges_nothing(
 
 
 def test_what_the_services_refuse_is_a_message(
-    as_boss: Client, alice: User, bob_account: Account, place: Callable[..., Order]
+    as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
     url = page("orders_order_pay", order.pk)
 
     without_account = as_boss.post(url)
     account = open_account(owner=alice, currency="EUR", opening_balance=OPENING)
-    pay(order_id=order.pk, account_id=bob_account.pk, amount=order.amount, currency="EUR")
+    smaller = open_account(owner=alice, currency="EUR", opening_balance=OPENING - 1)
+    pay(order_id=order.pk, account_id=smaller.pk, amount=order.amount, currency="EUR")
     paid_otherwise = as_boss.post(url)
 
     assert said(without_account) == ["No account in EUR. Nothing changed."]

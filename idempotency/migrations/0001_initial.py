@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             name='RateCount',
             fields=[
                 ('subject', models.CharField(max_length=255, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
+                ('ends_at', models.DateTimeField(db_index=True)),
                 ('count', models.PositiveIntegerField()),
             ],
         ),

@@ -188,6 +188,29 @@ def test_a_repeat_that_prefers_not_to_wait_is_told_so_at_once(
     assert balance(alice_account) == OPENING - order.amount
 
 
+def test_a_repeat_of_a_held_order_runs_nothing(
+    server: LiveServer, caller: Callable[[User], Caller], alice: User, product: Product
+) -> None:
+    click, key = caller(alice), uuid4().hex
+    body = {"lines": [{"sku": product.sku, "quantity": 1}]}
+    server.arm("order-placed", "hold", times=2)
+
+    def act(number: int) -> Any:
+        if number == 0:
+            return click.post("/api/v1/orders/", body, key=key)
+        until(lambda: server.hits("order-placed"), what="the first is held")
+        repeat = click.post("/api/v1/orders/", body, key=key, Prefer="wait=0")
+        hits = server.hits("order-placed")
+        server.release("order-placed")
+        return repeat, hits
+
+    first, (repeat, hits) = together(2, act)
+
+    assert (first.status, repeat.status) == (201, 409)
+    assert hits == 1, "the repeat did not reach the place where the first is held"
+    assert Order.objects.count() == 1
+
+
 def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
     server: LiveServer,
     caller: Callable[[User], Caller],

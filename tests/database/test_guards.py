@@ -129,6 +129,19 @@ REFUSED: list[tuple[str, list[str]]] = [
             ),
         ],
     ),
+    (
+        "orders_payment_on_order_terms",
+        [
+            INSERT_PAYMENT.format(
+                payment="{new}",
+                order_id="'{submitted}'",
+                account="{other_account}",
+                amount=500,
+                currency="EUR",
+                outcome="'declined'",
+            )
+        ],
+    ),
     ("orders_order_terms", ["UPDATE orders_order SET amount = 1 WHERE id = '{paid}'"]),
     ("orders_order_terms", ["UPDATE orders_order SET currency = 'USD' WHERE id = '{paid}'"]),
     (

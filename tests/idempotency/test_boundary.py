@@ -11,11 +11,17 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from rest_framework.test import APIClient
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
+from rest_framework.views import APIView
 
+from idempotency import keys
+from idempotency.boundary import idempotent
 from idempotency.models import Record
-from idempotency.records import Claim
-from orders.models import Order
+from idempotency.records import STORE, Claim
+from orders.models import Order, Product
 from orders.services import pay_order
 from payments.models import Account, Payment
 from payments.services import open_account
@@ -257,6 +263,67 @@ def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
     assert charged(alice_account) == 0
 
 
+def answering(status: int) -> Any:
+    """Return a view that has an effect and then answers with a status."""
+
+    class View(APIView):
+        permission_classes = (IsAuthenticated,)
+
+        @idempotent()
+        def post(self, request: Request) -> Response:
+            Product.objects.create(sku=f"S{status}", name="effect", price=1, currency="EUR")
+            return Response({}, status)
+
+    return View.as_view()
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 402, 409, 422])
+def test_a_returned_decision_is_kept_with_its_effect(status: int, alice: User) -> None:
+    request = APIRequestFactory().post("/", {}, headers={"Idempotency-Key": "k"})
+    force_authenticate(request, alice)
+    assert answering(status)(request).status_code == status
+    assert Record.objects.get().status == status
+    assert Product.objects.count() == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+def test_a_returned_failure_is_undone_with_its_effect(status: int, alice: User) -> None:
+    request = APIRequestFactory().post("/", {}, headers={"Idempotency-Key": "k"})
+    force_authenticate(request, alice)
+    assert answering(status)(request).status_code == status
+    assert not Record.objects.exists()
+    assert not Product.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_twin_that_commits_between_our_look_and_our_lock_wins_and_we_replay_it(
+    pay: Pay,
+    order: Order,
+    alice: User,
+    alice_account: Account,
+    at_fault_point: Callable[..., None],
+) -> None:
+    path = f"/api/v1/orders/{order.pk}/pay/"
+    asked = keys.fingerprint("POST", path, {"account": alice_account.pk})
+    twin = connection.copy()
+
+    def commit_twin() -> None:
+        row = {"caller": alice.pk, "key": "k", "fingerprint_version": 1, "fingerprint": asked}
+        row |= {"method": "POST", "path": path, "status": 200, "content_type": "application/json"}
+        row |= {"headers": "{}", "body": b'{"said": "by the twin"}', "request_id": ""}
+        with twin.cursor() as cursor:
+            cursor.execute(STORE, row)
+        twin.close()
+
+    at_fault_point("executed", commit_twin)
+    answer = pay("k")
+
+    assert (answer.status_code, answer.content) == (200, b'{"said": "by the twin"}')
+    assert answer["Idempotent-Replayed"] == "true"
+    assert Order.objects.get(pk=order.pk).status == Order.Status.SUBMITTED
+    assert charged(alice_account) == 0
+
+
 @pytest.fixture
 def order_is_busy(order: Order, alice: User) -> Iterator[None]:
     """Another session holds the lock of this caller's requests for the order."""
@@ -323,7 +390,7 @@ def test_the_purge_leaves_a_tombstone_and_spares_what_is_young(
     call_command("purge_idempotency_records")
 
     tombstone, young = Record.objects.order_by("id")
-    assert (tombstone.status, tombstone.body, tombstone.headers) == (None, None, {})
+    assert (tombstone.status, tombstone.body, tombstone.content_type) == (None, None, "")
     assert young.body is not None
     assert pay("old").status_code == 410
     assert pay("young")["Idempotent-Replayed"] == "true"

@@ -47,9 +47,14 @@ def test_a_token_used_twice_gets_the_first_result(
 
 
 def test_a_token_is_of_no_use_to_another_user(
-    as_alice: APIClient, as_bob: APIClient, token: str, place_with: Callable[..., Any]
+    as_alice: APIClient,
+    as_bob: APIClient,
+    token: str,
+    place_with: Callable[..., Any],
+    passed_points: list[str],
 ) -> None:
     refused = place_with(as_bob, token)
+    assert passed_points == [], "it is refused before anything runs"
     assert refused.status_code == 400
     assert refused.json()["type"] == "/problems/idempotency-key-invalid"
     assert not Order.objects.exists()
@@ -57,11 +62,12 @@ def test_a_token_is_of_no_use_to_another_user(
 
 
 def test_an_expired_token_is_refused(
-    as_alice: APIClient, token: str, place_with: Callable[..., Any]
+    as_alice: APIClient, token: str, place_with: Callable[..., Any], passed_points: list[str]
 ) -> None:
     earlier = timezone.now() - timedelta(hours=2)
     Token.objects.update(issued_at=earlier, expires_at=earlier + timedelta(minutes=30))
     assert place_with(as_alice, token).status_code == 400
+    assert passed_points == [], "it is refused before anything runs"
     assert not Order.objects.exists()
 
 
@@ -97,7 +103,9 @@ def test_only_a_digest_of_the_token_is_kept(token: str) -> None:
     assert Token.objects.get().digest == tokens.digest(token)
 
 
-def test_the_purge_deletes_expired_tokens_only(alice: User) -> None:
+def test_the_purge_deletes_expired_tokens_and_counts_only(alice: User) -> None:
+    rate_limit.count("someone", limit=1, seconds=3600)
+    RateCount.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     kept, _ = tokens.issue(alice.pk)
     earlier = timezone.now() - timedelta(hours=2)
     Token.objects.create(
@@ -105,6 +113,7 @@ def test_the_purge_deletes_expired_tokens_only(alice: User) -> None:
     )
     call_command("purge_idempotency_records")
     assert [row.digest for row in Token.objects.all()] == [tokens.digest(kept)]
+    assert [row.subject for row in RateCount.objects.all()] == [f"token:{alice.pk}"]
 
 
 def test_issue_is_limited_per_user(
@@ -152,14 +161,16 @@ def test_a_limit_that_looks_and_then_counts_lets_more_through() -> None:
         looked.wait()
         if row is not None and row.count >= 7:
             return False
-        RateCount.objects.update_or_create(subject="naive", defaults={"period": 1, "count": 1})
+        RateCount.objects.update_or_create(
+            subject="naive", defaults={"ends_at": timezone.now(), "count": 1}
+        )
         return True
 
     assert sum(together(30, count)) == 30
 
 
-def test_a_new_period_starts_from_one(db: None) -> None:
+def test_a_new_window_starts_from_one(db: None) -> None:
     rate_limit.count("someone", limit=1, seconds=3600)
-    RateCount.objects.update(period=1)
+    RateCount.objects.update(ends_at=timezone.now())
     rate_limit.count("someone", limit=1, seconds=3600)
     assert RateCount.objects.get().count == 1

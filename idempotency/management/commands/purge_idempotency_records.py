@@ -5,13 +5,14 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from idempotency.conf import setting
-from idempotency.models import Record, Token
+from idempotency.models import RateCount, Record, Token
 
 
 class Command(BaseCommand):
     help = (
         "Turns answers past their retention into tombstones (the key stays refused, the answer "
-        "goes) and deletes expired tokens, in small transactions. Safe to repeat and to interrupt."
+        "goes), in small transactions, and deletes expired tokens and rate counts. Safe to repeat "
+        "and to interrupt."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -20,7 +21,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         records = purge_records(batch=max(1, batch))
         tokens, _ = Token.objects.filter(expires_at__lt=timezone.now()).delete()
-        self.stdout.write(f"{records} answers turned into tombstones, {tokens} tokens deleted")
+        counts, _ = RateCount.objects.filter(ends_at__lt=timezone.now()).delete()
+        self.stdout.write(
+            f"{records} answers turned into tombstones; "
+            f"{tokens} tokens and {counts} rate counts deleted"
+        )
 
 
 def purge_records(*, batch: int) -> int:
@@ -29,5 +34,5 @@ def purge_records(*, batch: int) -> int:
     old = Record.objects.filter(created_at__lt=cutoff, body__isnull=False)
     purged = 0
     while ids := list(old.order_by("created_at").values_list("pk", flat=True)[:batch]):
-        purged += old.filter(pk__in=ids).update(status=None, body=None, content_type="", headers={})
+        purged += old.filter(pk__in=ids).update(status=None, body=None, content_type="")
     return purged

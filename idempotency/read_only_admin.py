@@ -1,0 +1,114 @@
+"""What an admin page that never writes is made of, and how its columns show rows."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+
+Column = Callable[[Any, Any], Any]
+
+
+class ReadOnly:
+    """Nobody adds, changes or deletes a row here, a superuser neither: a POST answers 403."""
+
+    fields: ClassVar[Any] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return flatten(self.fields)
+
+
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):
+    """Lists, finds and shows rows; `fields` may name columns that no form could edit."""
+
+    uuid_fields: tuple[str, ...] = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find by a whole UUID through its index; by anything else as Django does."""
+        identifier = whole_uuid(search_term) if self.uuid_fields else None
+        if identifier is None:
+            return super().get_search_results(request, queryset, search_term)
+        named = Q(*((field, identifier) for field in self.uuid_fields), _connector=Q.OR)
+        return queryset.filter(named), False
+
+
+class ReadOnlyInline(ReadOnly, TabularInline):
+    """Rows that are part of their parent: whoever may view the parent sees them."""
+
+    extra = 0
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+
+def whole_uuid(text: str) -> UUID | None:
+    """Return the UUID that a text spells, or None."""
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        return None
+
+
+def moment(value: datetime) -> str:
+    """Return a time to the millisecond, with its offset from UTC."""
+    return value.isoformat(sep=" ", timespec="milliseconds")
+
+
+def moment_of(field: str) -> Column:
+    """Return a column that shows a time to the millisecond."""
+
+    @admin.display(description=field.replace("_", " "), ordering=field)
+    def column(_: Any, row: Any) -> str:
+        return moment(getattr(row, field))
+
+    return column
+
+
+def minor_units(field: str) -> Column:
+    """Return a column that says in what its amount is counted."""
+
+    @admin.display(description=f"{field.replace('_', ' ')} (minor units)", ordering=field)
+    def column(_: Any, row: Any) -> int | None:
+        amount: int | None = getattr(row, field)
+        return amount
+
+    return column
+
+
+def link(view: str, identifier: object, label: object) -> str:
+    """Return a link to an admin page by the name of its view."""
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=[identifier]), label)
+
+
+def link_to(row: Model) -> str:
+    """Return a link to a row's own page."""
+    return link(f"{row._meta.app_label}_{row._meta.model_name}_change", row.pk, row)
+
+
+def link_to_list(view: str, query: str, label: str) -> str:
+    """Return a link to the rows of a list that a query string selects."""
+    return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{view}_changelist"), query, label)
