@@ -37,6 +37,15 @@ VALUES ({customer}, '{key}', 1, 'f', 'POST', '/', {status}, '', '[]', {body}, ''
 """
 
 
+def payment(order_id: str, outcome: str, **changed: object) -> str:
+    terms = {"payment": "{new}", "account": "{account}", "amount": 500, "currency": "EUR"}
+    return INSERT_PAYMENT.format(order_id=order_id, outcome=outcome, **(terms | changed))
+
+
+def entry(account: object, amount: int, *, payment: str = "{new}", currency: str = "EUR") -> str:
+    return INSERT_ENTRY.format(payment=payment, account=account, amount=amount, currency=currency)
+
+
 @pytest.fixture
 def world(
     alice: User, alice_account: Account, bob_account: Account, place: Callable[..., Order]
@@ -63,16 +72,7 @@ REFUSED: list[tuple[str, list[str]]] = [
     # Invariant 1: one payment for an order; paid means paid.
     (
         "payments_payment_order_id_key",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="'{paid}'",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'declined'",
-            )
-        ],
+        [payment("'{paid}'", "'declined'")],
     ),
     (
         "orders_order_settled_as_paid",
@@ -85,18 +85,9 @@ REFUSED: list[tuple[str, list[str]]] = [
         "orders_order_settled_as_paid",
         [
             "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="'{submitted}'",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'succeeded'",
-            ),
-            INSERT_ENTRY.format(payment="{new}", account="{account}", amount=-500, currency="EUR"),
-            INSERT_ENTRY.format(
-                payment="{new}", account="{settlement}", amount=500, currency="EUR"
-            ),
+            payment("'{submitted}'", "'succeeded'"),
+            entry("{account}", -500),
+            entry("{settlement}", 500),
             "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
             "UPDATE orders_order SET status = 3 WHERE id = '{submitted}'",
         ],
@@ -104,43 +95,18 @@ REFUSED: list[tuple[str, list[str]]] = [
     # Invariant 2: a payment is on its order's terms, and both keep them.
     (
         "orders_payment_on_order_terms",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="'{submitted}'",
-                account="{account}",
-                amount=499,
-                currency="EUR",
-                outcome="'declined'",
-            )
-        ],
+        [payment("'{submitted}'", "'declined'", amount=499)],
     ),
     (
         "orders_payment_on_order_terms",
         [
             "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="'{submitted}'",
-                account="{other_account}",
-                amount=500,
-                currency="EUR",
-                outcome="'declined'",
-            ),
+            payment("'{submitted}'", "'declined'", account="{other_account}"),
         ],
     ),
     (
         "orders_payment_on_order_terms",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="'{submitted}'",
-                account="{other_account}",
-                amount=500,
-                currency="EUR",
-                outcome="'declined'",
-            )
-        ],
+        [payment("'{submitted}'", "'declined'", account="{other_account}")],
     ),
     ("orders_order_terms", ["UPDATE orders_order SET amount = 1 WHERE id = '{paid}'"]),
     ("orders_order_terms", ["UPDATE orders_order SET currency = 'USD' WHERE id = '{paid}'"]),
@@ -165,127 +131,61 @@ REFUSED: list[tuple[str, list[str]]] = [
     # Invariant 3: entries that sum to zero for what succeeded, none for what did not.
     (
         "payments_payment_sums_to_zero",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'succeeded'",
-            )
-        ],
+        [payment("gen_random_uuid()", "'succeeded'")],
     ),
     (
         "payments_payment_sums_to_zero",
         [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'succeeded'",
-            ),
-            INSERT_ENTRY.format(payment="{new}", account="{account}", amount=-500, currency="EUR"),
+            payment("gen_random_uuid()", "'succeeded'"),
+            entry("{account}", -500),
             "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
-            INSERT_ENTRY.format(
-                payment="{payment}", account="{other_account}", amount=-1, currency="EUR"
-            ),
+            entry("{other_account}", -1, payment="{payment}"),
             "UPDATE payments_account SET balance = balance - 1 WHERE id = {other_account}",
         ],
     ),
     (
         "payments_payment_declined_is_free",
         [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'declined'",
-            ),
-            INSERT_ENTRY.format(payment="{new}", account="{account}", amount=-500, currency="EUR"),
-            INSERT_ENTRY.format(
-                payment="{new}", account="{settlement}", amount=500, currency="EUR"
-            ),
+            payment("gen_random_uuid()", "'declined'"),
+            entry("{account}", -500),
+            entry("{settlement}", 500),
             "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
         ],
     ),
     (
         "payments_payment_decided",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="NULL",
-            )
-        ],
+        [payment("gen_random_uuid()", "NULL")],
     ),
     (
         "payments_payment_known_outcome",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=500,
-                currency="EUR",
-                outcome="'maybe'",
-            )
-        ],
+        [payment("gen_random_uuid()", "'maybe'")],
     ),
     (
         "payments_payment_positive",
-        [
-            INSERT_PAYMENT.format(
-                payment="{new}",
-                order_id="gen_random_uuid()",
-                account="{account}",
-                amount=-500,
-                currency="EUR",
-                outcome="'declined'",
-            )
-        ],
+        [payment("gen_random_uuid()", "'declined'", amount=-500)],
     ),
     ("payments_entry_append_only", ["UPDATE payments_entry SET amount = amount * 2"]),
     ("payments_entry_append_only", ["DELETE FROM payments_entry"]),
     (
         "payments_entry_moves_money",
-        [
-            INSERT_ENTRY.format(
-                payment="{payment}", account="{other_account}", amount=0, currency="EUR"
-            )
-        ],
+        [entry("{other_account}", 0, payment="{payment}")],
     ),
     (
         "payments_entry_account",
-        [INSERT_ENTRY.format(payment="{payment}", account=10**9, amount=1, currency="EUR")],
+        [entry(10**9, 1, payment="{payment}")],
     ),
     (
         "payments_entry_account",
-        [
-            INSERT_ENTRY.format(
-                payment="{payment}", account="{other_account}", amount=1, currency="USD"
-            )
-        ],
+        [entry("{other_account}", 1, payment="{payment}", currency="USD")],
     ),
     (
         "payments_entry_one_leg_per_account",
-        [
-            INSERT_ENTRY.format(
-                payment="{payment}", account="{account}", amount=-500, currency="EUR"
-            )
-        ],
+        [entry("{account}", -500, payment="{payment}")],
     ),
     # Invariant 4: balances follow entries and never fall below zero.
     (
