@@ -1,4 +1,4 @@
-# make demo | test | setup | serve | simulate | audit | stop | clean | lock | test-matrix
+# make demo | test | setup | serve | simulate | audit | clean | check | pytest | test-matrix | lock
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.db.models import QuerySet
 from rest_framework import parsers
 from rest_framework.exceptions import APIException, NotFound, ParseError
@@ -65,5 +66,5 @@ class Pagination(CursorPagination):
     ) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (ValidationError, ValueError) as error:  # a cursor made up by the client
+        except (ValidationError, ValueError, DataError) as error:  # a cursor made up by the client
             raise NotFound(self.invalid_cursor_message) from error

@@ -54,7 +54,8 @@ RULES: tuple[tuple[int, str, str], ...] = (
         "a payment that succeeded moved its amount, in legs that sum to zero",
         """SELECT p.id FROM payments_payment p LEFT JOIN payments_entry e ON e.payment_id = p.id
             WHERE p.outcome = 'succeeded' GROUP BY p.id
-           HAVING coalesce(sum(e.amount), 0) <> 0 OR bool_or(e.currency <> p.currency)
+           HAVING count(e.id) <> 2 OR coalesce(sum(e.amount), 0) <> 0
+               OR bool_or(e.currency <> p.currency)
                OR coalesce(-sum(e.amount) FILTER (WHERE e.account_id = p.account_id), 0)
                   <> p.amount""",
     ),

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, empty
 
 from config.problems import for_status
 
@@ -43,6 +45,8 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
     """Turn any HTML error under the API's paths into problem+json: a client parses JSON."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(_MACHINE) and (refused := _refused_body(request)):
+            return for_status(refused)
         response = get_response(request)
         is_html = response.get("Content-Type", "").startswith("text/html")
         if response.status_code < 400 or not is_html or not request.path.startswith(_MACHINE):
@@ -52,18 +56,35 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
     return middleware
 
 
+def _refused_body(request: HttpRequest) -> int | None:
+    """Return the status for a body that is not read at all: of no known length, or too long."""
+    if "HTTP_TRANSFER_ENCODING" in request.META:
+        return 411
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
+        return 413
+    return None
+
+
 def _facts(request: HttpRequest, response: HttpResponseBase) -> dict[str, Any]:
     """Return what a log may know of a request: no body, no credential, no key to replay."""
     facts: dict[str, Any] = {
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
-        "user": getattr(getattr(request, "user", None), "pk", None),
+        "user": _known_user(request),
     }
     if key := request.headers.get("Idempotency-Key"):
         facts["key_digest"] = hashlib.sha256(key.strip('" ').encode()).hexdigest()[:12]
         facts["replayed"] = response.get("Idempotent-Replayed") == "true"
     return facts
+
+
+def _known_user(request: HttpRequest) -> Any:
+    """Return who made the request if that was asked before: a log line asks no database."""
+    user = getattr(request, "user", None)
+    if isinstance(user, LazyObject) and user._wrapped is empty:
+        return None
+    return getattr(user, "pk", None)
 
 
 def _elapsed(started: float) -> float:

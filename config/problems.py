@@ -7,7 +7,14 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied
 from django.db import Error, IntegrityError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    UnreadablePostError,
+)
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
@@ -28,6 +35,7 @@ SLUGS = {
     404: "not-found",
     405: "method-not-allowed",
     406: "not-acceptable",
+    411: "length-required",
     413: "body-too-large",
     415: "unsupported-media-type",
     500: "internal-error",
@@ -50,7 +58,7 @@ MEANINGS = {
     "order-already-paid": "The order was charged once, earlier. Nothing to do.",
     "order-failed": "The order's payment was declined. Place a new order.",
     "payment-declined": "The account does not hold the amount; nothing was charged.",
-    "payment-mismatch": "The order id has a payment with another account, amount or currency.",
+    "payment-mismatch": "The order, or its payment, has another account, amount or currency.",
     "rate-limited": "Come back after the time in Retry-After.",
     "temporarily-unavailable": "Repeat the same request, with the same key, after Retry-After.",
     "validation-error": "The members named in `errors` are not valid. Mend them; same key or new.",
@@ -88,6 +96,8 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
 def _by_status(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, NOT_FOUND):
         return _plain(404, "There is no such object, or it is not yours.")
+    if isinstance(error, UnreadablePostError):
+        return _plain(400, "The request's body ended before its end.")
     if isinstance(error, PermissionDenied):
         return _plain(403, "You may not do this.")
     if not isinstance(error, APIException):
@@ -109,7 +119,7 @@ def _refusal(error: Refusal) -> Response:
     return problem.answer(
         str(error.default_code),
         status=error.status_code,
-        title=str(error.default_code).replace("-", " ").capitalize(),
+        title=_title(str(error.default_code)),
         detail=str(error.detail),
         outcome=error.outcome,
         retryable=error.retryable,
@@ -132,8 +142,8 @@ def _payment_mismatch() -> Response:
     return problem.answer(
         "payment-mismatch",
         status=409,
-        title="The order id was used before",
-        detail="A payment of this order id exists, with another account, amount or currency.",
+        title="The terms differ",
+        detail="The order, or its payment, has another account, amount or currency.",
     )
 
 
@@ -141,8 +151,10 @@ def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
     log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
     reads = context["request"].method in {"GET", "HEAD", "OPTIONS"}
     outcome: Outcome = "none" if reads else "unknown"
+    keyed = "Idempotency-Key" in context["request"].headers
+    members: dict[str, Any] = {"same_key": True} if keyed else {}
     return problem.answer(
-        **UNAVAILABLE, outcome=outcome, same_key=True, retry_after=RETRY_AFTER_SECONDS
+        **UNAVAILABLE, outcome=outcome, retry_after=RETRY_AFTER_SECONDS, **members
     )
 
 
@@ -154,20 +166,25 @@ def database_unavailable(error: Exception) -> JsonResponse:
     return JsonResponse(body, status=503, content_type=problem.CONTENT_TYPE, headers=headers)
 
 
+def _title(slug: str) -> str:
+    return slug.replace("-", " ").capitalize()
+
+
 def _plain(status: int, detail: str, **members: Any) -> Response:
-    title = HTTPStatus(status).phrase
+    title = _title(SLUGS[status])
     return problem.answer(SLUGS[status], status=status, title=title, detail=detail, **members)
 
 
 def for_status(status: int) -> JsonResponse:
     """Return the problem for an error that arose outside of any API view."""
     slug = SLUGS.get(status, SLUGS[500 if status >= 500 else 400])
-    title = HTTPStatus(status).phrase
+    title = _title(slug)
     outcome: Outcome = "unknown" if status >= 500 else "none"
     body = problem.document(slug, status=status, title=title, detail=title, outcome=outcome)
     return JsonResponse(body, status=status, content_type=problem.CONTENT_TYPE)
 
 
+@csrf_exempt
 def unknown_route(request: HttpRequest) -> JsonResponse:
     """Answer a path under /api/ that leads nowhere."""
     return for_status(404)

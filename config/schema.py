@@ -152,7 +152,7 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
         "payment-mismatch": _problem(
             "payment-mismatch",
             409,
-            "A payment of this order id exists, with another account, amount or currency.",
+            "The order, or its payment, has another account, amount or currency.",
         )
     },
     ("tokens_create", "201"): {"issued": {"token": TOKEN, "expires_at": "2026-01-02T03:34:05Z"}},

@@ -30,7 +30,7 @@ Serving until Ctrl-C:
   customers alice, bob, carol, dave / {password}
   tokens    .venv/bin/python manage.py seed_demo --json
 """
-MEMORY = "Idle, the web server and the database hold {} MB of resident memory.\n"
+MEMORY = "The web server and the database now hold {} MB of resident memory.\n"
 
 
 def main() -> int:
@@ -87,8 +87,12 @@ def _is_free(port: int) -> bool:
 
 
 def _manage(*arguments: str) -> int:
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    command = subprocess.Popen([sys.executable, "manage.py", *arguments], cwd=ROOT)
+    try:
+        return command.wait()
+    except KeyboardInterrupt:  # it was interrupted too: let it end in its own way
+        command.wait(START_SECONDS)
+        raise
 
 
 @contextlib.contextmanager

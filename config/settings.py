@@ -18,7 +18,7 @@ DEBUG = env.bool("DEBUG", default=False)
 
 SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
-    sys.exit("SECRET_KEY is not set. Production needs it; for a local try: make setup (DEBUG=true)")
+    sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
@@ -74,7 +74,7 @@ TEMPLATES = [
 # --- Database. READ COMMITTED is what the conditional UPDATEs are written for.
 if env.str("DATABASE_URL", default=""):
     DATABASES = {"default": env.db_url("DATABASE_URL")}
-    if "postgresql" not in DATABASES["default"]["ENGINE"]:
+    if "postgresql" not in DATABASES["default"].get("ENGINE", ""):
         sys.exit("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name")
 else:
     DATABASES = {"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}}

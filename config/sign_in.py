@@ -14,6 +14,8 @@ from rest_framework.views import APIView
 
 from idempotency import problem, rate_limit
 
+MANY_NAMES = 5  # an address may try so many times as often as one name may be tried from it
+
 
 def count_attempt(request: HttpRequest | Request, username: str) -> None:
     """Count an attempt to sign in as someone from an address.
@@ -22,6 +24,7 @@ def count_attempt(request: HttpRequest | Request, username: str) -> None:
     """
     limit, seconds = settings.SIGN_IN_RATE
     address = request.META.get("REMOTE_ADDR", "")
+    rate_limit.count(f"sign-in:{address}", limit=MANY_NAMES * limit, seconds=seconds)
     rate_limit.count(f"sign-in:{address}:{username.lower()}", limit=limit, seconds=seconds)
 
 

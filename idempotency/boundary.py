@@ -26,6 +26,7 @@ from idempotency.database_errors import (
     sqlstate,
     violated_constraint,
 )
+from idempotency.errors import TokenOvertaken
 from idempotency.keys import read_wait
 
 MAX_RUNS = 3
@@ -110,7 +111,8 @@ def _execute_and_store(claim: records.Claim, execute: Callable[[], HttpResponse]
     if response.status_code in NOT_DECISIONS or response.status_code >= 500:
         transaction.set_rollback(True)
         return response
-    # The unique constraint decides if a twin's commit slipped in between its look and lock.
+    # The unique constraint, and the token that is gone, tell of a twin that committed between
+    # our look and our lock.
     records.store(claim, response)
     faults.point("answer-stored")
     return response
@@ -124,11 +126,17 @@ def _again_where_safe(run: Callable[[], HttpResponse | int]) -> HttpResponse | i
     for attempt in range(1, MAX_RUNS):
         try:
             return run()
-        except Error as error:
-            if not (is_repeatable(error) or violated_constraint(error) == ONCE):
+        except (Error, TokenOvertaken) as error:
+            if not _is_worth_repeating(error):
                 raise
             time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - jitter, no secret
     return run()
+
+
+def _is_worth_repeating(error: Exception) -> bool:
+    """Say whether the next run may end otherwise: anew, or with the answer of a twin."""
+    overtaken = isinstance(error, TokenOvertaken) or violated_constraint(error) == ONCE
+    return overtaken or is_repeatable(error)
 
 
 def _rendered(view: APIView, request: Request, response: Response) -> Response:

@@ -6,7 +6,8 @@ from django.db.utils import InternalError
 UNIQUE_VIOLATION = "23505"
 LOCK_NOT_AVAILABLE = "55P03"
 _ROLLED_BACK_BY_CONFLICT = {"40001", "40P01"}  # serialization failure, deadlock
-_CONNECTION_LOST = {"57P01", "57P02", "57P03"}  # shut down, crashed, starting up
+# shut down, crashed, starting up, closed as idle
+_CONNECTION_LOST = {"57P01", "57P02", "57P03", "57P05"}
 
 
 def sqlstate(error: Exception) -> str | None:

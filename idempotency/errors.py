@@ -42,6 +42,10 @@ class TokenInvalid(KeyInvalid):
     default_detail = "This token is unknown or has expired. Ask for a new one."
 
 
+class TokenOvertaken(TokenInvalid):
+    """The token was consumed after we looked: by a twin whose answer is there now, or by time."""
+
+
 class KeyReused(Refusal):
     """The key was used with another request; nothing ran, and its answer is not shown."""
 

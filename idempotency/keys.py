@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import NotAuthenticated, ParseError
 from rest_framework.request import Request
 
 from idempotency.errors import KeyInvalid, KeyMissing
@@ -63,8 +63,11 @@ def fingerprint(method: str | None, path: str, body: Any) -> str:
     Method, path and parsed body count; member order, white space and the spelling of numbers
     do not.
     """
-    content = [method, path, _canonical(body)]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        content = json.dumps([method, path, _canonical(body)], sort_keys=True)
+    except RecursionError as error:
+        raise ParseError("JSON parse error - nested too deeply") from error
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _canonical(value: Any) -> Any:

@@ -185,7 +185,7 @@ def _is_json(body: bytes) -> bool:
 def store(claim: Claim, response: HttpResponse) -> None:
     """Keep a rendered answer for ever after; consume the token where the key is one.
 
-    :raises errors.TokenInvalid: the token expired between the look and now
+    :raises errors.TokenOvertaken: the token was consumed, or expired, between the look and now
     """
     row = _lookup(claim) | {
         "fingerprint_version": keys.FINGERPRINT_VERSION,
@@ -201,4 +201,4 @@ def store(claim: Claim, response: HttpResponse) -> None:
     with connection.cursor() as cursor:
         cursor.execute(CONSUME_AND_STORE if claim.token else STORE, row)
         if cursor.rowcount != 1:
-            raise errors.TokenInvalid
+            raise errors.TokenOvertaken

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
@@ -49,6 +49,7 @@ SAID: dict[tuple[int, bool], Said] = {
     (Order.Status.PAYING, True): (messages.INFO, "Paying: the answer is not there yet."),
     (Order.Status.PAYING, False): (messages.INFO, "Being paid already, nothing changed."),
 }
+BUSY = (messages.ERROR, "The database was busy. Nothing changed; try again.")
 OTHER_TERMS = (messages.ERROR, "Its payment was made on other terms. Nothing changed.")
 
 SUBMITTED_AGAIN = (messages.SUCCESS, "Submitted again: a new order.")
@@ -207,6 +208,8 @@ class OrderAdmin(ReadOnlyAdmin):
             return messages.ERROR, f"No account in {order.currency}. Nothing changed."
         except client.PaymentMismatch:
             return OTHER_TERMS
+        except OperationalError:
+            return BUSY
         return level, text
 
     def _submit_again(self, request: HttpRequest, order: Order) -> HttpResponse:

@@ -22,14 +22,16 @@ CREATE CONSTRAINT TRIGGER orders_order_settled_as_paid AFTER UPDATE ON orders_or
     EXECUTE FUNCTION orders_check_settlement();
 
 -- A payment of a known order is for its amount, in its currency, from its account; and before the
--- order has one, from an account of its customer's.
+-- order has one, from an account of its customer's; a settled order gets no first payment.
 CREATE FUNCTION orders_check_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM orders_order placed WHERE placed.id = NEW.order_id
                 AND (placed.amount <> NEW.amount OR placed.currency <> NEW.currency
                      OR placed.account_id <> NEW.account_id
                      OR placed.customer_id <> (
-                        SELECT owner_id FROM payments_account WHERE id = NEW.account_id))) THEN
+                        SELECT owner_id FROM payments_account WHERE id = NEW.account_id)
+                     OR (placed.status IN (2, 3) AND NOT EXISTS (
+                        SELECT FROM payments_payment WHERE order_id = NEW.order_id)))) THEN
         RAISE EXCEPTION 'order % has other terms than this payment', NEW.order_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'orders_payment_on_order_terms';
     END IF;

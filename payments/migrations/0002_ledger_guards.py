@@ -50,6 +50,14 @@ BEGIN
         RAISE EXCEPTION 'no account % in %', NEW.account_id, NEW.currency
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'payments_entry_account';
     END IF;
+    -- A customer's entries are a chain in the order of their ids. (Settlement's are none: payments
+    -- that commit side by side write them in any order.)
+    IF EXISTS (SELECT FROM payments_account WHERE id = NEW.account_id AND owner_id IS NOT NULL)
+       AND EXISTS (SELECT FROM payments_entry
+                    WHERE account_id = NEW.account_id AND id >= NEW.id) THEN
+        RAISE EXCEPTION 'entry % would not be the last of account %', NEW.id, NEW.account_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_entry_extends_chain';
+    END IF;
     NEW.balance_after := payments_ledger_balance(NEW.account_id) + NEW.amount;
     RETURN NEW;
 END $$;
@@ -76,25 +84,26 @@ CREATE FUNCTION payments_check_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     payment payments_payment;
     legs bigint;
-    total numeric;
-    taken numeric;
-    foreign_legs bigint;
+    taken bigint;
+    given bigint;
 BEGIN
     SELECT * INTO payment FROM payments_payment
      WHERE id = (to_jsonb(NEW) ->> TG_ARGV[0])::uuid;
-    SELECT count(*), coalesce(sum(amount), 0),
-           coalesce(-sum(amount) FILTER (WHERE account_id = payment.account_id), 0),
-           count(*) FILTER (WHERE currency <> payment.currency)
-      INTO legs, total, taken, foreign_legs
-      FROM payments_entry WHERE payment_id = payment.id;
+    SELECT count(*),
+           count(*) FILTER (WHERE e.account_id = payment.account_id
+                              AND e.amount = -payment.amount AND e.currency = payment.currency),
+           count(*) FILTER (WHERE a.owner_id IS NULL
+                              AND e.amount = payment.amount AND e.currency = payment.currency)
+      INTO legs, taken, given
+      FROM payments_entry e JOIN payments_account a ON a.id = e.account_id
+     WHERE e.payment_id = payment.id;
     IF payment.outcome IS NULL THEN
         RAISE EXCEPTION 'payment % is not decided', payment.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_payment_decided';
     ELSIF payment.outcome = 'declined' AND legs > 0 THEN
         RAISE EXCEPTION 'payment % was declined but has entries', payment.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_payment_declined_is_free';
-    ELSIF payment.outcome = 'succeeded'
-          AND (total <> 0 OR taken <> payment.amount OR foreign_legs > 0) THEN
+    ELSIF payment.outcome = 'succeeded' AND (legs, taken, given) <> (2, 1, 1) THEN
         RAISE EXCEPTION 'entries of payment % do not move its amount and sum to zero', payment.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_payment_sums_to_zero';
     END IF;

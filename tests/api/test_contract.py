@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
-from django.test import Client
+from django.test import Client, RequestFactory
 from rest_framework.test import APIClient
 
 from config.demo import seed
@@ -379,6 +379,8 @@ def test_a_statement_shows_the_newest_entry_first(
         ("get", "/api/v1/orders/not-a-uuid/", 404),
         ("get", "/api/v1/orders/?cursor=rubbish", 404),
         ("get", "/api/v1/orders/?cursor=cD1ydWJiaXNo", 404),
+        ("post", "/api/v1/sign-in", 404),
+        ("get", "/api/v1/products/?cursor=cD0lMDA%3D", 404),
         ("get", "/api/v1/orders/?page_size=0", 400),
         ("get", "/api/v1/orders/?page_size=201", 400),
         ("get", "/api/v1/orders/?page_size=many", 400),
@@ -409,6 +411,9 @@ def test_a_wrong_address_or_method_is_a_problem(
         ("", "application/json", 400),
         ("a=b", "application/x-www-form-urlencoded", 415),
         (" " * 65_537, "application/json", 413),
+        (" " * 3_000_000, "application/json", 413),
+        *(("[" * depth + "]" * depth, "application/json", 400) for depth in (300, 600, 900, 2000)),
+        ("{}", "application/json; charset=nonsense", 400),
     ],
 )
 def test_a_body_that_is_no_request_is_a_problem(
@@ -419,6 +424,33 @@ def test_a_body_that_is_no_request_is_a_problem(
     )
     assert answer.status_code == status
     problem(answer)
+
+
+def test_a_body_of_unknown_length_is_refused(as_alice: APIClient) -> None:
+    answer = as_alice.post("/api/v1/orders/", {}, headers={"Transfer-Encoding": "chunked"})
+    assert answer.status_code == 411
+    problem(answer)
+
+
+def test_a_charset_that_is_no_text_encoding_harms_nobody() -> None:
+    from config.wsgi import application
+
+    environ = RequestFactory().generic("POST", "/api/v1/products/?a=b", b"{}").environ
+    environ["CONTENT_TYPE"] = "application/json; charset=rot13"
+    said: list[str] = []
+    b"".join(
+        application(environ | {"HTTP_HOST": "localhost"}, lambda status, *_: said.append(status))
+    )
+    assert said[0].startswith("405")
+
+
+def test_a_log_line_asks_no_database(
+    alice: User, product: Product, django_assert_num_queries: Any
+) -> None:
+    browser = Client()
+    browser.force_login(alice)
+    with django_assert_num_queries(0):
+        assert browser.get("/api/v1/nowhere").status_code == 404
 
 
 def test_nobody_signed_in_is_401_with_a_challenge() -> None:

@@ -12,6 +12,7 @@ from idempotency.database_errors import violated_constraint
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
+from payments.services import open_account
 
 INSERT_ORDER = """
 INSERT INTO orders_order (id, customer_id, status, amount, currency, account_id,
@@ -63,6 +64,7 @@ def world(
         "payment": payment,
         "account": alice_account.pk,
         "other_account": bob_account.pk,
+        "third_account": open_account(owner=alice, currency="EUR", opening_balance=5).pk,
         "settlement": Account.objects.get(owner=None).pk,
         "new": uuid4(),
     }
@@ -90,6 +92,14 @@ REFUSED: list[tuple[str, list[str]]] = [
             entry("{settlement}", 500),
             "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
             "UPDATE orders_order SET status = 3 WHERE id = '{submitted}'",
+        ],
+    ),
+    (
+        "orders_payment_on_order_terms",
+        [
+            "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
+            "UPDATE orders_order SET status = 3 WHERE id = '{submitted}'",
+            payment("'{submitted}'", "'succeeded'"),
         ],
     ),
     # Invariant 2: a payment is on its order's terms, and both keep them.
@@ -186,6 +196,22 @@ REFUSED: list[tuple[str, list[str]]] = [
     (
         "payments_entry_one_leg_per_account",
         [entry("{account}", -500, payment="{payment}")],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            entry("{other_account}", -100, payment="{payment}"),
+            entry("{third_account}", 100, payment="{payment}"),
+            "UPDATE payments_account SET balance = balance - 100 WHERE id = {other_account}",
+            "UPDATE payments_account SET balance = balance + 100 WHERE id = {third_account}",
+        ],
+    ),
+    (
+        "payments_entry_extends_chain",
+        [
+            "INSERT INTO payments_entry (id, payment_id, account_id, amount, currency)"
+            " VALUES (-1, '{payment}', {account}, -1, 'EUR')"
+        ],
     ),
     # Invariant 4: balances follow entries and never fall below zero.
     (

@@ -308,7 +308,12 @@ def test_a_twin_that_commits_between_our_look_and_our_lock_wins_and_we_replay_it
     twin = connection.copy()
 
     def commit_twin() -> None:
-        row = {"caller": alice.pk, "key": "k", "fingerprint_version": 1, "fingerprint": asked}
+        row: dict[str, Any] = {
+            "caller": alice.pk,
+            "key": "k",
+            "fingerprint_version": 1,
+            "fingerprint": asked,
+        }
         row |= {"method": "POST", "path": path, "status": 200, "content_type": "application/json"}
         row |= {"headers": "{}", "body": b'{"said": "by the twin"}', "request_id": ""}
         with twin.cursor() as cursor:

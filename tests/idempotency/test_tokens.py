@@ -71,21 +71,65 @@ def test_an_expired_token_is_refused(
     assert not Order.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_token_that_expires_while_the_request_runs_undoes_it(
     as_alice: APIClient,
     token: str,
     place_with: Callable[..., Any],
     at_fault_point: Callable[..., None],
 ) -> None:
-    at_fault_point("executed", lambda: Token.objects.all().delete())
+    other = connection.copy()
+
+    def expire() -> None:
+        with other.cursor() as cursor:
+            cursor.execute(
+                "UPDATE idempotency_token SET issued_at = now() - interval '2 hours',"
+                " expires_at = now() - interval '1 hour'"
+            )
+        other.close()
+
+    at_fault_point("executed", expire)
     assert place_with(as_alice, token).status_code == 400
     assert not Order.objects.exists()
 
 
-def test_a_token_that_was_never_issued_is_refused(
-    as_alice: APIClient, place_with: Callable[..., Any]
+@pytest.mark.django_db(transaction=True)
+def test_a_token_consumed_by_a_twin_between_our_look_and_our_lock_gets_its_answer(
+    as_alice: APIClient,
+    alice: User,
+    token: str,
+    place_with: Callable[..., Any],
+    at_fault_point: Callable[..., None],
 ) -> None:
-    assert place_with(as_alice, "tok_" + "x" * 43).status_code == 400
+    twin = place_with(as_alice, "twin")
+    other = connection.copy()
+
+    def commit_twin() -> None:
+        with other.cursor() as cursor:
+            cursor.execute("DELETE FROM idempotency_token")
+            cursor.execute(
+                "INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint,"
+                " method, path, status, content_type, headers, body, request_id)"
+                " SELECT caller_id, %s, fingerprint_version, fingerprint, method, path, status,"
+                " content_type, headers, body, '' FROM idempotency_record",
+                [token],
+            )
+        other.close()
+
+    at_fault_point("executed", commit_twin)
+    answer = place_with(as_alice, token)
+
+    assert answer.status_code == 201
+    assert answer["Idempotent-Replayed"] == "true"
+    assert answer.content == twin.content
+    assert Order.objects.count() == 1
+
+
+@pytest.mark.parametrize("made_up", ["tok_" + "x" * 43, "tok_", "tok_truncated"])
+def test_a_token_that_was_never_issued_is_refused(
+    made_up: str, as_alice: APIClient, place_with: Callable[..., Any]
+) -> None:
+    assert place_with(as_alice, made_up).status_code == 400
     assert not Order.objects.exists()
     assert not Record.objects.exists()
 
