@@ -61,7 +61,7 @@ def _serve(port: int, *, storm: bool) -> int:
         return 1
     with _gunicorn(port) as web:
         _wait_until_ready(f"{url}/readyz", web)
-        if storm and _manage("simulate", "double_click", "--base-url", url, "--concurrency", "100"):
+        if storm and _manage("simulate", "double_click", "--base-url", url, "--concurrency", "40"):
             return 1
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
         _say(WELCOME.format(url=url, password=password))
