@@ -8,10 +8,13 @@ import pytest
 from rest_framework.test import APIClient
 
 from config.audit import RULES
+from config.management.commands.simulate import HEADINGS
 from config.problems import MEANINGS
+from config.simulator import SCENARIOS
 from idempotency import errors
 
 ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 CALLS = re.findall(r"^\| `(GET|POST) ([^`]+)`( \(key\))? \| (.*) \|$", CONTRACT, re.MULTILINE)
 PROBLEMS = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", CONTRACT, re.MULTILINE)
@@ -69,3 +72,16 @@ def test_every_refusal_of_the_key_is_in_the_contract() -> None:
 def test_every_invariant_has_a_rule_in_the_audit() -> None:
     numbered = re.findall(r"^(\d)\. ", CONTRACT.partition("## Invariants")[2], re.MULTILINE)
     assert {int(number) for number in numbered} == {number for number, _, _ in RULES}
+
+
+def test_the_readme_shows_the_table_that_the_storm_prints() -> None:
+    (table,) = re.findall(r"```text\n( +orders .*?)```", README, re.DOTALL)
+    assert all(heading in table for heading in HEADINGS)
+    assert all(plan.row in table for plan in SCENARIOS["double_click"])
+
+
+def test_the_readme_names_every_variable_that_is_read_from_the_environment() -> None:
+    code = "".join((ROOT / "config" / name).read_text() for name in ("settings.py", "gunicorn.py"))
+    read = set(re.findall(r"""env\.\w+\(\s*["']([A-Z_]+)["']""", code))
+    assert read
+    assert {name for name in read if f"`{name}`" not in README} == set()
