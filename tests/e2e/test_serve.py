@@ -1,0 +1,71 @@
+"""`make serve`: from nothing to a server that pays, and back to nothing with Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from tests.live import ROOT, free_port, until
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An embedded PostgreSQL of the test's own, removed afterwards."""
+    own = os.environ | {"EMBEDDED_POSTGRES_HOME": str(tmp_path / "postgres"), "DEBUG": "true"}
+    own.pop("DATABASE_URL", None)
+    yield own
+    command = [sys.executable, "-m", "config.embedded_postgres", "remove"]
+    subprocess.run(command, cwd=ROOT, env=own, check=True)
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes that a process has started and that still run."""
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_everything_that_was_started(
+    end: signal.Signals, environment: dict[str, str], tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with log.open("wb") as output:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "config.serve", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    until(lambda: b"Serving until Ctrl-C" in log.read_bytes(), seconds=60, what=str(log))
+    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
+    database = subprocess.run(
+        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    started = children(serving.pid)
+
+    serving.send_signal(end)
+
+    assert serving.wait(60) == 0, log.read_text()
+    assert answer.status == 200
+    assert database.stdout.startswith("postgresql://")
+    assert started
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+    stopped = subprocess.run(
+        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "not running" in stopped.stderr
