@@ -89,6 +89,7 @@ PROBLEMS = {
         outcome="done",
         same_key=False,
     ),
+    411: _problem("length-required", 411, "The request needs a Content-Length header."),
     413: _problem("body-too-large", 413, "The request's body is larger than this API reads."),
     415: _problem("unsupported-media-type", 415, "Unsupported media type in request."),
     422: _problem(
@@ -246,7 +247,7 @@ def _possible(operation: dict[str, Any], path: str) -> set[int]:
     if "page_size" in parameters:
         possible |= {400}
     if "requestBody" in operation:
-        possible |= {400, 413, 415}
+        possible |= {400, 411, 413, 415}
     if KEY_HEADER.name in parameters:
         possible |= {400, 404, 409, 410, 422}
     if path.endswith(("/tokens/", "/sign-in/")):

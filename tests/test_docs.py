@@ -19,7 +19,7 @@ CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 CALLS = re.findall(r"^\| `(GET|POST) ([^`]+)`( \(key\))? \| (.*) \|$", CONTRACT, re.MULTILINE)
 PROBLEMS = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", CONTRACT, re.MULTILINE)
 # What any operation may answer, and the key's own refusals: told once, not in every row.
-COMMON = {"400", "401", "403", "404", "406", "413", "415", "503"}
+COMMON = {"400", "401", "403", "404", "406", "411", "413", "415", "503"}
 OF_THE_KEY = {"409", "410", "422"}
 
 
