@@ -211,6 +211,35 @@ def test_a_repeat_of_a_held_order_runs_nothing(
     assert Order.objects.count() == 1
 
 
+def test_a_key_in_flight_runs_nothing_for_another_order(
+    server: LiveServer,
+    caller: Callable[[User], Caller],
+    alice: User,
+    alice_account: Account,
+    place: Callable[..., Order],
+) -> None:
+    held, other, click, key = place(customer=alice), place(customer=alice), caller(alice), "k"
+    body = {"account": alice_account.pk}
+    server.arm("debited", "hold")
+    server.arm("key-claimed", "hold", times=2)
+    server.release("key-claimed")
+
+    def act(number: int) -> Any:
+        if number == 0:
+            return click.post(f"/api/v1/orders/{held.pk}/pay/", body, key=key)
+        until(lambda: server.hits("debited"), what="the first is held")
+        refused = click.post(f"/api/v1/orders/{other.pk}/pay/", body, key=key, Prefer="wait=0")
+        claimed = server.hits("key-claimed")
+        server.release("debited")
+        return refused, claimed
+
+    first, (refused, claimed) = together(2, act)
+
+    assert (first.status, refused.status) == (200, 409)
+    assert claimed == 1, "the second did not get as far as running anything"
+    assert balance(alice_account) == OPENING - held.amount
+
+
 def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
     server: LiveServer,
     caller: Callable[[User], Caller],
