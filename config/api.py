@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.db.models import QuerySet
 from rest_framework import parsers
-from rest_framework.exceptions import APIException, NotFound, ParseError
+from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.exceptions import ValidationError as BadPageSize
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -15,21 +14,10 @@ from rest_framework.request import Request
 MAX_PAGE_SIZE = 200
 
 
-class BodyTooLarge(APIException):
-    """The body is larger than this API reads."""
-
-    status_code = 413
-    default_detail = f"The request's body is over {settings.MAX_BODY_BYTES} bytes."
-    default_code = "body-too-large"
-
-
 class JSONParser(parsers.JSONParser):
-    """JSON of a bounded size and depth."""
+    """JSON of a bounded depth; `config.middleware` bounds its size."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        request: Request = parser_context["request"]
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
-            raise BodyTooLarge
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError as error:

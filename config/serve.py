@@ -125,25 +125,19 @@ def _wait_until_ready(url: str, web: subprocess.Popen[bytes]) -> None:
 def _resident_mb() -> int:
     """Return the resident memory of this process, all that it started, and the database."""
     parents: dict[int, int] = {}
+    resident: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
         except OSError:  # it has just ended
             continue
-        parents[int(fields["Pid"])] = int(fields["PPid"])
+        pid = int(fields["Pid"])
+        parents[pid] = int(fields["PPid"])
+        resident[pid] = int(fields.get("VmRSS", "0 kB").split()[0])
     family = {os.getpid(), embedded.postmaster() or os.getpid()}
     while grown := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= grown
-    return sum(map(_resident_kb, family)) // 1024
-
-
-def _resident_kb(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    _, found, rest = status.partition("VmRSS:")
-    return int(rest.split()[0]) if found else 0
+    return sum(resident.get(pid, 0) for pid in family) // 1024
 
 
 if __name__ == "__main__":

@@ -67,29 +67,28 @@ class Claim:
     @classmethod
     def of(cls, request: Request, *, subject: str = "") -> Self:
         """Read the claim off an authenticated request."""
-        return cls(
-            caller=keys.caller_of(request),
-            key=keys.read_key(request),
-            fingerprint=keys.fingerprint(request.method, request.path, request.data),
-            method=request.method or "",
-            path=request.path,
-            request_id=getattr(request, "request_id", ""),
-            subject=subject,
-        )
+        caller, key = keys.caller_of(request), keys.read_key(request)
+        return cls._made(request, caller, key, body=request.data, subject=subject)
 
     @classmethod
     def of_form(cls, request: HttpRequest, key: UUID) -> Self:
         """Read the claim off a form that carries its key and says all that it asks in its path."""
         if request.user.pk is None:
             raise PermissionDenied
+        return cls._made(request, request.user.pk, str(key), body={}, subject="")
+
+    @classmethod
+    def _made(
+        cls, request: Request | HttpRequest, caller: int, key: str, *, body: Any, subject: str
+    ) -> Self:
         return cls(
-            caller=request.user.pk,
-            key=str(key),
-            fingerprint=keys.fingerprint(request.method, request.path, {}),
+            caller=caller,
+            key=key,
+            fingerprint=keys.fingerprint(request.method, request.path, body),
             method=request.method or "",
             path=request.path,
             request_id=getattr(request, "request_id", ""),
-            subject="",
+            subject=subject,
         )
 
     @property
