@@ -46,5 +46,7 @@ def logging_settings(*, level: str, human: bool) -> dict[str, Any]:
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": [], "level": "ERROR"},
+            # It warns of every retry: what a simulation counts anyway.
+            "urllib3": {"level": "ERROR"},
         },
     }

@@ -26,6 +26,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "config",
+    "lab",
     "orders",
     "payments",
     "idempotency",
@@ -161,6 +162,10 @@ IDEMPOTENCY_TOKEN_LIFETIME = timedelta(
 )
 IDEMPOTENCY_TOKEN_RATE = (env.int("TOKENS_PER_MINUTE", default=60), 60)
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
+
+# --- Lab: it makes tables of its own and throws them away, so never in production
+LAB_ENABLED = DEBUG and not DATABASE_POOLER
+REDIS_URL = env.str("REDIS_URL", default="")
 
 # --- Demo: a public password, so only where nothing is at stake
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="only-for-the-demo" if DEBUG else "")

@@ -1,22 +1,24 @@
 import json
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from config.arguments import new_file, number_up_to, url
 from config.http_client import Client, ServerUnusable
 from config.simulator import SCENARIOS, Load, Row, Simulation
+from lab import command as lab
+from lab import report as lab_report
+from lab.scenes import SCENARIOS as SCENES
 
 WIDE = 164
 HEADINGS = (
@@ -48,7 +50,9 @@ class Command(BaseCommand):
         "what the server charged. Signs in as the demo's customers (manage.py seed_demo); nothing "
         "else may spend their money meanwhile. Exits with 1 if an order was charged twice, money "
         "is missing, a click got no answer or a wrong one, or the audit finds a breach; with 2 if "
-        "the server can't be used."
+        "the server can't be used. With --mechanism it plays the lab's scenario instead, by itself "
+        "(only --clicks and --json count then), and exits with 1 if a mechanism did not do what "
+        "lab/expected.py has."
     )
     requires_system_checks = ()
 
@@ -56,19 +60,25 @@ class Command(BaseCommand):
         parser.add_argument(
             "scenario",
             nargs="?",
-            choices=sorted(SCENARIOS),
+            choices=sorted(SCENARIOS | SCENES),
             default="double_click",
             help="double_click (default): all clicks on an order at the same instant, first with "
-            "one key, then with a key each. back_and_resubmit: one after another, with one key",
+            "one key, then with a key each. back_and_resubmit: one after another, with one key. "
+            "The others want --mechanism",
         )
-        url = "http://127.0.0.1:8000"
+        parser.add_argument(
+            "--mechanism",
+            choices=lab.MECHANISMS,
+            help="play the scenario in the lab, with this mechanism or all of them",
+        )
+        here = "http://127.0.0.1:8000"
         meaning = "the server (default: %(default)s)"
-        parser.add_argument("--base-url", type=_url, default=url, metavar="URL", help=meaning)
+        parser.add_argument("--base-url", type=url, default=here, metavar="URL", help=meaning)
         for name, most, default, meaning in NUMBERS:
-            kind = _number_up_to(most)
+            kind = number_up_to(most)
             parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
         meaning = "write the results to this file as well"
-        parser.add_argument("--json", type=_new_file, metavar="FILE", help=meaning)
+        parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
         parser.add_argument(
             "--no-audit",
             action="store_true",
@@ -77,6 +87,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["mechanism"]:
+            _play(options)
+            return
+        if options["scenario"] not in SCENARIOS:
+            raise CommandError(f"{options['scenario']} is played in the lab: name a --mechanism.")
         started = time.monotonic()
         try:
             rows = _simulate(options)
@@ -100,6 +115,18 @@ class Command(BaseCommand):
             options["json"].write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if failures:
             raise SystemExit(1)
+
+
+def _play(options: dict[str, Any]) -> None:
+    scene = (options["scenario"],)
+    with lab.played(
+        options["mechanism"],
+        scene,
+        clicks=options["clicks"],
+        costs=False,
+        json_file=options["json"],
+    ) as lines:
+        lab.show(lab_report.comparison(lines))
 
 
 def _simulate(options: dict[str, Any]) -> list[Row]:
@@ -166,26 +193,3 @@ def _failures(rows: Sequence[Row], audit: dict[str, Any] | None) -> list[str]:
     if audit and not audit["ok"]:
         found.append(f"The audit found {audit['breaches']:,} breaches; see: manage.py audit")
     return found
-
-
-def _number_up_to(most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isdecimal() and 1 <= int(text) <= most):
-            raise ArgumentTypeError(f"{text!r} is not a number from 1 to {most:,}")
-        return int(text)
-
-    return number
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ArgumentTypeError(f"{text!r} is not like http://127.0.0.1:8000")
-    return text.rstrip("/")
-
-
-def _new_file(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ArgumentTypeError(f"can't write to {text!r}")
-    return path

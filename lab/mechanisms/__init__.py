@@ -1,0 +1,15 @@
+"""The articles' mechanisms, one a file, in the order in which they are best read.
+
+A mechanism is a module: `pay(click)` returns the receipt or raises `Refused`. Where it needs them
+it also has SCHEMA, the tables of its own; ORDER, what placing an order writes; and `issue(click)`,
+which returns the token that the page carries.
+"""
+
+NAMES = (
+    *("naive", "look_then_act", "token_select_then_delete"),
+    *("natural", "order_id", "unique_constraint", "dedup_table", "request_id", "interceptor"),
+    *("state_machine", "conditional_balance"),
+    *("optimistic_lock", "pessimistic_lock", "advisory_lock", "distributed_lock"),
+    *("token_local", "token_database", "token_redis"),
+)
+NEED_REDIS = frozenset({"distributed_lock", "token_redis"})

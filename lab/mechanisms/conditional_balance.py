@@ -1,0 +1,27 @@
+"""Take the money and mark the order paid in one UPDATE that matches only while it is unpaid.
+
+Source: the articles' own statement, `UPDATE … SET amount = amount - value, paystatus = 'paid' WHERE
+    orderid = … AND paystatus = 'unpay'`.
+Stops: every second charge for the order. Look and act are one statement, and the loser of a race
+    waits for the row and re-checks its WHERE.
+Does not stop: anything where the money and the mark are in two rows, or where two orders want to
+    be open at once: the account's row has room for one. A repeat learns only that nothing was done.
+"""
+
+from lab.bank import Click, Refused, receipt, row, transaction
+
+SCHEMA = "ALTER TABLE account ADD orderid text, ADD paystatus text"
+ORDER = "UPDATE account SET orderid = %(order)s, paystatus = 'unpay' WHERE id = %(account)s"
+
+PAY = """
+UPDATE account SET balance = balance - %(amount)s, paystatus = 'paid'
+ WHERE orderid = %(order)s AND paystatus = 'unpay' RETURNING balance"""
+
+
+def pay(click: Click) -> str:
+    """Charge for the account's open order; a repeated call is refused."""
+    with transaction():
+        paid = row(PAY, click)
+        if paid is None:
+            raise Refused("this order isn't open for payment")
+        return receipt(click.amount, paid[0])

@@ -1,0 +1,41 @@
+"""A single-use token in the memory of the process that issued it, consumed by an atomic pop.
+
+Source: the articles' token mechanism (token 机制), for one machine (单机: a local cache).
+Stops: every repeat that reaches the same process: of any number of threads one pops the token.
+Does not stop: the second machine, which knows none of the first one's tokens, and a restart, which
+    forgets them all: who clicked just before it can't tell whether they paid, and is refused.
+"""
+
+import time
+from collections import Counter
+from secrets import token_urlsafe
+from threading import Lock
+
+from idempotency.faults import point
+from lab.bank import Click, Refused, charge, transaction
+
+A_MINUTE = 60
+_tokens: dict[tuple[int, str], bool] = {}
+_issued: Counter[tuple[int, int]] = Counter()
+_counting = Lock()
+
+
+def issue(click: Click) -> str:
+    """Return a new token for the account, at most so many in a minute."""
+    window = click.account, int(time.time()) // 60
+    with _counting:
+        _issued[window] += 1
+        if _issued[window] > A_MINUTE:
+            raise Refused("too many tokens in this minute")
+    token = token_urlsafe()
+    _tokens[click.account, token] = True
+    return token
+
+
+def pay(click: Click) -> str:
+    """Charge for a token once; a repeated call is refused."""
+    if not _tokens.pop((click.account, click.token), False):
+        raise Refused("this token was used, or was never issued here")
+    point("looked")
+    with transaction():
+        return charge(click)

@@ -1,0 +1,25 @@
+"""INSERT first and let the database refuse the second: one statement looks and acts at once.
+
+Source: the articles' unique index (唯一索引); PostgreSQL manual, "Unique Constraints".
+Stops: every second payment for an order, by whatever code wrote it, psql included.
+Does not stop: two orders for one balance. And it only refuses: whoever lost the first answer is
+    told of an error and still doesn't know what they paid.
+"""
+
+from django.db import IntegrityError
+
+from idempotency.faults import point
+from lab.bank import Click, Refused, charge, execute, transaction
+
+SCHEMA = "CREATE TABLE payment (order_id text UNIQUE)"
+
+
+def pay(click: Click) -> str:
+    """Charge for the order once; a repeated call is refused."""
+    try:
+        with transaction():
+            execute("INSERT INTO payment VALUES (%(order)s)", click)
+            point("looked")
+            return charge(click)
+    except IntegrityError:  # caught outside of the transaction, which it has ended
+        raise Refused("this order has a payment") from None

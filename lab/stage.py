@@ -1,0 +1,90 @@
+"""The stage of a run: the tables of all mechanisms, and two shop processes that serve them."""
+
+import multiprocessing
+import secrets
+import signal
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+import urllib3
+from django.db import connection, transaction
+
+from lab import bank, server
+from lab.director import LabBroken
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["lab.server"])
+
+
+class ShopProcess:
+    """A shop that can be killed; it ends with the process that started it."""
+
+    def __init__(self, run: server.Run) -> None:
+        self._pipe, theirs = _processes.Pipe()
+        self.process: BaseProcess = _processes.Process(
+            target=server.serve, args=(theirs, run), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        if not self._pipe.poll(60):
+            raise LabBroken("a shop process did not start")
+        self.url = f"http://127.0.0.1:{self._pipe.recv()}"
+
+    def was_killed(self) -> bool:
+        self.process.join(10)
+        return self.process.exitcode == -signal.SIGKILL
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.process.kill()
+        self.process.join(10)
+
+
+class Stage:
+    """The tables of a run's mechanisms, the shops, and the customers' threads and connections."""
+
+    def __init__(self, mechanisms: Collection[str], redis_url: str | None, *, clicks: int) -> None:
+        self.mechanisms = mechanisms
+        self.threads = ThreadPoolExecutor(clicks)
+        self.http = urllib3.PoolManager(maxsize=clicks)
+        prefix = f"lab_{int(time.time()):x}_{secrets.token_hex(3)}"
+        self.run = server.Run(str(connection.settings_dict["NAME"]), prefix, redis_url)
+        self.shops: list[ShopProcess] = []
+
+    def __enter__(self) -> Self:
+        for name in self.mechanisms:
+            mechanism = import_module(f"lab.mechanisms.{name}")
+            with self.tables_of(name, new=True) as cursor:
+                cursor.execute(f"{bank.SCHEMA}; {getattr(mechanism, 'SCHEMA', '')}")
+        self.shops = [ShopProcess(self.run), ShopProcess(self.run)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for shop in self.shops:
+            shop.close()
+        self.threads.shutdown()
+        with connection.cursor() as cursor:
+            for name in self.mechanisms:
+                cursor.execute(f"DROP SCHEMA IF EXISTS {self.run.schema(name)} CASCADE")
+
+    @contextmanager
+    def tables_of(self, mechanism: str, *, new: bool = False) -> Iterator[Any]:
+        """Yield a cursor that sees a mechanism's tables."""
+        schema = self.run.schema(mechanism)
+        with transaction.atomic(), connection.cursor() as cursor:
+            if new:
+                cursor.execute(f"CREATE SCHEMA {schema}")
+            cursor.execute("SELECT set_config('search_path', %s, true)", [f"{schema}, public"])
+            yield cursor
+
+    def replace_killed(self, number: int) -> None:
+        """Check that a shop was killed, and start another in its place."""
+        if not self.shops[number].was_killed():
+            raise LabBroken("the shop was to be killed, and lives")
+        self.shops[number].close()
+        self.shops[number] = ShopProcess(self.run)
