@@ -9,11 +9,14 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.db import Error
+from redis import RedisError
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from lab import report
+from lab.director import LabBroken
 from lab.matrix import Line, Program, as_json, run
 from lab.mechanisms import NAMES
 from lab.redis_server import available
@@ -31,7 +34,7 @@ def played(
 ) -> Iterator[list[Line]]:
     """Play scenarios with a mechanism or all; yield the lines to show; then say what differs.
 
-    :raises CommandError: the lab is off, or the number of clicks is out of its range
+    :raises CommandError: the lab is off, can't reach its database or Redis, or a scene failed
     :raises SystemExit: with 1, at the end, where a cell is not the expected one
     """
     if not settings.LAB_ENABLED:
@@ -40,9 +43,13 @@ def played(
         raise CommandError(f"The lab plays with 2 to {MOST_CLICKS} clicks, not {clicks}.")
     started = time.monotonic()
     names = NAMES if mechanism == ALL else (mechanism,)
-    with available() as redis_url:
-        program = Program(names, scenarios, clicks, costs, redis_url)
-        lines = _play(program)
+    try:
+        with available() as redis_url:
+            program = Program(names, scenarios, clicks, costs, redis_url)
+            lines = _play(program)
+    except (LabBroken, Error, RedisError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CommandError(f"The lab can't play: {reason}") from error
     yield lines
     differences = report.differences(lines)
     if json_file:
@@ -64,14 +71,14 @@ def show(table: Table) -> None:
 
 
 def _play(program: Program) -> list[Line]:
-    scenarios = program.scenarios
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(program.playable) * len(scenarios))
+        bar = progress.add_task("", total=len(program.playable) * len(program.scenarios))
 
         def advance(mechanism: str, scenario: str) -> None:
             progress.update(bar, advance=1, description=f"{mechanism}: {scenario}")
-            if not sys.stderr.isatty() and scenario == scenarios[-1]:
-                sys.stderr.write(f"{mechanism}: {len(scenarios)} played\n")
+            whole_row = len(program.scenarios) > 1 and scenario == program.scenarios[-1]
+            if whole_row and not sys.stderr.isatty():
+                sys.stderr.write(f"{mechanism}: all scenarios played\n")
 
         return run(program, advance=advance)
 

@@ -27,6 +27,8 @@ appendonly no
 def available() -> Iterator[str | None]:
     """Yield the URL of a Redis for the time of the block; None where there is none to be had."""
     if settings.REDIS_URL:
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            client.ping()
         yield settings.REDIS_URL
     elif binary := shutil.which("redis-server"):
         with _own(binary) as url:

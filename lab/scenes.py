@@ -77,7 +77,10 @@ class Scene:
                 cursor.execute(mechanism.ORDER, vars(page))
         if not hasattr(mechanism, "issue"):
             return page
-        return replace(page, token=self._post(page, "issue", shop=shop).text)
+        issued = self._post(page, "issue", shop=shop)
+        if issued.status != 200:
+            raise LabBroken(f"{self.mechanism} issued no token: {issued.text}")
+        return replace(page, token=issued.text)
 
     def click(
         self, page: Click, *, shop: int, at: dict[str, str] | None = None, retries: int = 0

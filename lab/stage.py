@@ -3,8 +3,7 @@
 import multiprocessing
 import secrets
 import signal
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +15,11 @@ from django.db import connection, transaction
 
 from lab import bank, server
 from lab.director import LabBroken
+
+# Of runs that were killed: every session of a run has its schemas' prefix as its name.
+LEFT_BEHIND = r"""
+SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_[0-9a-f]{8}_' AND NOT EXISTS (
+    SELECT FROM pg_stat_activity WHERE application_name = substring(nspname FOR 12))"""
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["lab.server"])
@@ -52,11 +56,15 @@ class Stage:
         self.mechanisms = mechanisms
         self.threads = ThreadPoolExecutor(clicks)
         self.http = urllib3.PoolManager(maxsize=clicks)
-        prefix = f"lab_{int(time.time()):x}_{secrets.token_hex(3)}"
+        prefix = f"lab_{secrets.token_hex(4)}"
         self.run = server.Run(str(connection.settings_dict["NAME"]), prefix, redis_url)
         self.shops: list[ShopProcess] = []
 
     def __enter__(self) -> Self:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('application_name', %s, false)", [self.run.prefix])
+            cursor.execute(LEFT_BEHIND)
+            self._drop(name for (name,) in cursor.fetchall())
         for name in self.mechanisms:
             mechanism = import_module(f"lab.mechanisms.{name}")
             with self.tables_of(name, new=True) as cursor:
@@ -68,9 +76,14 @@ class Stage:
         for shop in self.shops:
             shop.close()
         self.threads.shutdown()
+        self._drop(map(self.run.schema, self.mechanisms))
         with connection.cursor() as cursor:
-            for name in self.mechanisms:
-                cursor.execute(f"DROP SCHEMA IF EXISTS {self.run.schema(name)} CASCADE")
+            cursor.execute("RESET application_name")
+
+    def _drop(self, schemas: Iterable[str]) -> None:
+        with connection.cursor() as cursor:
+            for schema in schemas:
+                cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
     @contextmanager
     def tables_of(self, mechanism: str, *, new: bool = False) -> Iterator[Any]:

@@ -5,7 +5,7 @@ Source: the articles' distributed lock (分布式锁, SET NX PX and an owner's c
 Stops: every race on the account, across machines. An owner who outlived the expiry finds a newer
     fence in the database and is refused: without the fence both would charge.
 Does not stop: waiting out the expiry after a crash; and a Redis that lost the fence's counter lets
-    nobody in. The database could have done all of it alone: see the four before this.
+    nobody in. The database does all of it alone: see the three locks before this one.
 """
 
 import time

@@ -45,5 +45,5 @@ def pay(click: Click) -> str:
     assert click.http is not None
     response = PayView.as_view()(click.http)
     if response.status_code != 200:
-        raise Refused(response.content.decode())
+        raise Refused(f"{response.status_code} {response.reason_phrase}")
     return str(json.loads(response.content))

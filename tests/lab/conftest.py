@@ -1,0 +1,81 @@
+"""The lab's commands as a user runs them, on the test database; and its mechanisms one by one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from lab import bank, store
+from lab.redis_server import available
+from tests.live import ROOT, database_url
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+REDIS = ("distributed_lock", "token_redis")
+
+
+def need_redis() -> None:
+    """Skip a test where no Redis can be had; fail where the run demands one."""
+    if os.environ.get("REDIS_URL") or shutil.which("redis-server"):
+        return
+    if os.environ.get("REDIS") == "required":
+        pytest.fail("this run demands a Redis, and there is none")
+    pytest.skip("there is no Redis")
+
+
+@pytest.fixture(scope="session")
+def manage(django_db_setup: None, django_db_blocker: Any) -> Manage:
+    """Run a command of manage.py on the test database."""
+    with django_db_blocker.unblock():
+        url = database_url(connection.get_connection_params())
+
+    def manage(
+        *arguments: str, root: Path = ROOT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=root,
+            env=os.environ | {"DEBUG": "true", "DATABASE_URL": url} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return manage
+
+
+@pytest.fixture
+def tables(db: None) -> Callable[[str], Any]:
+    """Make a mechanism's tables for this test, and return its module."""
+
+    def make(mechanism: str) -> Any:
+        module = import_module(f"lab.mechanisms.{mechanism}")
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA lab_of_this_test")
+            cursor.execute("SELECT set_config('search_path', 'lab_of_this_test, public', true)")
+            cursor.execute(f"{bank.SCHEMA}; {getattr(module, 'SCHEMA', '')}")
+        return module
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[str]:
+    need_redis()
+    with available() as url:
+        assert url is not None
+        yield url
+
+
+@pytest.fixture
+def redis(_redis: str) -> Iterator[store.CountingRedis]:
+    store.connect(_redis)
+    yield store.client()
+    store.client().close()

@@ -1,0 +1,119 @@
+"""The lab's commands where something is missing, wrong or interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from tests.lab.conftest import REDIS, Manage
+from tests.live import ROOT, database_url, free_port, until
+
+ONE = ("simulate", "double_click", "--mechanism", "order_id")
+
+
+def test_one_mechanism_in_one_scenario_is_shown_with_what_its_repeats_were_told(
+    manage: Manage, tmp_path: Path
+) -> None:
+    file = tmp_path / "lab.json"
+    ran = manage(
+        "simulate", "rpc_retry", "--mechanism", "naive", "--clicks", "3", "--json", str(file)
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "new result" in ran.stdout
+    assert "every retry of the client library is another charge" in ran.stdout
+    report = json.loads(file.read_text())
+    (line,) = report["mechanisms"]
+    assert line["mechanism"] == "naive"
+    assert [each["charges"] for each in line["scenarios"]] == [3]
+
+
+def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
+    manage: Manage, tmp_path: Path
+) -> None:
+    file = tmp_path / "lab.json"
+    options = ("--mechanism", "all", "--clicks", "2", "--json", str(file))
+    ran = manage("simulate", "increment", *options, PATH=str(tmp_path), REDIS_URL="")
+    assert ran.returncode == 0, ran.stderr
+    assert "Not played: distributed_lock, token_redis" in ran.stderr
+    assert ran.stdout.count("needs Redis") == len(REDIS)
+    report = json.loads(file.read_text())
+    assert not report["redis"]
+    empty = [line["mechanism"] for line in report["mechanisms"] if not line["scenarios"]]
+    assert empty == list(REDIS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (ONE, {"DEBUG": "false", "SECRET_KEY": "x" * 50, "HTTPS": "false"}, "DEBUG=true"),
+        (ONE, {"DATABASE_POOLER": "true"}, "no pooler"),
+        (ONE, {"DATABASE_URL": f"postgres://u:p@127.0.0.1:{free_port()}/none"}, "refused"),
+        (ONE, {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, "refused"),
+        ((*ONE, "--clicks", "1"), {}, "2 to 25 clicks"),
+        ((*ONE, "--clicks", "26"), {}, "2 to 25 clicks"),
+        (("lab", "--clicks", "26"), {}, "from 1 to 25"),
+        (("simulate", "rpc_retry"), {}, "name a --mechanism"),
+        (("simulate", "rpc_retry", "--mechanism", "hope"), {}, "invalid choice: 'hope'"),
+        (("simulate", "flood", "--mechanism", "naive"), {}, "invalid choice: 'flood'"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_a_line(
+    arguments: tuple[str, ...], environment: dict[str, str], said: str, manage: Manage
+) -> None:
+    ran = manage(*arguments, **environment)
+    assert ran.returncode not in {0, None}
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_process_and_the_next_run_drops_its_tables(
+    number: signal.Signals, manage: Manage, transactional_db: None, tmp_path: Path
+) -> None:
+    url = database_url(connection.get_connection_params())
+    with (tmp_path / "log").open("wb") as log:
+        run = subprocess.Popen(
+            [sys.executable, "manage.py", "lab"],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": url},
+            stdout=log,
+            stderr=log,
+        )
+    until(lambda: count(SESSIONS) >= 3, what="the command and both shops are in the database")
+    family = descendants(run.pid)
+    assert len(family) >= 3
+    run.send_signal(number)
+    assert run.wait(30) != 0
+    until(lambda: not any(map(is_running, family)), what="its processes are gone")
+    assert manage(*ONE, "--clicks", "2").returncode == 0
+    assert count(SCHEMAS) == 0
+
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lab\\_%'"
+SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lab\\_%'"
+
+
+def count(sql: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they did."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for file in children for child in file.read_text().split()]
+    return found + [each for child in found for each in descendants(child)]
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

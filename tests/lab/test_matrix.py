@@ -1,0 +1,117 @@
+"""The whole matrix, played for real once; and that the README shows what came of it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.expected import EXPECTED
+from lab.mechanisms import NAMES
+from lab.scenes import SCENARIOS
+from tests.lab.conftest import REDIS, Manage, need_redis
+from tests.live import ROOT
+
+OVERCHARGING = ("naive", "look_then_act", "token_select_then_delete")
+CLICKS = 10
+
+
+@pytest.fixture(scope="module")
+def played(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the report of one run, and the Markdown that it printed."""
+    file: Path = tmp_path_factory.mktemp("lab") / "lab.json"
+    ran = manage("lab", "--clicks", str(CLICKS), "--markdown", "--json", str(file))
+    assert file.exists(), ran.stderr
+    report: dict[str, Any] = json.loads(file.read_text())
+    return report | {"markdown": ran.stdout, "exit": ran.returncode, "errors": ran.stderr}
+
+
+def charges(played: dict[str, Any], scenario: str) -> dict[str, Any]:
+    """Return what a scenario came to with each mechanism that was played."""
+    return {
+        line["mechanism"]: outcome["charges"]
+        for line in played["mechanisms"]
+        for outcome in line["scenarios"]
+        if outcome["scenario"] == scenario
+    }
+
+
+def test_every_cell_is_as_it_is_written(played: dict[str, Any]) -> None:
+    differing = [
+        (line["mechanism"], outcome["scenario"], outcome["charges"], outcome["told"])
+        for line in played["mechanisms"]
+        for outcome in line["scenarios"]
+        if not outcome["as_expected"]
+    ]
+    assert differing == []
+    assert played["exit"] == 0, played["errors"]
+    assert played["ok"]
+
+
+def test_the_unsafe_ones_charge_for_every_click_and_the_others_once(played: dict[str, Any]) -> None:
+    charged = charges(played, "double_click")
+    assert set(charged) >= set(NAMES) - set(REDIS)
+    for mechanism, count in charged.items():
+        assert count == (CLICKS if mechanism in OVERCHARGING else 1), mechanism
+
+
+def test_every_scenario_is_played_with_every_mechanism(played: dict[str, Any]) -> None:
+    for line in played["mechanisms"]:
+        if played["redis"] or line["mechanism"] not in REDIS:
+            assert [each["scenario"] for each in line["scenarios"]] == list(SCENARIOS)
+            assert line["cost"]["statements"] > 0
+
+
+def test_the_mechanisms_that_need_redis_are_played_with_a_real_one(played: dict[str, Any]) -> None:
+    need_redis()
+    assert played["redis"]
+    assert set(REDIS) <= set(charges(played, "double_click"))
+
+
+def test_the_readme_shows_the_matrix_of_a_fresh_run(played: dict[str, Any]) -> None:
+    shown = rows((ROOT / "README.md").read_text())
+    fresh = rows(played["markdown"])
+    assert list(shown) == list(fresh) == list(NAMES)
+    for mechanism in NAMES:
+        if played["redis"] or mechanism not in REDIS:
+            assert shown[mechanism] == fresh[mechanism], mechanism
+
+
+def rows(markdown: str) -> dict[str, list[str]]:
+    """Return the matrix in a text, without its last column: times are those of one machine."""
+    lines = re.findall(
+        r"^\| \[`(\w+)`\]\(lab/mechanisms/\1\.py\) \|(.*)\|$", markdown, re.MULTILINE
+    )
+    return {name: [cell.strip() for cell in cells.split("|")][:-1] for name, cells in lines}
+
+
+def test_the_run_leaves_no_tables_behind(played: dict[str, Any], db: None) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(r"SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lab\_%'")
+        assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.parametrize("mechanism", NAMES)
+def test_what_is_expected_is_complete_and_has_its_reasons(mechanism: str) -> None:
+    row = EXPECTED[mechanism]
+    assert set(row.cells) <= set(SCENARIOS)
+    for scenario in SCENARIOS:
+        cell = row.cell(scenario, clicks=CLICKS)
+        assert cell.charges == 1 or cell.reason, scenario
+
+
+@pytest.mark.parametrize("mechanism", NAMES)
+def test_a_mechanism_is_one_screen_that_says_what_it_is_and_where_it_ends(mechanism: str) -> None:
+    text = (ROOT / "lab" / "mechanisms" / f"{mechanism}.py").read_text()
+    docstring = text.split('"""')[1]
+    assert re.search(r"\n\nSource: .+\nStops: .+\nDoes not stop: ", docstring, re.DOTALL)
+    assert len(text.splitlines()) <= 60
+
+
+def test_every_file_beside_the_mechanisms_is_one_of_them() -> None:
+    files = {path.stem for path in (ROOT / "lab" / "mechanisms").glob("*.py")}
+    assert files == {"__init__", *NAMES}
+    assert set(EXPECTED) == set(NAMES)
