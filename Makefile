@@ -1,9 +1,10 @@
-# make demo | test | setup | serve | simulate | audit | clean | check | pytest | test-matrix | lock
+# make demo | test | setup | serve | simulate | audit | lab | clean
+# and its parts: check | redis | pytest | test-matrix | lock
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
-.PHONY: demo serve setup simulate audit test check pytest test-matrix lock clean
+.PHONY: demo serve setup simulate audit lab test check redis pytest test-matrix lock clean
 
 demo: .venv/runtime .env
 	@exec $(RUN) -m config.serve --storm --port $(PORT)
@@ -21,7 +22,10 @@ simulate: .venv/runtime .env
 audit: .venv/runtime .env
 	$(RUN) manage.py audit
 
-test: check pytest
+lab: .venv/runtime .env
+	$(RUN) manage.py lab $(ARGS)
+
+test: check redis pytest
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
@@ -33,6 +37,18 @@ check: .venv/development .env
 	$(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	DEBUG=false SECRET_KEY="$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))')" \
 	  ALLOWED_HOSTS=shop.example $(RUN) manage.py check --deploy --fail-level WARNING
+
+# For the lab's Redis rows. The tests start a server of their own; the system's service stays off.
+# Where there is none they are skipped, or fail: make test REDIS=required
+export REDIS
+redis:
+	@[ -n "$$REDIS_URL" ] || command -v redis-server > /dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && $(INSTALL_REDIS); \
+	} || echo "There is no redis-server, and it can't be installed here: the lab's Redis rows are not tested."
+
+INSTALL_REDIS = export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+  && apt-get -qq update && apt-get -qq install --no-install-recommends redis-server > /dev/null \
+  && { ! systemctl is-system-running > /dev/null 2>&1 || systemctl disable --now redis-server; }
 
 pytest: .venv/development .env
 	.venv/bin/pytest $(ARGS)

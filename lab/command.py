@@ -47,6 +47,8 @@ def played(
         with available() as redis_url:
             program = Program(names, scenarios, clicks, costs, redis_url)
             lines = _play(program)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except (LabBroken, Error, RedisError) as error:
         reason = str(error).partition("\n")[0]
         raise CommandError(f"The lab can't play: {reason}") from error

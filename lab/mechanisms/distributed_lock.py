@@ -24,23 +24,22 @@ ACQUIRE = """
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('INCR', KEYS[2])"""
 RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1])"
 
-LOOK = """
-UPDATE account SET fence = %(fence)s
- WHERE id = %(account)s AND fence < %(fence)s RETURNING balance"""
+TAKE_OVER = "UPDATE account SET fence = %(fence)s WHERE id = %(account)s AND fence < %(fence)s"
 CHARGE = """
 UPDATE account SET balance = balance - %(amount)s
- WHERE id = %(account)s AND fence = %(fence)s RETURNING balance"""
+ WHERE id = %(account)s AND fence = %(fence)s AND balance >= %(amount)s RETURNING balance"""
 
 
 def pay(click: Click) -> str:
     """Charge for the order once; a repeated call waits its turn and gets the first receipt."""
-    lock, owner = f"{PREFIX}lock:{click.account}", uuid4().hex
+    lock, owner, lease = f"{PREFIX}lock:{click.account}", uuid4().hex, int(1000 * click.lease)
     for _ in range(1000):
-        fence = client().eval(ACQUIRE, 2, lock, f"{PREFIX}fence", owner, int(1000 * click.lease))
-        if fence:
+        if fence := client().eval(ACQUIRE, 2, lock, f"{PREFIX}fence", owner, lease):
             break
         point("waiting")
         time.sleep(0.02)
+    else:
+        raise Refused("the account is busy")
     try:
         return _charge(click, fence)
     finally:
@@ -48,15 +47,15 @@ def pay(click: Click) -> str:
 
 
 def _charge(click: Click, fence: int) -> str:
-    account = row(LOOK, click, fence=fence)
+    execute(TAKE_OVER, click, fence=fence)  # from here on an older owner can't charge
     paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
     point("looked")
     if paid:
         return str(paid[0])
     with transaction():
-        charged = account and account[0] >= click.amount and row(CHARGE, click, fence=fence)
-        if not charged:
-            raise Refused("not enough money, or the lock had expired and another owner came")
+        charged = row(CHARGE, click, fence=fence)
+        if charged is None:
+            raise Refused("not enough money, or another owner took over when the lock expired")
         answer = receipt(click.amount, charged[0])
         execute("INSERT INTO payment VALUES (%(order)s, %(receipt)s)", click, receipt=answer)
         return answer

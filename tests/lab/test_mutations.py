@@ -47,7 +47,7 @@ GUARDS = [
     Guard("advisory_lock", "slow_owner", "_xact_lock", "_xact_lock_shared"),
     Guard("distributed_lock", "double_click", "'NX', "),
     Guard("distributed_lock", "slow_owner", " AND fence = %(fence)s"),
-    Guard("distributed_lock", "two_orders_one_balance", "account[0] >= click.amount", "True"),
+    Guard("distributed_lock", "two_orders_one_balance", " AND balance >= %(amount)s"),
     Guard("token_local", "double_click", "_tokens.pop(", "_tokens.get("),
     Guard("token_database", "double_click", "DELETE", "SELECT"),
     Guard("token_redis", "double_click", "getdel(", "get("),
