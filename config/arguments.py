@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 def number_up_to(most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not (text.isdecimal() and 1 <= int(text) <= most):
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
             raise ArgumentTypeError(f"{text!r} is not a number from 1 to {most:,}")
         return int(text)
 

@@ -81,7 +81,10 @@ class Director:
             except OSError:
                 return
             click, _, point = line.recv(64).decode().strip().partition(" ")
-            self._decide(line, int(click), point)
+            if point:  # else the shop was killed meanwhile
+                self._decide(line, int(click), point)
+            else:
+                line.close()
 
     def _decide(self, line: socket.socket, click: int, point: str) -> None:
         with self._lock:

@@ -32,7 +32,7 @@ class Row:
         return Cell(clicks, cell.told, cell.reason) if cell.charges == N else cell
 
 
-TWO_ORDERS = Cell(2, NEW, "it tells orders or requests apart and never looks at the balance")
+TWO_ORDERS = Cell(2, NEW, "two orders are no repeat, and nothing here looks at the balance")
 SECOND_DECLINED = Cell(1, ERROR, "the second order finds too little money")
 TABS_HAVE_KEYS = Cell(N, NEW, "every tab has a key of its own: to the key each is a first request")
 TABS_HAVE_TOKENS = Cell(N, NEW, "every tab was issued a token of its own, and may use it once")
@@ -115,7 +115,9 @@ EXPECTED = {
         ERROR,
         {
             "crash_before_commit": ROLLED_BACK,
-            "two_orders_one_balance": Cell(1, ERROR, "the row has room for one open order"),
+            "two_orders_one_balance": Cell(
+                1, ERROR, "the row has room for one open order; the balance isn't looked at"
+            ),
         },
     ),
     "optimistic_lock": Row(
@@ -141,7 +143,11 @@ EXPECTED = {
         ERROR,
         {
             "two_tabs": TABS_HAVE_TOKENS,
-            "crash_before_commit": TOKEN_IS_GONE,
+            "crash_before_commit": Cell(
+                REFUSED, ERROR, "the token died with its process, and no other ever knew it"
+            ),
+            "crash_after_commit": Cell(1, ERROR, "the other process never knew the token"),
+            "slow_owner": Cell(1, ERROR, "the other process never knew the token"),
             "two_orders_one_balance": TWO_ORDERS,
         },
     ),

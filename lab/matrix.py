@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from lab.bank import receipt
-from lab.director import Director
+from lab.director import Director, LabBroken
 from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, Cell
 from lab.mechanisms import NEED_REDIS
 from lab.scenes import PLENTY, SCENARIOS, Answer, Scene
@@ -112,6 +112,8 @@ def _repeats(told: Sequence[str]) -> str:
 
 def _shown(charges: float, answers: Sequence[Answer]) -> int | str:
     """Return the charges; or a word: an order that was told it is paid and isn't; or nobody was."""
+    if charges % 1:
+        raise LabBroken(f"{charges} charges: some were of another amount")
     paid = {answer.page.order for answer in answers if answer.status == 200}
     if charges < len(paid):
         return LOST

@@ -24,11 +24,15 @@ appendonly no
 
 
 @contextlib.contextmanager
-def available() -> Iterator[str | None]:
-    """Yield the URL of a Redis for the time of the block; None where there is none to be had."""
-    if settings.REDIS_URL:
-        with redis.Redis.from_url(settings.REDIS_URL) as client:
-            client.ping()
+def available(*, wanted: bool = True) -> Iterator[str | None]:
+    """Yield the URL of a Redis for the time of the block; None where there is none to be had.
+
+    :raises redis.RedisError: REDIS_URL names none that answers
+    """
+    if not wanted:
+        yield None
+    elif settings.REDIS_URL:
+        _check(settings.REDIS_URL)
         yield settings.REDIS_URL
     elif binary := shutil.which("redis-server"):
         with _own(binary) as url:
@@ -37,29 +41,41 @@ def available() -> Iterator[str | None]:
         yield None
 
 
+def _check(url: str) -> None:
+    try:
+        with redis.Redis.from_url(url) as client:
+            client.ping()
+    except ValueError as error:  # of from_url: it is no URL of a Redis
+        raise redis.ConnectionError(f"REDIS_URL: {error}") from error
+
+
 @contextlib.contextmanager
 def _own(binary: str) -> Iterator[str]:
-    """Run a server on a free port, with a folder of its own, and nothing left of it afterwards."""
+    """Run a server that keeps all in memory, on a free port, and leaves nothing behind."""
+    port, password = _free_port(), secrets.token_urlsafe()
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
     with tempfile.TemporaryDirectory(prefix="lab-redis-") as folder:
-        port, password = _free_port(), secrets.token_urlsafe()
-        # On its standard input: arguments are there for every user of the machine to read.
-        config = CONFIG.format(port=port, password=password, folder=folder).encode()
-        server = subprocess.Popen(
-            [*_ends_with_us(), binary, "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            process_group=0,
-        )
+        server = _start(binary, CONFIG.format(port=port, password=password, folder=folder))
         try:
-            assert server.stdin is not None
-            server.stdin.write(config)
-            server.stdin.close()
-            url = f"redis://:{password}@127.0.0.1:{port}/0"
             _wait_for(url, server)
             yield url
         finally:
             server.kill()
             server.wait()
+
+
+def _start(binary: str, config: str) -> subprocess.Popen[bytes]:
+    server = subprocess.Popen(
+        [*_ends_with_us(), binary, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        process_group=0,
+    )
+    assert server.stdin is not None
+    # Not as arguments: those are there for every user of the machine to read.
+    server.stdin.write(config.encode())
+    server.stdin.close()
+    return server
 
 
 def _ends_with_us() -> list[str]:

@@ -10,9 +10,9 @@ from lab.matrix import BROKEN, NOTHING, Line, Outcome
 
 SIGNS = {FIRST: "=", NEW: "+", ERROR: "!", NOTHING: "∅", BROKEN: "?"}
 LEGEND = (
-    "A cell is how often the customer was really charged, and what the repeats were told: "
-    "= the first result again, + a new result, ! an error, ∅ nothing. refused: not charged, and "
-    "can't pay; lost: an order counts as paid that isn't."
+    "A cell is how often the customer was really charged, and what all but one of the clicks were "
+    "told: = the result of the first charge, + a new result, ! an error, ∅ nothing. refused: not "
+    "charged, and can't pay; lost: an order counts as paid that isn't."
 )
 NO_REDIS = "needs Redis: set REDIS_URL, or install redis-server"
 

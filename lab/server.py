@@ -65,10 +65,10 @@ def serve(pipe: Connection, run: Run) -> None:
     server = _Server(("127.0.0.1", 0), _Handler)
     server.set_app(_Shop(run))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    pipe.send(server.server_port)
     try:
+        pipe.send(server.server_port)
         pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):
         os._exit(0)  # threads that are held at a point are not waited for
 
 
@@ -139,9 +139,12 @@ def _ask(point: str) -> str:
     if watch is None or point not in WATCHED:
         return "go"
     port, click = watch.split("/")
-    with socket.create_connection(("127.0.0.1", int(port))) as line:
-        line.sendall(f"{click} {point}\n".encode())
-        return line.recv(16).decode()
+    try:
+        with socket.create_connection(("127.0.0.1", int(port))) as line:
+            line.sendall(f"{click} {point}\n".encode())
+            return line.recv(16).decode()
+    except ConnectionError:  # the director has gone, and with it whoever wants an answer
+        os._exit(1)
 
 
 class _Handler(basehttp.WSGIRequestHandler):

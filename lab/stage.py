@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
@@ -21,14 +22,26 @@ LEFT_BEHIND = r"""
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_[0-9a-f]{8}_' AND NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = substring(nspname FOR 12))"""
 
+SHOPS = 2
+
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["lab.server"])
+
+
+def _start_forkserver() -> None:
+    """Start the process that the shops are forked from, deaf to the Ctrl-C that is for us."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class ShopProcess:
     """A shop that can be killed; it ends with the process that started it."""
 
     def __init__(self, run: server.Run) -> None:
+        _start_forkserver()
         self._pipe, theirs = _processes.Pipe()
         self.process: BaseProcess = _processes.Process(
             target=server.serve, args=(theirs, run), daemon=True
@@ -61,6 +74,14 @@ class Stage:
         self.shops: list[ShopProcess] = []
 
     def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _build(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('application_name', %s, false)", [self.run.prefix])
             cursor.execute(LEFT_BEHIND)
@@ -69,8 +90,8 @@ class Stage:
             mechanism = import_module(f"lab.mechanisms.{name}")
             with self.tables_of(name, new=True) as cursor:
                 cursor.execute(f"{bank.SCHEMA}; {getattr(mechanism, 'SCHEMA', '')}")
-        self.shops = [ShopProcess(self.run), ShopProcess(self.run)]
-        return self
+        for _ in range(SHOPS):
+            self.shops.append(ShopProcess(self.run))
 
     def __exit__(self, *_: object) -> None:
         for shop in self.shops:

@@ -4,7 +4,7 @@ Source: PostgreSQL manual, "Advisory Locks"; the articles' lock on a business ke
 Stops: every race on the order, even before it has a row. Taken for the transaction (`xact`) it ends
     with it; the session's kind outlives it, and behind a pooler belongs to everybody.
 Does not stop: whoever doesn't ask for the lock, such as other code, or psql; and two orders for one
-    balance, which are two numbers.
+    balance, which are two numbers. (Two orders of one number would wait for each other: no harm.)
 """
 
 from idempotency.faults import point
@@ -19,6 +19,7 @@ def pay(click: Click) -> str:
     """Charge for the order once; a repeated call waits its turn and gets the first receipt."""
     with transaction():
         row(LOCK, click)
+        # A statement of its own: it has to see what was committed while the lock was waited for.
         paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
         point("looked")
         if paid:

@@ -2,10 +2,11 @@
 
 Source: the articles' own statement, `UPDATE … SET amount = amount - value, paystatus = 'paid' WHERE
     orderid = … AND paystatus = 'unpay'`.
-Stops: every second charge for the order. Look and act are one statement, and the loser of a race
-    waits for the row and re-checks its WHERE.
-Does not stop: anything where the money and the mark are in two rows, or where two orders want to
-    be open at once: the account's row has room for one. A repeat learns only that nothing was done.
+Stops: every second charge for the account's open order. Look and act are one statement, and the
+    loser of a race waits for the row and re-checks its WHERE.
+Does not stop: paying more than there is: for that the WHERE wants `AND amount >= value` as well.
+    The row has room for one open order: opening another forgets the first, money or not. And a
+    repeat learns only that nothing was done.
 """
 
 from lab.bank import Click, Refused, receipt, row, transaction

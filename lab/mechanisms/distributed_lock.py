@@ -2,10 +2,9 @@
 
 Source: the articles' distributed lock (分布式锁, SET NX PX and an owner's check in Lua); Kleppmann,
     "How to do distributed locking", 2016, for the fence.
-Stops: every race on the account, across machines. An owner who outlived the expiry finds a newer
-    fence in the database and is refused: without the fence both would charge.
-Does not stop: waiting out the expiry after a crash; and a Redis that lost the fence's counter lets
-    nobody in. The database does all of it alone: see the three locks before this one.
+Stops: every race on the account, across machines. The lock only orders the queue; what decides is
+    the fence: an owner who outlived the expiry finds a newer one in the database and is refused.
+Does not stop: waiting out the expiry after a crash, or whoever doesn't ask for lock and fence.
 """
 
 import time
@@ -19,7 +18,7 @@ SCHEMA = """
 ALTER TABLE account ADD fence bigint NOT NULL DEFAULT 0;
 CREATE TABLE payment (order_id text, receipt text NOT NULL)"""
 
-# Lock and fence in one step: an owner who stalls between the two would get the newest fence late.
+# In one step: an owner who stalled between the two would get the newest fence late.
 ACQUIRE = """
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('INCR', KEYS[2])"""
 RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1])"

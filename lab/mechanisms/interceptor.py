@@ -20,7 +20,9 @@ from idempotency.boundary import idempotent
 from lab.bank import Click, Refused, charge
 
 SCHEMA = """
-CREATE TABLE idempotency_record (LIKE public.idempotency_record INCLUDING ALL)"""
+CREATE TABLE idempotency_record (LIKE public.idempotency_record INCLUDING ALL);
+ALTER TABLE idempotency_record
+    RENAME CONSTRAINT idempotency_record_caller_id_key_key TO idempotency_record_once"""
 
 
 class Owner(BaseAuthentication):

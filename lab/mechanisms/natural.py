@@ -2,11 +2,11 @@
 
 Source: the articles' list of what needs no care (天然幂等); RFC 9110, section 9.2.2, on PUT and
     DELETE.
-Stops: any number of repeats: the balance that the page computed is set again, to the same value,
-    and a basket that is gone is deleted again.
+Stops: repeats, as long as nobody else writes the value: the balance that the page computed is set
+    again, to the same; a basket that is gone is deleted again.
 Does not stop: two who computed from the same old value: the second write undoes the first, and an
-    order counts as paid that nobody paid for. And where only a change can be said, every repeat of
-    `SET col = col + 1` counts.
+    order counts as paid that nobody paid for. A late repeat undoes every payment since. And where
+    only a change can be said, every repeat of `SET col = col + 1` counts.
 """
 
 from lab.bank import Click, charge, execute, receipt, row, transaction

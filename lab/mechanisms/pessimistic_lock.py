@@ -17,8 +17,10 @@ def pay(click: Click) -> str:
     """Charge for the order once; a repeated call waits its turn and gets the first receipt."""
     with transaction():
         account = row("SELECT balance FROM account WHERE id = %(account)s FOR UPDATE", click)
+        # A statement of its own: it has to see what was committed while the first one waited.
+        paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
         point("looked")
-        if paid := row("SELECT receipt FROM payment WHERE order_id = %(order)s", click):
+        if paid:
             return str(paid[0])
         if account is None or account[0] < click.amount:
             raise Refused("not enough money")

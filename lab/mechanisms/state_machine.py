@@ -30,8 +30,10 @@ def pay(click: Click) -> str:
             answer = receipt(click.amount, debited[0]) if debited else "not enough money"
             execute(SETTLE, click, status=2 if debited else 3, answer=answer)
     found = row("SELECT status, request_id, answer FROM purchase WHERE id = %(order)s", click)
-    status, request_id, answer = found or (0, "", "there is no such order")
-    if status == 1:
+    if found is None:
+        raise Refused("there is no such order")
+    status, request_id, answer = found
+    if status == 1:  # where the payment is another system's, which has yet to answer
         return "being paid"
     if status == 2 and request_id == click.request_id:
         return str(answer)

@@ -2,8 +2,8 @@
 
 Source: the articles' token mechanism (token 机制), for one machine (单机: a local cache).
 Stops: every repeat that reaches the same process: of any number of threads one pops the token.
-Does not stop: the second machine, which knows none of the first one's tokens, and a restart, which
-    forgets them all: who clicked just before it can't tell whether they paid, and is refused.
+Does not stop: its own refusals. A second machine knows none of the first one's tokens and refuses
+    even a first click; a restart forgets them all, and who clicked before it can't pay any more.
 """
 
 import time

@@ -3,8 +3,8 @@
 Source: the articles' token mechanism (token 机制), for many machines (分布式: Redis).
 Stops: every repeat from the same page, whichever server it reaches: one GETDEL gets the token.
 Does not stop: the gap between two systems. The token is gone before the charge commits, so a crash
-    in between leaves a customer who has not paid and can't; and a Redis that comes back from an
-    older snapshot accepts spent tokens again. It is a filter in front; the database decides.
+    or a lost answer in between leaves a customer who has not paid and can't; and a Redis that comes
+    back from an older snapshot accepts spent tokens again. A filter in front; the database decides.
 """
 
 import time

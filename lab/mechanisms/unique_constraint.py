@@ -8,10 +8,12 @@ Does not stop: two orders for one balance. And it only refuses: whoever lost the
 
 from django.db import IntegrityError
 
+from idempotency.database_errors import violated_constraint
 from idempotency.faults import point
 from lab.bank import Click, Refused, charge, execute, transaction
 
-SCHEMA = "CREATE TABLE payment (order_id text UNIQUE)"
+SCHEMA = """
+CREATE TABLE payment (order_id text NOT NULL, CONSTRAINT one_payment UNIQUE (order_id))"""
 
 
 def pay(click: Click) -> str:
@@ -21,5 +23,7 @@ def pay(click: Click) -> str:
             execute("INSERT INTO payment VALUES (%(order)s)", click)
             point("looked")
             return charge(click)
-    except IntegrityError:  # caught outside of the transaction, which it has ended
+    except IntegrityError as error:  # caught outside of the transaction, which it has ended
+        if violated_constraint(error) != "one_payment":
+            raise
         raise Refused("this order has a payment") from None

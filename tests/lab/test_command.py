@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,6 +15,7 @@ from tests.lab.conftest import REDIS, Manage
 from tests.live import ROOT, database_url, free_port, until
 
 ONE = ("simulate", "double_click", "--mechanism", "order_id")
+REDIS_ONE = ("simulate", "double_click", "--mechanism", "token_redis")
 
 
 def test_one_mechanism_in_one_scenario_is_shown_with_what_its_repeats_were_told(
@@ -53,7 +55,9 @@ def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
         (ONE, {"DEBUG": "false", "SECRET_KEY": "x" * 50, "HTTPS": "false"}, "DEBUG=true"),
         (ONE, {"DATABASE_POOLER": "true"}, "no pooler"),
         (ONE, {"DATABASE_URL": f"postgres://u:p@127.0.0.1:{free_port()}/none"}, "refused"),
-        (ONE, {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, "refused"),
+        (REDIS_ONE, {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, "refused"),
+        (REDIS_ONE, {"REDIS_URL": "bogus"}, "REDIS_URL"),
+        (REDIS_ONE, {"REDIS_URL": "", "PATH": "/nowhere"}, "needs Redis"),
         ((*ONE, "--clicks", "1"), {}, "2 to 25 clicks"),
         ((*ONE, "--clicks", "26"), {}, "2 to 25 clicks"),
         (("lab", "--clicks", "26"), {}, "from 1 to 25"),
@@ -66,9 +70,25 @@ def test_what_cannot_be_played_is_refused_in_a_line(
     arguments: tuple[str, ...], environment: dict[str, str], said: str, manage: Manage
 ) -> None:
     ran = manage(*arguments, **environment)
-    assert ran.returncode not in {0, None}
+    assert ran.returncode == 2
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_report_that_cannot_be_written_is_said_in_a_line(manage: Manage) -> None:
+    ran = manage(*ONE, "--clicks", "2", "--json", "/proc/lab.json")
+    assert ran.returncode == 1
+    assert "The report was not written" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_redis_that_is_given_is_used_and_left_as_it_was(manage: Manage, redis: Any) -> None:
+    pool = redis.connection_pool.connection_kwargs
+    url = f"redis://:{pool['password']}@127.0.0.1:{pool['port']}/0"
+    redis.flushall()
+    ran = manage("simulate", "double_click", "--mechanism", "distributed_lock", REDIS_URL=url)
+    assert ran.returncode == 0, ran.stderr
+    assert redis.keys() == [b"lab:fence"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -88,12 +108,15 @@ def test_an_interrupted_run_leaves_no_process_and_the_next_run_drops_its_tables(
     family = descendants(run.pid)
     assert len(family) >= 3
     run.send_signal(number)
-    assert run.wait(30) == (130 if number == signal.SIGINT else -number)
+    assert run.wait(30) == EXITS[number]
+    assert number == signal.SIGKILL or count(SCHEMAS) == 0
     until(lambda: not any(map(is_running, family)), what="its processes are gone")
+    assert "Traceback" not in (tmp_path / "log").read_text()
     assert manage(*ONE, "--clicks", "2").returncode == 0
     assert count(SCHEMAS) == 0
 
 
+EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lab\\_%'"
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lab\\_%'"
 

@@ -111,6 +111,13 @@ def test_an_order_without_the_money_ends_at_3_and_stays_there(open_shop: Tables)
     assert balance() == OPENING
 
 
+def test_an_order_that_is_not_there_is_refused(open_shop: Tables) -> None:
+    shop = open_shop("state_machine")
+    with pytest.raises(Refused, match="no such order"):
+        shop.pay(replace(CLICK, order="order-2"))
+    assert balance() == OPENING
+
+
 def test_deleting_and_looking_twice_is_as_good_as_once(open_shop: Tables) -> None:
     shop = open_shop("natural")
     assert [shop.pay(CLICK), shop.pay(CLICK)] == [FIRST, FIRST]

@@ -5,7 +5,8 @@ from django.core.management.base import BaseCommand
 
 from config.arguments import new_file, number_up_to
 from lab import report
-from lab.command import ALL, CLICKS, MECHANISMS, MOST_CLICKS, played, show
+from lab.command import ALL, CLICKS, MECHANISMS, MOST_CLICKS, conclude, play, show
+from lab.mechanisms import NAMES
 from lab.scenes import SCENARIOS
 
 
@@ -26,7 +27,11 @@ class Command(BaseCommand):
             help="clicks in the scenarios that have any number of them (default: %(default)s)",
         )
         parser.add_argument(
-            "--mechanism", choices=MECHANISMS, default=ALL, help="one row of it (default: all)"
+            "--mechanism",
+            choices=MECHANISMS,
+            default=ALL,
+            metavar="NAME",
+            help=f"one row of it (default: all): {', '.join(NAMES)}",
         )
         parser.add_argument("--json", type=new_file, metavar="FILE", help="write everything there")
         parser.add_argument(
@@ -34,15 +39,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with played(
-            options["mechanism"],
-            tuple(SCENARIOS),
-            clicks=options["clicks"],
-            costs=True,
-            json_file=options["json"],
-        ) as lines:
-            if options["markdown"]:
-                self.stdout.write(report.markdown(lines, tuple(SCENARIOS)))
-                return
-            show(report.matrix(lines, tuple(SCENARIOS)))
+        scenarios = tuple(SCENARIOS)
+        played = play(options["mechanism"], scenarios, clicks=options["clicks"], costs=True)
+        if options["markdown"]:
+            self.stdout.write(report.markdown(played.lines, scenarios))
+        else:
+            show(report.matrix(played.lines, scenarios))
             self.stdout.write(report.LEGEND)
+        conclude(played, options["json"])

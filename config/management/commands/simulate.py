@@ -51,8 +51,8 @@ class Command(BaseCommand):
         "else may spend their money meanwhile. Exits with 1 if an order was charged twice, money "
         "is missing, a click got no answer or a wrong one, or the audit finds a breach; with 2 if "
         "the server can't be used. With --mechanism it plays the lab's scenario instead, by itself "
-        "(only --clicks and --json count then), and exits with 1 if a mechanism did not do what "
-        "lab/expected.py has."
+        "(only --clicks, 2 to 25 of them, and --json count then), and exits with 1 if a mechanism "
+        "did not do what lab/expected.py has, with 2 if it can't play."
     )
     requires_system_checks = ()
 
@@ -62,14 +62,16 @@ class Command(BaseCommand):
             nargs="?",
             choices=sorted(SCENARIOS | SCENES),
             default="double_click",
+            metavar="SCENARIO",
             help="double_click (default): all clicks on an order at the same instant, first with "
             "one key, then with a key each. back_and_resubmit: one after another, with one key. "
-            "The others want --mechanism",
+            f"Others want --mechanism: {', '.join(sorted(SCENES.keys() - SCENARIOS.keys()))}",
         )
         parser.add_argument(
             "--mechanism",
             choices=lab.MECHANISMS,
-            help="play the scenario in the lab, with this mechanism or all of them",
+            metavar="NAME",
+            help=f"play the scenario in the lab with one of {', '.join(lab.MECHANISMS)}",
         )
         here = "http://127.0.0.1:8000"
         meaning = "the server (default: %(default)s)"
@@ -91,7 +93,9 @@ class Command(BaseCommand):
             _play(options)
             return
         if options["scenario"] not in SCENARIOS:
-            raise CommandError(f"{options['scenario']} is played in the lab: name a --mechanism.")
+            raise CommandError(
+                f"{options['scenario']} is played in the lab: name a --mechanism.", returncode=2
+            )
         started = time.monotonic()
         try:
             rows = _simulate(options)
@@ -118,15 +122,9 @@ class Command(BaseCommand):
 
 
 def _play(options: dict[str, Any]) -> None:
-    scene = (options["scenario"],)
-    with lab.played(
-        options["mechanism"],
-        scene,
-        clicks=options["clicks"],
-        costs=False,
-        json_file=options["json"],
-    ) as lines:
-        lab.show(lab_report.comparison(lines))
+    played = lab.play(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
+    lab.show(lab_report.comparison(played.lines))
+    lab.conclude(played, options["json"])
 
 
 def _simulate(options: dict[str, Any]) -> list[Row]:
