@@ -20,9 +20,11 @@ simulate: .venv/runtime .env
 	$(RUN) manage.py simulate $(SCENARIO) --base-url http://127.0.0.1:$(PORT) $(ARGS)
 
 audit: .venv/runtime .env
+	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py audit
 
 lab: .venv/runtime .env
+	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
 test: check redis pytest

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from idempotency.database_errors import sqlstate
 from lab import report
 from lab.director import LabBroken
 from lab.matrix import Line, Program, as_json, run
@@ -29,6 +30,7 @@ ALL = "all"
 MECHANISMS = (*NAMES, ALL)
 WIDE = 164
 CANNOT_PLAY = 2
+UNDEFINED_TABLE = "42P01"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def play(mechanism: str, scenarios: Sequence[str], *, clicks: int, costs: bool =
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (LabBroken, Error, RedisError) as error:
-        raise _cannot_play(str(error).partition("\n")[0]) from error
+        hint = "; run manage.py migrate" if sqlstate(error) == UNDEFINED_TABLE else ""
+        raise _cannot_play(str(error).partition("\n")[0] + hint) from error
     return Played(program, lines, round(time.monotonic() - started, 2))
 
 

@@ -23,6 +23,34 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     subprocess.run(command, cwd=ROOT, env=own, check=True)
 
 
+@pytest.mark.parametrize(
+    "command", [("audit",), ("lab", "ARGS=--mechanism interceptor --clicks 2")], ids=lambda c: c[0]
+)
+def test_a_command_of_make_works_in_a_checkout_where_nothing_was_run_before(
+    command: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    if not (ROOT / ".venv" / "runtime").exists():
+        pytest.skip("make works with .venv, and these tests run in another environment")
+    ran = subprocess.run(
+        ["make", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_lab_on_an_empty_database_says_what_is_missing(environment: dict[str, str]) -> None:
+    command = ["manage.py", "simulate", "increment", "--mechanism", "interceptor"]
+    ran = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "run manage.py migrate" in ran.stderr
+
+
 def children(pid: int) -> set[int]:
     """Return the processes that a process has started and that still run."""
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
