@@ -1,5 +1,9 @@
 """The process is killed at every point between the first statement and the answer; then a retry."""
 
+import select
+import socket
+import socketserver
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +17,13 @@ from django.db import connection
 from rest_framework.authtoken.models import Token
 
 from config.audit import run as audit
+from config.chaos import ChaosProxy
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from tests.concurrency.together import together
 from tests.conftest import OPENING
-from tests.faults.proxy import LosingProxy
 from tests.live import Caller, LiveServer, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -184,13 +188,13 @@ def test_a_lost_answer_over_http_is_replayed(
     server: LiveServer, alice: User, order: Order, alice_account: Account
 ) -> None:
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
-    with LosingProxy("127.0.0.1", server.port) as proxy:
+    with ChaosProxy(("127.0.0.1", server.port)) as proxy:
         token = Token.objects.get_or_create(user=alice)[0].key
-        click = Caller(f"http://127.0.0.1:{proxy.port}", token)
-        proxy.arm(key.encode())
+        click = Caller(proxy.url, token)
+        proxy.arm("cut-answer", key.encode())
         with pytest.raises(urllib3.exceptions.HTTPError):
             click.post(path, body, key=key)
-        assert proxy.lost == 1
+        assert proxy.happened == {"cut-answer": 1}
         assert charged(alice_account) == order.amount, "done, and the caller never learnt it"
 
         answer = click.post(path, body, key=key)
@@ -200,19 +204,61 @@ def test_a_lost_answer_over_http_is_replayed(
     assert charged(alice_account) == order.amount
 
 
+class LostCommits(socketserver.ThreadingTCPServer):
+    """Forwards connections to PostgreSQL; ends `left` of them in place of the answer to COMMIT."""
+
+    daemon_threads = True
+    database = ("", 0)
+    left = 0
+
+
+class LosingConnection(socketserver.BaseRequestHandler):
+    server: LostCommits
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.database) as database:
+            peers = {self.request: database, database: self.request}
+            committing = False
+            while True:
+                source = select.select(list(peers), [], [])[0][0]
+                if not (chunk := source.recv(65536)):
+                    return
+                if source is database and committing and self.server.left:
+                    self.server.left -= 1
+                    return
+                committing = source is self.request and b"COMMIT\0" in chunk
+                peers[source].sendall(chunk)
+
+
+@pytest.fixture
+def lost_commits() -> Iterator[LostCommits]:
+    with LostCommits(("127.0.0.1", 0), LosingConnection) as proxy:
+        parameters = connection.get_connection_params()
+        proxy.database = (parameters["host"], int(parameters["port"]))
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        yield proxy
+        proxy.shutdown()
+        thread.join()
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_a_lost_answer_to_commit_is_found_out_and_replayed(
-    lost: int, alice: User, order: Order, alice_account: Account, tmp_path: Path
+    lost: int,
+    lost_commits: LostCommits,
+    alice: User,
+    order: Order,
+    alice_account: Account,
+    tmp_path: Path,
 ) -> None:
-    database = connection.get_connection_params()
+    host, port = lost_commits.server_address[:2]
+    database = connection.get_connection_params() | {"host": host, "port": port}
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
     token = Token.objects.get_or_create(user=alice)[0].key
-    with LosingProxy(database["host"], int(database["port"])) as proxy:
-        through_proxy = {**database, "host": "127.0.0.1", "port": proxy.port}
-        with LiveServer(database=through_proxy, folder=tmp_path, workers=1) as server:
-            proxy.arm(b"COMMIT\0", times=lost)
-            answer = Caller(server.url, token).post(path, body, key=key)
-    assert proxy.lost == lost, "the answers to COMMIT were really lost"
+    with LiveServer(database=database, folder=tmp_path, workers=1) as server:
+        lost_commits.left = lost
+        answer = Caller(server.url, token).post(path, body, key=key)
+    assert lost_commits.left == 0, "the answers to COMMIT were really lost"
 
     assert answer.status == 200
     assert answer.headers["Idempotent-Replayed"] == "true", "the second run found the record"

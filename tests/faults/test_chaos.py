@@ -1,0 +1,462 @@
+"""The chaos proxy does to a request what it says, and counts what it did."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import urllib3
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+from config.chaos import LOSSES, ChaosProxy, Fault
+from tests.live import free_port, until
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20
+
+
+class Till(BaseHTTPRequestHandler):
+    """Gives every request a receipt, in one of the forms that HTTP has."""
+
+    protocol_version = "HTTP/1.1"
+    server: "TillServer"
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        number = self.server.serve(f"{self.command} {self.path} {body.decode()}".strip())
+        if self.path == "/second-waits" and number == 2:
+            assert self.server.first_is_over.wait(PATIENCE)
+        self._answer(b"receipt %d " % number + b"x" * self.server.padding)
+        self.server.connection_of[number] = self.connection
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_HEAD(self) -> None:
+        self.do_POST()
+
+    def _answer(self, receipt: bytes) -> None:
+        if self.path == "/interim":
+            self.send_response_only(100)
+            self.end_headers()
+        self.send_response(204 if self.path == "/nothing" else 200)
+        if self.path == "/chunked":
+            receipt = b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(receipt), receipt)
+            self.send_header("Transfer-Encoding", "chunked")
+        elif self.path == "/until-the-end":
+            self.close_connection = True
+        elif self.path != "/nothing":
+            self.send_header("content-length", str(len(receipt)))
+        self.end_headers()
+        if self.path != "/nothing" and self.command != "HEAD":
+            self.wfile.write(receipt)
+
+    def finish(self) -> None:
+        super().finish()
+        if self.connection is self.server.connection_of.get(1):
+            self.server.first_is_over.set()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class TillServer(ThreadingHTTPServer):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Till)
+        self.address = ("127.0.0.1", self.server_port)
+        self.served: list[str] = []
+        self.padding = 0
+        self.connection_of: dict[int, object] = {}
+        self.first_is_over = threading.Event()
+        self._lock = threading.Lock()
+
+    def serve(self, request: str) -> int:
+        with self._lock:
+            self.served.append(request)
+            return len(self.served)
+
+
+@pytest.fixture
+def till() -> Iterator[TillServer]:
+    with TillServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def proxy(till: TillServer) -> Iterator[ChaosProxy]:
+    with ChaosProxy(till.address) as proxy:
+        yield proxy
+
+
+@contextmanager
+def client_of(url: str) -> Iterator[urllib3.HTTPConnectionPool]:
+    """A client with one connection, which it keeps and uses for one request after another."""
+    with urllib3.connection_from_url(
+        url, maxsize=1, block=True, retries=False, timeout=PATIENCE
+    ) as pool:
+        yield pool
+
+
+@pytest.fixture
+def client(proxy: ChaosProxy) -> Iterator[urllib3.HTTPConnectionPool]:
+    with client_of(proxy.url) as pool:
+        yield pool
+
+
+def pay(client: urllib3.HTTPConnectionPool, body: str = "", path: str = "/pay") -> str:
+    return client.request("POST", path, body=body).data.decode().strip()
+
+
+def heard_by_hand(proxy: ChaosProxy, path: str = "/pay") -> tuple[bytes, bool]:
+    """Send a request and return all bytes that come, and whether a reset ended them."""
+    heard = b""
+    with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE) as end:
+        end.sendall(b"POST %s HTTP/1.1\r\nContent-Length: 2\r\n\r\n42" % path.encode())
+        try:
+            while chunk := end.recv(65536):
+                heard += chunk
+        except ConnectionResetError:
+            return heard, True
+        return heard, False
+
+
+def test_a_dropped_request_never_reaches_the_server_and_the_client_is_reset(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("drop-request", times=2)
+
+    with pytest.raises(ProtocolError) as caught:
+        pay(client)
+
+    assert isinstance(caught.value.args[1], ConnectionResetError)
+    assert heard_by_hand(proxy) == (b"", True)
+    assert till.served == []
+    assert proxy.happened == {"drop-request": 2}
+    assert pay(client) == "receipt 1"
+
+
+def test_a_cut_answer_is_work_done_and_not_one_byte_of_it_told(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("cut-answer", times=2)
+
+    with pytest.raises(ProtocolError) as caught:
+        pay(client, "5")
+
+    assert isinstance(caught.value.args[1], ConnectionResetError)
+    assert heard_by_hand(proxy) == (b"", True)
+    assert till.served == ["POST /pay 5", "POST /pay 42"]
+    assert proxy.happened == {"cut-answer": 2}
+    assert pay(client) == "receipt 3"
+
+
+def test_an_answer_cut_halfway_is_half_of_its_bytes_and_a_reset(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    till.padding = 1000
+    whole, reset = heard_by_hand(proxy, "/until-the-end")
+    assert not reset
+    proxy.arm("cut-halfway", times=2)
+
+    with pytest.raises(ProtocolError):
+        pay(client, "5")
+    half, reset = heard_by_hand(proxy, "/until-the-end")
+
+    assert reset
+    assert half.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(half) == len(whole) // 2
+    assert till.served[1:] == ["POST /pay 5", "POST /until-the-end 42"]
+    assert proxy.happened == {"cut-halfway": 2}
+
+
+def test_a_hanging_answer_is_work_done_and_silence_until_the_client_gives_up(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("hang")
+
+    with pytest.raises(ReadTimeoutError):
+        client.request("POST", "/pay", body="5", timeout=0.3)
+
+    until(lambda: proxy.happened, what="the answer has come and is kept back")
+    assert till.served == ["POST /pay 5"]
+    assert proxy.happened == {"hang": 1}
+    assert pay(client) == "receipt 2"
+
+
+def test_a_repeated_request_is_there_twice_at_once_and_the_first_answer_is_given(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("repeat")
+
+    assert pay(client, "5", "/second-waits") == "receipt 1"
+
+    assert till.served == ["POST /second-waits 5"] * 2
+    assert proxy.happened == {"repeat": 1}
+    assert pay(client) == "receipt 3", "no second answer is left on the connection"
+
+
+def test_a_delayed_request_waits_before_it_is_forwarded(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.delay_ms = 120
+    proxy.arm("delay")
+    started = time.monotonic()
+
+    assert pay(client) == "receipt 1"
+
+    assert time.monotonic() - started >= 0.12
+    assert proxy.happened == {"delay": 1}
+
+
+def test_a_delay_by_chance_is_no_loss_and_may_precede_one(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.delay_ms = 1
+    proxy.chance = {"delay": 1, "repeat": 1}
+
+    assert {pay(client), pay(client)} <= {f"receipt {n}" for n in range(1, 5)}
+
+    assert len(till.served) == 4
+    assert proxy.happened == {"delay": 2, "repeat": 2}
+
+
+def test_a_rule_meets_the_next_requests_with_its_pattern_and_no_other(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("drop-request", b"key-2", times=2)
+    heard = []
+    for key in ("key-1", "key-2", "key-1", "key-2", "key-2"):
+        try:
+            heard.append(pay(client, key))
+        except ProtocolError:
+            heard.append("reset")
+
+    assert heard == ["receipt 1", "reset", "receipt 2", "reset", "receipt 3"]
+    assert till.served == [f"POST /pay key-{number}" for number in (1, 1, 2)]
+    assert (proxy.requests, proxy.happened) == (5, {"drop-request": 2})
+
+
+def test_each_request_on_a_kept_connection_has_its_own_fate(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("repeat", b"second")
+
+    for body in ("first", "second", "third"):
+        pay(client, body)
+
+    assert client.num_connections == 1
+    assert [request.split()[2] for request in till.served] == ["first", "second", "second", "third"]
+    assert (proxy.requests, proxy.happened) == (3, {"repeat": 1})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("path", ["/", "/chunked", "/nothing", "/interim"])
+def test_what_meets_no_fault_passes_unchanged_and_keeps_its_connection(
+    method: str, path: str, till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    till.padding = 1_000_000
+    bodiless = method == "HEAD" or path == "/nothing"
+    for number in (1, 2):
+        answer = client.request(method, path)
+        assert answer.status == (204 if path == "/nothing" else 200)
+        expected = f"receipt {number} " + "x" * till.padding
+        assert answer.data.decode() == ("" if bodiless else expected)
+
+    assert till.served == [f"{method} {path}"] * 2
+    assert (client.num_connections, proxy.requests, proxy.happened) == (1, 2, {})
+
+
+def test_an_answer_that_ends_with_its_connection_does_so_for_the_client(
+    till: TillServer, client: urllib3.HTTPConnectionPool
+) -> None:
+    assert pay(client, path="/until-the-end") == "receipt 1"
+    assert pay(client) == "receipt 2"
+
+
+def heard_from(
+    target: tuple[str, int], seed: int, *, calm_first: int = 0, **chance: float
+) -> list[str]:
+    """Send 40 requests one after another and tell of each what the client saw."""
+    heard = []
+    with ChaosProxy(target, seed=seed) as proxy, client_of(proxy.url) as client:
+        proxy.chance = {fault: chance.get(fault.replace("-", "_"), 0) for fault in LOSSES}
+        proxy.calm()
+        for number in range(40):
+            if number == calm_first:
+                proxy.resume()
+            before = proxy.happened.copy()
+            with contextlib.suppress(ProtocolError):
+                pay(client)
+            heard.append(" ".join(proxy.happened - before) or "answer")
+    return heard
+
+
+def test_the_same_seed_gives_the_same_faults_and_another_one_others(till: TillServer) -> None:
+    first = heard_from(till.address, 7, cut_answer=0.3, repeat=0.3, drop_request=0.2)
+    again = heard_from(till.address, 7, cut_answer=0.3, repeat=0.3, drop_request=0.2)
+    other = heard_from(till.address, 8, cut_answer=0.3, repeat=0.3, drop_request=0.2)
+
+    assert first == again != other
+    assert set(first) == {"answer", "cut-answer", "repeat", "drop-request"}
+
+
+def test_a_requests_luck_is_its_numbers_whatever_befell_those_before(till: TillServer) -> None:
+    stormy = heard_from(till.address, 7, cut_answer=0.5)
+    calm_first = heard_from(till.address, 7, cut_answer=0.5, calm_first=20)
+
+    assert calm_first == ["answer"] * 20 + stormy[20:]
+    assert "cut-answer" in stormy[:20]
+
+
+def test_a_calmed_proxy_forwards_everything_and_a_resumed_one_keeps_its_rules(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("cut-answer")
+    proxy.chance = {"drop-request": 1}
+
+    proxy.calm()
+    assert pay(client) == "receipt 1"
+    assert proxy.happened == {}
+
+    proxy.resume()
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            pay(client)
+    assert proxy.happened == {"cut-answer": 1, "drop-request": 1}
+
+
+@pytest.mark.parametrize("fault", ["cut-answer", "cut-halfway", "hang", "repeat"])
+def test_a_server_that_is_gone_is_a_reset_and_never_counted_as_the_fault(fault: Fault) -> None:
+    with ChaosProxy(("127.0.0.1", free_port())) as proxy, client_of(proxy.url) as client:
+        proxy.arm(fault)
+        with pytest.raises(ProtocolError):
+            pay(client)
+
+    assert proxy.happened == {"no-answer": 2 if fault == "repeat" else 1}
+
+
+def test_the_end_of_the_proxy_ends_who_hangs_and_who_idles_without_a_word(
+    till: TillServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.ExitStack() as clients:
+        with ChaosProxy(till.address) as proxy:
+            pay(clients.enter_context(client_of(proxy.url)))
+            proxy.arm("hang")
+            hanging = clients.enter_context(
+                socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
+            )
+            hanging.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            until(lambda: proxy.happened["hang"], what="it hangs")
+        assert hanging.recv(1) == b""
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+Command = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def command(till: TillServer) -> Iterator[Command]:
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> "subprocess.Popen[str]":
+        target = ["--target", f"127.0.0.1:{till.server_port}"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "config.chaos", *target, *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_breaks_requests_calms_down_and_tells_its_counts(
+    end: signal.Signals, till: TillServer, command: Command
+) -> None:
+    port = free_port()
+    proxy = command("--port", str(port), "--cut-answer", "1", "--delay-ms", "1", "--seed", "3")
+    url = f"http://127.0.0.1:{port}"
+    assert line_of(proxy) == f"Forwarding {url} to 127.0.0.1:{till.server_port} until Ctrl-C."
+    with client_of(url) as client:
+        with pytest.raises(ProtocolError):
+            pay(client)
+        os.kill(proxy.pid, signal.SIGUSR1)
+        assert line_of(proxy) == "Faults off."
+        assert pay(client) == "receipt 2"
+        os.kill(proxy.pid, signal.SIGUSR1)
+        assert line_of(proxy) == "Faults on."
+        with pytest.raises(ProtocolError):
+            pay(client)
+        os.kill(proxy.pid, end)
+
+        said, _ = proxy.communicate(timeout=PATIENCE)
+
+    assert said.splitlines() == ["requests 3", "cut-answer 2", "delay 2"]
+    assert proxy.returncode == 0
+
+
+def test_the_command_explains_each_fault(command: Command) -> None:
+    said, _ = command("--help").communicate(timeout=PATIENCE)
+
+    explained = " ".join(said.split())
+    assert all(f"--{fault} P" in explained and what in explained for fault, what in LOSSES.items())
+    assert "--delay-ms N" in explained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cut-answer", "1.5"], "'1.5' is not a probability from 0 to 1"),
+        (["--hang", "nan"], "'nan' is not a probability from 0 to 1"),
+        (["--delay-ms", "-1"], "'-1' is not a number from 1 to 600,000"),
+        (["--target", "there"], "'there' is not a number from 1 to 65,535"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(
+    arguments: list[str], said: str, command: Command
+) -> None:
+    process = command("--port", str(free_port()), *arguments)
+
+    assert process.communicate(timeout=PATIENCE)[0].strip().endswith(said)
+    assert process.returncode == 2
+
+
+def test_the_command_says_that_its_port_is_taken(till: TillServer, command: Command) -> None:
+    process = command("--port", str(till.server_port))
+
+    said, _ = process.communicate(timeout=PATIENCE)
+
+    assert said.startswith("can't listen: Address already in use")
+    assert len(said.splitlines()) == 1
+    assert process.returncode == 1
