@@ -1,13 +1,16 @@
-# make demo | test | setup | serve | simulate | audit | lab | clean
+# make demo | demo-distributed | test | setup | serve | simulate | audit | lab | clean
 # and its parts: check | redis | pytest | test-matrix | lock
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
-.PHONY: demo serve setup simulate audit lab test check redis pytest test-matrix lock clean
+.PHONY: demo demo-distributed serve setup simulate audit lab test check redis pytest test-matrix lock clean
 
 demo: .venv/runtime .env
 	@exec $(RUN) -m config.serve --storm --port $(PORT)
+
+demo-distributed: .venv/runtime .env
+	@exec $(RUN) -m config.serve --distributed --storm --port $(PORT)
 
 serve: .venv/runtime .env
 	@exec $(RUN) -m config.serve --port $(PORT)
@@ -67,8 +70,11 @@ lock:
 	  -c requirements.txt -o requirements-dev.txt
 	rm -rf .venv-lock
 
+# The embedded PostgreSQL, and those of the two systems of demo-distributed.
 clean:
-	[ ! -x $(RUN) ] || $(RUN) -m config.embedded_postgres remove
+	home="$${EMBEDDED_POSTGRES_HOME:-var/postgres}"; \
+	[ ! -x $(RUN) ] || for each in "$$home" "$$home-orders" "$$home-payments"; do \
+	  EMBEDDED_POSTGRES_HOME="$$each" $(RUN) -m config.embedded_postgres remove || exit; done
 	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	  .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

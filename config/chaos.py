@@ -2,11 +2,13 @@
 
 Each request has a connection of its own to the server, so that nothing is lost but what was meant
 to be. Where several losses come up for a request, the first of those below is what happens. SIGUSR1
-turns the faults off and on; SIGINT or SIGTERM ends the proxy, which then prints its counts.
+turns the faults off and on; SIGINT or SIGTERM ends the proxy, which then prints its counts; until
+then GET /chaos tells them.
 """
 
 import argparse
 import asyncio
+import json
 import random
 import re
 import signal
@@ -32,6 +34,8 @@ LOSSES: dict[Fault, str] = {
 }
 TIMES_ASKED: dict[Fault | None, int] = {"drop-request": 0, "repeat": 2}
 PART_GIVEN: dict[Fault | None, float] = {"drop-request": 0, "cut-answer": 0, "cut-halfway": 0.5}
+LOST_ANSWERS: tuple[Fault, ...] = ("cut-answer", "cut-halfway", "hang")
+OWN_COUNTS = b"GET /chaos "  # answered by the proxy itself, and not counted
 BROKEN = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)  # a peer left or is no HTTP
 END = b"\r\n\r\n"
 
@@ -47,14 +51,16 @@ class ChaosProxy:
     """Forward HTTP/1.1 from `url` to a target, with faults, in a thread; a context manager.
 
     `chance` is a fault's probability per request, decided by the seed and the request's number; a
-    delay lasts `delay_ms`. `happened` counts faults, and the server's own failures as no-answer.
+    delay lasts `delay_ms`. `happened` counts faults, and the server's own failures as no-answer;
+    `reached` counts the POSTs that were delivered to the server, repeats too. `GET /chaos` tells
+    the counts.
     """
 
     def __init__(self, target: tuple[str, int], *, port: int = 0, seed: int = 0) -> None:
         self.target = target
         self.chance: Mapping[Fault, float] = {}
         self.delay_ms = 0
-        self.requests = 0
+        self.requests = self.reached = 0
         self.happened: Counter[str] = Counter()
         self._random = random.Random(seed)  # noqa: S311 - faults, no secret
         self._rules: list[tuple[Fault, bytes]] = []
@@ -107,6 +113,13 @@ class ChaosProxy:
     async def _exchange(self, reader: StreamReader, writer: StreamWriter) -> bool:
         """Take one request there and its answer back; return whether another may follow."""
         request = await _read_request(reader)
+        if not request.startswith(OWN_COUNTS):
+            return await self._forward(request, reader, writer)
+        writer.write(self._counts())
+        await writer.drain()
+        return True
+
+    async def _forward(self, request: bytes, reader: StreamReader, writer: StreamWriter) -> bool:
         self.requests += 1
         loss = await self._wait(self._decide(request))
         answer = await self._ask(request, loss)
@@ -119,6 +132,13 @@ class ChaosProxy:
             _reset(writer)
             return False
         return not answer.last
+
+    def _counts(self) -> bytes:
+        """Return the answer to a question about the proxy itself."""
+        counts = {"requests": self.requests, "reached": self.reached, "happened": self.happened}
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+        body = json.dumps(counts)
+        return (head.format(len(body)) + body).encode()
 
     def _decide(self, request: bytes) -> set[Fault]:
         """Return what shall befall a request: a rule's fault, or else chance's."""
@@ -155,6 +175,7 @@ class ChaosProxy:
             reader, writer = await asyncio.open_connection(*self.target)
             try:
                 writer.write(request)
+                self.reached += request.startswith(b"POST ")
                 return await _read_answer(reader, request)
             finally:
                 writer.close()

@@ -1,8 +1,11 @@
 """How the web server runs: `gunicorn --config config/gunicorn.py`. Values from the environment."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -26,3 +29,32 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 errorlog = "-"
 loglevel = env.str("GUNICORN_LOG_LEVEL", default="warning")
 control_socket_disable = True
+
+
+# --- The folder that all workers count in (config/metrics.py): new with every server
+COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def on_starting(server: Any) -> None:
+    """Make the folder, before a worker imports what counts."""
+    folder = tempfile.mkdtemp(prefix="charge-once-metrics-", dir=worker_tmp_dir)
+    os.chown(folder, server.cfg.uid, server.cfg.gid)
+    os.environ[COUNTERS] = folder
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """See to it that the folder is still there: no worker starts without."""
+    os.makedirs(os.environ[COUNTERS], mode=0o700, exist_ok=True)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget what an ended worker had in flight; what it counted stays counted."""
+    # Imported before there is a folder, it would count in this process only.
+    from prometheus_client import multiprocess  # noqa: PLC0415
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the folder."""
+    shutil.rmtree(os.environ[COUNTERS], ignore_errors=True)

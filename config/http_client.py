@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 TIMEOUT = Timeout(connect=5, read=40)
 PATIENCE_SECONDS = 30.0
+ACCEPTED_SECONDS = 120.0  # patience once it was 202: somebody is at work on it
 PAUSE_SECONDS = 0.5  # after a lost connection, or where Retry-After is missing
 IDLE_SECONDS = 1.0  # servers close idle connections, some after 2 seconds
 
@@ -73,6 +75,7 @@ class Client:
             self.base_url, maxsize=connections, retries=False, timeout=TIMEOUT
         )
         self._warm_until = 0.0
+        self._given_up = Event()
 
     def warm(self) -> bool:
         """Open all connections, so that no click begins with a connect; False if none opens."""
@@ -106,10 +109,14 @@ class Client:
             finished = time.perf_counter()
             answer = Answer(*heard, retries, accepted, started, finished)
             pause = answer.pause
-            if answer.final or finished + pause > started + PATIENCE_SECONDS:
+            patience = ACCEPTED_SECONDS if accepted else PATIENCE_SECONDS
+            if answer.final or finished + pause > started + patience or self._given_up.wait(pause):
                 return answer
             retries += answer.status != 202
-            time.sleep(pause)
+
+    def give_up(self) -> None:
+        """Have every request, those under way too, return the answer it has; no more repeats."""
+        self._given_up.set()
 
     def _once(
         self, method: str, path: str, headers: dict[str, str], body: str | None
@@ -142,11 +149,19 @@ class Client:
 
 
 @dataclass(frozen=True)
+class Customer:
+    """A customer's tokens at the order system and at the payment system, which may be one."""
+
+    token: str
+    payments_token: str
+
+
+@dataclass(frozen=True)
 class Account:
     """A customer's account as it stood when it was looked at."""
 
     id: int
-    token: str
+    customer: Customer
     currency: str
     balance: int
     newest_entry: int | None
@@ -169,16 +184,17 @@ def sign_in(client: Client, username: str, password: str) -> str:
         raise ServerUnusable(f"{error} {hint}") from error
 
 
-def accounts(client: Client, token: str) -> Iterator[Account]:
+def accounts(client: Client, customer: Customer) -> Iterator[Account]:
     """Yield a customer's accounts as they stand."""
+    token = customer.payments_token
     for found in client.items("accounts/", token=token):
         newest = next((entry["id"] for entry in _entries(client, found["id"], token)), None)
-        yield Account(found["id"], token, found["currency"], found["balance"], newest)
+        yield Account(found["id"], customer, found["currency"], found["balance"], newest)
 
 
 def entries_since(client: Client, account: Account) -> Iterator[dict[str, Any]]:
     """Yield what was written to an account since it was looked at, newest first."""
-    entries = _entries(client, account.id, account.token)
+    entries = _entries(client, account.id, account.customer.payments_token)
     return takewhile(lambda entry: entry["id"] != account.newest_entry, entries)
 
 
@@ -189,11 +205,11 @@ def _entries(client: Client, account_id: int, token: str) -> Iterator[dict[str, 
 def place_order(client: Client, account: Account, sku: str) -> Order:
     """Order one piece, to be paid from an account."""
     content, key = {"lines": [{"sku": sku, "quantity": 1}]}, str(uuid4())
-    order = client.ask("POST", "orders/", token=account.token, key=key, content=content)
+    order = client.ask("POST", "orders/", token=account.customer.token, key=key, content=content)
     return Order(order["id"], order["amount"], account)
 
 
 def pay(client: Client, order: Order, key: str) -> Answer:
     """Click on pay."""
-    token, content = order.account.token, {"account": order.account.id}
+    token, content = order.account.customer.token, {"account": order.account.id}
     return client.send("POST", f"orders/{order.id}/pay/", token=token, key=key, content=content)

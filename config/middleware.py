@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import structlog
@@ -13,32 +14,62 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
+from config import metrics
 from config.problems import for_status
 
 log = structlog.get_logger("request")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_QUIET = ("/healthz", "/readyz", "/static/")
-_MACHINE = ("/api/", "/healthz", "/readyz")
+_KEY_DIGEST = re.compile(r"[0-9a-f]{12}")
+_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")
+_MACHINE = ("/api/", "/healthz", "/readyz", "/metrics")
 
 
-def request_id(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Accept or make an `X-Request-Id`, bind it to every log line, return it with the answer."""
+class Traced:
+    """Answers requests in a way that can be followed in logs and metrics; see `request_id`."""
 
-    def middleware(request: HttpRequest) -> HttpResponseBase:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # In a context of its own: what is bound on the way, in a view too, ends with the request.
+        return copy_context().run(self._answer, request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        """Bind the order that the address names, now that Django has resolved it."""
+        if "order_id" in kwargs:
+            structlog.contextvars.bind_contextvars(order_id=str(kwargs["order_id"]))
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         sent = request.headers.get("X-Request-Id", "")
         identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         request.request_id = identifier  # type: ignore[attr-defined]
-        with structlog.contextvars.bound_contextvars(request_id=identifier):
-            response = get_response(request)
-            response["X-Request-Id"] = identifier
-            if not request.path.startswith(_QUIET):
-                log.info("answered", **_facts(request, response), ms=_elapsed(started))
+        structlog.contextvars.bind_contextvars(request_id=identifier, **_key_digest(request))
+        if request.path.startswith(_QUIET):
+            response = self.get_response(request)
+        else:
+            response = self._told(request, started)
+        response["X-Request-Id"] = identifier
         return response
 
-    return middleware
+    def _told(self, request: HttpRequest, started: float) -> HttpResponseBase:
+        with metrics.IN_FLIGHT.track_inprogress():
+            response = self.get_response(request)
+        seconds = time.perf_counter() - started
+        metrics.count(request, response, seconds=seconds)
+        log.info("answered", **_facts(request, response), ms=round(seconds * 1000, 1))
+        return response
+
+
+def request_id(get_response: GetResponse) -> Traced:
+    """Accept or make an `X-Request-Id`, bind it to every log line, return it with the answer.
+
+    With it the digest of the key and the order's id, where they are known; at the end the one log
+    line of the request is written, and its answer counted.
+    """
+    return Traced(get_response)
 
 
 def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -65,6 +96,14 @@ def _refused_body(request: HttpRequest) -> int | None:
     return None
 
 
+def _key_digest(request: HttpRequest) -> dict[str, str]:
+    """Return what logs may know of the key: of this request's own, or of its caller's."""
+    if key := request.headers.get("Idempotency-Key"):
+        return {"key_digest": hashlib.sha256(key.strip('" ').encode()).hexdigest()[:12]}
+    sent = request.headers.get("X-Key-Digest", "")
+    return {"key_digest": sent} if _KEY_DIGEST.fullmatch(sent) else {}
+
+
 def _facts(request: HttpRequest, response: HttpResponseBase) -> dict[str, Any]:
     """Return what a log may know of a request: no body, no credential, no key to replay."""
     facts: dict[str, Any] = {
@@ -73,8 +112,7 @@ def _facts(request: HttpRequest, response: HttpResponseBase) -> dict[str, Any]:
         "status": response.status_code,
         "user": _known_user(request),
     }
-    if key := request.headers.get("Idempotency-Key"):
-        facts["key_digest"] = hashlib.sha256(key.strip('" ').encode()).hexdigest()[:12]
+    if request.method == "POST":
         facts["replayed"] = response.get("Idempotent-Replayed") == "true"
     return facts
 
@@ -85,7 +123,3 @@ def _known_user(request: HttpRequest) -> Any:
     if isinstance(user, LazyObject) and user._wrapped is empty:
         return None
     return getattr(user, "pk", None)
-
-
-def _elapsed(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -17,7 +18,6 @@ from idempotency.read_only_admin import moment
 from orders.admin import OrderAdmin
 from orders.models import Order
 from orders.views import location
-from payments.models import Entry, Payment
 
 MAX_REQUESTS = 200
 
@@ -96,6 +96,10 @@ def _changes(order: Order) -> Iterator[Event]:
 
 
 def _money(order: Order) -> Iterator[Event]:
+    if not apps.is_installed("payments"):
+        return
+    from payments.models import Entry, Payment  # noqa: PLC0415 - not in every process
+
     for payment in Payment.objects.filter(order_id=order.pk):
         terms = f"{payment.amount} {payment.currency} from account {payment.account_id}"
         yield Event(payment.created_at, f"payment {payment.outcome}", terms, _page(payment))

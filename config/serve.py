@@ -8,20 +8,17 @@ import argparse
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import environ
 
+from config import distributed
+from config.arguments import number_up_to
 from config.embedded_postgres import server as embedded
+from config.processes import ROOT, gunicorn, is_free, manage, say, wait_until_ready
 
-ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
 IDLE_SECONDS = 10  # by then the connections that the storm opened are closed
 WELCOME = """
 Serving until Ctrl-C:
@@ -37,89 +34,44 @@ def main() -> int:
     """Set up, serve and, with --storm, click; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="where to listen (8000)")
-    parser.add_argument("--storm", action="store_true", help="run the double-click storm first")
+    parser.add_argument("--storm", action="store_true", help="have impatient customers click first")
+    said = "orders in each row of the storm (%(default)s)"
+    parser.add_argument("--orders", type=number_up_to(10_000), default=20, metavar="N", help=said)
+    said = "an order service and a payment service, on this port and the next, and a lossy network"
+    parser.add_argument("--distributed", action="store_true", help=said)
     chosen = parser.parse_args()
+    if (ROOT / ".env").exists():
+        environ.Env.read_env(ROOT / ".env")
+    serve = distributed.serve if chosen.distributed else _serve
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
         signal.signal(number, signal.default_int_handler)
     try:
-        return _serve(chosen.port, storm=chosen.storm)
+        return serve(chosen.port, storm=chosen.storm, orders=chosen.orders)
     except KeyboardInterrupt:
-        _say("\nStopped.")
+        say("\nStopped.")
         return 0
 
 
-def _serve(port: int, *, storm: bool) -> int:
+def _serve(port: int, *, storm: bool, orders: int) -> int:
     url = f"http://127.0.0.1:{port}"
-    if not _is_free(port):
-        _say(f"Port {port} is taken. Choose another one: PORT={port + 1}")
+    if not is_free(port):
+        say(f"Port {port} is taken. Choose another one: PORT={port + 1}")
         return 1
-    if (ROOT / ".env").exists():
-        environ.Env.read_env(ROOT / ".env")
     if not os.environ.get("DATABASE_URL"):
         embedded.ensure_running()  # it stops with the last process that called this
-    if _manage("migrate", "--verbosity", "0") or _manage("seed_demo"):
+    if manage("migrate", "--verbosity", "0") or manage("seed_demo"):
         return 1
-    with _gunicorn(port) as web:
-        _wait_until_ready(f"{url}/readyz", web)
-        if storm and _manage("simulate", "double_click", "--base-url", url, "--concurrency", "40"):
+    load = ("--orders", str(orders), "--concurrency", "40")
+    with gunicorn(port, environment=os.environ) as web:
+        wait_until_ready(f"{url}/readyz", web)
+        if storm and manage("simulate", "double_click", "--base-url", url, *load):
             return 1
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
-        _say(WELCOME.format(url=url, password=password))
+        say(WELCOME.format(url=url, password=password))
         with contextlib.suppress(subprocess.TimeoutExpired):
             return web.wait(IDLE_SECONDS)
-        _say(MEMORY.format(_resident_mb()))
+        say(MEMORY.format(_resident_mb()))
         return web.wait()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _manage(*arguments: str) -> int:
-    command = subprocess.Popen([sys.executable, "manage.py", *arguments], cwd=ROOT)
-    try:
-        return command.wait()
-    except KeyboardInterrupt:  # it was interrupted too: let it end in its own way
-        command.wait(START_SECONDS)
-        raise
-
-
-@contextlib.contextmanager
-def _gunicorn(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the web server; at the end let requests in flight end first."""
-    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
-    quiet = {"LOG_LEVEL": "WARNING"} | os.environ
-    # Its own process group: Ctrl-C reaches this process, which then ends the server in order.
-    web = subprocess.Popen(command, cwd=ROOT, env=quiet | {"PORT": str(port)}, process_group=0)
-    try:
-        yield web
-    finally:
-        web.terminate()
-        web.wait()
-
-
-def _wait_until_ready(url: str, web: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if web.poll() is not None:
-            sys.exit("The web server ended; its reason stands above.")
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
-                return
-        except OSError:
-            time.sleep(0.1)
-    sys.exit(f"The web server did not answer at {url} within {START_SECONDS} s.")
 
 
 def _resident_mb() -> int:

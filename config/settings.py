@@ -24,11 +24,24 @@ ALLOWED_HOSTS = env.list(
 )
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
+# --- Roles: the order system, the payment system, or both in one process and one database
+ROLE = env.str("ROLE", default="both")
+if ROLE not in {"orders", "payments", "both"}:
+    sys.exit(f"ROLE is orders, payments or both, not {ROLE!r}.")
+# Where another process is the payment system: it is asked over the network, by the relay.
+PAYMENTS_URL = env.str("PAYMENTS_URL", default="").rstrip("/")
+PAYMENTS_TOKEN = env.str("PAYMENTS_TOKEN", default="")
+if ROLE == "orders" and not PAYMENTS_URL:
+    sys.exit("ROLE=orders needs PAYMENTS_URL: the payment system is another process.")
+if PAYMENTS_URL and not PAYMENTS_TOKEN:
+    sys.exit("PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge.")
+# A payment that is asked for in vain for so long makes the outbox "stuck", in /readyz and /metrics.
+OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
+
 INSTALLED_APPS = [
     "config",
     "lab",
-    "orders",
-    "payments",
+    *(["orders", "payments"] if ROLE == "both" else [ROLE]),
     "idempotency",
     "config.apps.ChargeOnceAdminConfig",
     "django.contrib.auth",
@@ -178,7 +191,7 @@ CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 AUTH_PASSWORD_VALIDATORS = [

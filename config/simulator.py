@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, cycle, islice
 from threading import Barrier
@@ -17,13 +17,23 @@ from uuid import uuid4
 from django.conf import settings
 
 from config import http_client as shop
+from config.chaos import LOST_ANSWERS
 from config.demo import CUSTOMERS
-from config.http_client import Account, Answer, Client, Order, ServerUnusable
+from config.http_client import Account, Answer, Client, Customer, Order, ServerUnusable
 
 CURRENCY = "EUR"
 RICH = 1_000_000
 GATE_SECONDS = 30
 ALREADY_PAID = "order-already-paid"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The order system, the payment system, which may be the same, and the proxy before that."""
+
+    orders: Client
+    payments: Client
+    chaos: Client | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ SCENARIOS = {
     "back_and_resubmit": (
         Plan("same key, after the answer", one_key=True, count_broken=all_the_same, at_once=1),
     ),
+    "rpc_retry": (Plan("same key, answers lost", one_key=True, count_broken=all_the_same),),
 }
 
 
@@ -100,40 +111,66 @@ class Row:
     unanswered: int
     p50_ms: float
     p99_ms: float
+    # Before the payment system, where a proxy counts: all requests, the answers that it lost, and
+    # the repeats among the payments asked for that arrived.
+    requests: int | None = None
+    answers_lost: int | None = None
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What has passed a proxy: all requests, answers that it lost, POSTs that got to the server."""
+
+    requests: int
+    answers_lost: int
+    reached: int
 
 
 class Simulation:
     """Demo customers who all want the cheapest product; raises ServerUnusable if none is had."""
 
-    def __init__(self, client: Client, load: Load, *, advance: Callable[[], object]) -> None:
-        self.client, self.load, self.advance = client, load, advance
-        if not client.warm():
-            raise ServerUnusable(f"No server answers at {client.base_url}. Start one: make serve")
+    def __init__(self, servers: Servers, load: Load, *, advance: Callable[[], object]) -> None:
+        self.servers, self.load, self.advance = servers, load, advance
+        for client in (servers.orders, servers.payments):
+            if not client.warm():
+                raise ServerUnusable(
+                    f"No server answers at {client.base_url}. Start one: make serve"
+                )
         names = [c.username for c in CUSTOMERS if c.opening_balances.get(CURRENCY, 0) >= RICH]
-        self.tokens = [shop.sign_in(client, name, settings.DEMO_PASSWORD) for name in names]
-        products = client.items("products/")
+        self.customers = [self._sign_in(name) for name in names]
+        products = servers.orders.items("products/")
         prices = {p["price"]: p["sku"] for p in products if p["currency"] == CURRENCY}
         if not prices:
-            raise ServerUnusable(f"{client.base_url} sells nothing. Run: manage.py seed_demo")
+            raise ServerUnusable(
+                f"{servers.orders.base_url} sells nothing. Run: manage.py seed_demo"
+            )
         self.sku = prices[min(prices)]
 
     def run(self, plan: Plan) -> Row:
-        """Place new orders, click on them, then ask the server what it charged."""
-        before = self._accounts()
-        payers = cycle([account for account in before if account.currency == CURRENCY])
+        """Place new orders, click on them, then ask the servers what they charged."""
+        before, passed = self._accounts(), self._passed()
+        answers = self._click_on_new_orders(plan, before)
+        entries = partial(shop.entries_since, self.servers.payments)
+        charges = Counter(entry["order_id"] for each in before for entry in entries(each))
+        spent = sum(account.balance for account in before)
+        spent -= sum(account.balance for account in self._accounts())
+        due = sum(order.amount for order, given in answers.items() if is_paid(given))
+        row = _row(plan, answers, [charges[order.id] for order in answers], spent - due)
+        return row if passed is None else self._with_traffic(row, passed)
+
+    def _click_on_new_orders(
+        self, plan: Plan, accounts: Sequence[Account]
+    ) -> dict[Order, list[Answer]]:
+        payers = cycle([account for account in accounts if account.currency == CURRENCY])
         with ThreadPoolExecutor(self.load.concurrency) as threads:
-            place = partial(shop.place_order, self.client, sku=self.sku)
+            place = partial(shop.place_order, self.servers.orders, sku=self.sku)
             orders = list(threads.map(place, islice(payers, self.load.orders)))
             answers: dict[Order, list[Answer]] = {order: [] for order in orders}
             for wave in self._waves(plan, orders):
                 for order, answer in self._click_together(threads, plan, wave):
                     answers[order].append(answer)
-        written = chain.from_iterable(shop.entries_since(self.client, each) for each in before)
-        charges = Counter(entry["order_id"] for entry in written)
-        spent = sum(account.balance for account in before)
-        spent -= sum(account.balance for account in self._accounts())
-        due = sum(order.amount for order in orders if is_paid(answers[order]))
-        return _row(plan, answers, [charges[order.id] for order in orders], spent - due)
+        return answers
 
     def _waves(self, plan: Plan, orders: Sequence[Order]) -> Iterator[dict[Order, list[str]]]:
         """Yield which keys to click with at once, for as many orders as may be in flight."""
@@ -149,26 +186,59 @@ class Simulation:
         self, threads: Executor, plan: Plan, wave: Mapping[Order, Sequence[str]]
     ) -> list[tuple[Order, Answer]]:
         """Click once for each key; an order's clicks leave at the same instant."""
-        self.client.warm()
+        server = self.servers.orders
+        server.warm()
         clicks: dict[Future[Answer], Order] = {}
         for order, keys in wave.items():
             gate = Barrier(len(keys), timeout=GATE_SECONDS)
             clicks |= {threads.submit(self._click, plan, order, key, gate): order for key in keys}
-        for _ in as_completed(clicks):
-            self.advance()
-        if not any(click.result().status for click in clicks) and not self.client.warm():
-            raise ServerUnusable(f"The server at {self.client.base_url} has stopped answering.")
+        try:
+            for _ in as_completed(clicks):
+                self.advance()
+        except KeyboardInterrupt:
+            server.give_up()  # the end of the threads waits for all clicks
+            raise
+        if not any(click.result().status for click in clicks) and not server.warm():
+            raise ServerUnusable(f"The server at {server.base_url} has stopped answering.")
         return [(order, click.result()) for click, order in clicks.items()]
 
     def _click(self, plan: Plan, order: Order, key: str, gate: Barrier) -> Answer:
         gate.wait()
-        return plan.click(self.client, order, key)
+        return plan.click(self.servers.orders, order, key)
+
+    def _sign_in(self, name: str) -> Customer:
+        token = shop.sign_in(self.servers.orders, name, settings.DEMO_PASSWORD)
+        if self.servers.payments is self.servers.orders:
+            return Customer(token, token)
+        return Customer(token, shop.sign_in(self.servers.payments, name, settings.DEMO_PASSWORD))
 
     def _accounts(self) -> list[Account]:
-        found = [each for token in self.tokens for each in shop.accounts(self.client, token)]
+        find = partial(shop.accounts, self.servers.payments)
+        found = list(chain.from_iterable(map(find, self.customers)))
         if CURRENCY not in {account.currency for account in found}:
             raise ServerUnusable("The customers have no account. Run: manage.py seed_demo")
         return found
+
+    def _passed(self) -> Traffic | None:
+        """Return what has passed the proxy so far; None where there is no proxy."""
+        proxy = self.servers.chaos
+        if proxy is None:
+            return None
+        said = proxy.ask("GET", "/chaos")
+        try:
+            lost = sum(said["happened"].get(fault, 0) for fault in LOST_ANSWERS)
+            return Traffic(said["requests"], lost, said["reached"])
+        except LookupError:
+            raise ServerUnusable(f"{proxy.base_url} is no proxy that counts.") from None
+
+    def _with_traffic(self, row: Row, before: Traffic) -> Row:
+        now = self._passed() or before
+        return replace(
+            row,
+            requests=now.requests - before.requests,
+            answers_lost=now.answers_lost - before.answers_lost,
+            repeats=max(now.reached - before.reached - row.orders, 0),
+        )
 
 
 def _row(

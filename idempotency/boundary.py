@@ -15,6 +15,7 @@ from typing import Any
 from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -145,3 +146,12 @@ def _rendered(view: APIView, request: Request, response: Response) -> Response:
     assert isinstance(finalized, Response)
     finalized.render()
     return finalized
+
+
+def rendered(response: Response) -> Response:
+    """Render a DRF answer as JSON outside of any view: for an answer that is decided later."""
+    response.accepted_renderer = JSONRenderer()
+    response.accepted_media_type = response.accepted_renderer.media_type
+    response.renderer_context = {}  # type: ignore[attr-defined]  # the stubs forget it
+    response.render()
+    return response

@@ -51,10 +51,14 @@ def caller_of(request: Request) -> int:
 
 def read_wait(request: Request) -> int:
     """Return how many seconds a repeat may wait for the first answer (RFC 7240, `Prefer: wait`)."""
+    preferred = preferred_wait(request)
+    return DEFAULT_WAIT_SECONDS if preferred is None else preferred
+
+
+def preferred_wait(request: Request) -> int | None:
+    """Return how many seconds the caller is ready to wait for an answer; None: not said."""
     preference = _WAIT.search(request.headers.get("Prefer", ""))
-    if preference is None:
-        return DEFAULT_WAIT_SECONDS
-    return min(int(preference[1]), MAX_WAIT_SECONDS)
+    return None if preference is None else min(int(preference[1]), MAX_WAIT_SECONDS)
 
 
 def fingerprint(method: str | None, path: str, body: Any) -> str:

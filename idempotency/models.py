@@ -43,6 +43,9 @@ class Record(models.Model):
                 condition=Q(body__isnull=False),
                 name="idempotency_record_to_purge",
             ),
+            models.Index(
+                fields=["path"], condition=Q(status=202), name="idempotency_record_provisional"
+            ),
         ]
 
     def __str__(self) -> str:

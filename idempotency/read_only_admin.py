@@ -73,9 +73,9 @@ def whole_uuid(text: str) -> UUID | None:
         return None
 
 
-def moment(value: datetime) -> str:
+def moment(value: datetime | None) -> str:
     """Return a time to the millisecond, with its offset from UTC."""
-    return value.isoformat(sep=" ", timespec="milliseconds")
+    return "-" if value is None else value.isoformat(sep=" ", timespec="milliseconds")
 
 
 def moment_of(field: str) -> Column:

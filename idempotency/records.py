@@ -112,6 +112,15 @@ def _lock_id(*parts: object) -> int:
     return int.from_bytes(digest[:8], signed=True)
 
 
+# Whoever was told "accepted" is told the outcome from now on, whatever their keys.
+SETTLE = """
+UPDATE idempotency_record
+   SET status = %(status)s, content_type = %(content_type)s, headers = %(headers)s::jsonb,
+       body = %(body)s
+ WHERE path = %(path)s AND status = 202
+"""
+
+
 def look(claim: Claim) -> HttpResponse | int | None:
     """Claim a key: return the stored answer, or the key's lock where its first is in flight.
 
@@ -186,18 +195,38 @@ def store(claim: Claim, response: HttpResponse) -> None:
 
     :raises errors.TokenOvertaken: the token was consumed, or expired, between the look and now
     """
-    row = _lookup(claim) | {
-        "fingerprint_version": keys.FINGERPRINT_VERSION,
-        "fingerprint": claim.fingerprint,
-        "method": claim.method,
-        "path": claim.path,
-        "status": response.status_code,
-        "content_type": response["Content-Type"],
-        "headers": json.dumps({h: response[h] for h in STORED_HEADERS if h in response}),
-        "body": response.content,
-        "request_id": claim.request_id,
-    }
+    row = (
+        _lookup(claim)
+        | _answer(response)
+        | {
+            "fingerprint_version": keys.FINGERPRINT_VERSION,
+            "fingerprint": claim.fingerprint,
+            "method": claim.method,
+            "path": claim.path,
+            "request_id": claim.request_id,
+        }
+    )
     with connection.cursor() as cursor:
         cursor.execute(CONSUME_AND_STORE if claim.token else STORE, row)
         if cursor.rowcount != 1:
             raise errors.TokenOvertaken
+
+
+def settle(path: str, response: HttpResponse) -> int:
+    """Put a rendered final answer in the place of every provisional one (202) given on a path.
+
+    Call it in the transaction that settles what the path names, once that holds the row which
+    every 202 on the path has locked too. Returns how many were replaced; a repeat replaces none.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLE, _answer(response) | {"path": path})
+        return int(cursor.rowcount)
+
+
+def _answer(response: HttpResponse) -> dict[str, Any]:
+    return {
+        "status": response.status_code,
+        "content_type": response["Content-Type"],
+        "headers": json.dumps({h: response[h] for h in STORED_HEADERS if h in response}),
+        "body": response.content,
+    }

@@ -1,12 +1,16 @@
 """Waiting for the request in flight, by a bounded share of this process's threads."""
 
 import threading
+import time
+from collections.abc import Callable
 
 from django.db import OperationalError, connection, transaction
 
 from idempotency.conf import setting
 from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
 from idempotency.errors import KeyInUse
+
+POLL_SECONDS = 0.03
 
 _lock = threading.Lock()
 _waiting = 0
@@ -29,6 +33,26 @@ def wait_for(lock: int, *, seconds: float) -> None:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise KeyInUse from error
         raise
+    finally:
+        _leave_place()
+
+
+def poll(look: Callable[[], bool | None], *, seconds: float) -> bool:
+    """Look again and again until it is so (True) or hopeless (None), or the time is over.
+
+    Returns whether it is so. Where too many threads wait already it looks only once.
+    """
+    deadline = time.monotonic() + seconds
+    if look():
+        return True
+    if seconds <= 0 or not _take_place():
+        return False
+    try:
+        while time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            if (seen := look()) is not False:
+                return seen is True
+        return False
     finally:
         _leave_place()
 

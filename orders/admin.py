@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, transaction
@@ -28,9 +29,9 @@ from idempotency.read_only_admin import (
     whole_uuid,
 )
 from idempotency.records import Claim
-from orders import services
+from orders import outbox, services
 from orders.errors import MixedCurrencies, ProductNotFound
-from orders.models import Order, OrderLine, Product, StatusChange
+from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
 from orders.views import answer, location
 from payments import client
 
@@ -102,6 +103,37 @@ class StatusChangeAdmin(ReadOnlyAdmin):
         return link_to(change.order)
 
 
+@admin.register(PaymentRequest)
+class PaymentRequestAdmin(ReadOnlyAdmin):
+    """The outbox. What was refused is parked here, until somebody has it sent again."""
+
+    created, due, settled = moment_of("created_at"), moment_of("due_at"), moment_of("settled_at")
+    list_display = ("order", "created", "attempts", "parked", "trouble", "due", "settled")
+    list_filter = ("parked", ("settled_at", admin.EmptyFieldListFilter), "created_at")
+    search_fields = ("^order__id", "request_id", "trouble")
+    search_help_text = "The order's id, the request's id, the trouble"
+    uuid_fields = ("order_id",)
+    ordering = ("-created_at",)
+    list_select_related = ("order",)
+    fields = (
+        ("order", "request_id", "key_digest"),
+        ("created", "due", "settled"),
+        ("attempts", "taken_by", "parked"),
+        "trouble",
+        "answer",
+    )
+    actions = ("send_again",)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("orders.change_order")
+
+    @admin.action(description="Send the selected parked requests again", permissions=["operate"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[PaymentRequest]) -> None:
+        """Put what is parked back into the queue; sent again, it finds nothing parked."""
+        sent = outbox.send_again(list(queryset.values_list("pk", flat=True)))
+        self.message_user(request, f"{sent} will be sent again; the others were not parked.")
+
+
 class OrderAdmin(ReadOnlyAdmin):
     """Orders to look at, to pay and to submit again. `config.order_story` registers it."""
 
@@ -131,12 +163,18 @@ class OrderAdmin(ReadOnlyAdmin):
     def account(self, order: Order) -> str:
         if order.account_id is None:
             return "-"
-        return link("payments_account_change", order.account_id, f"account {order.account_id}")
+        return link_where_installed(
+            "payments_account_change", order.account_id, f"account {order.account_id}"
+        )
 
     @admin.display(description="payment")
     def payment(self, order: Order) -> str:
-        payment = client.find([order.pk]).get(order.pk)
-        return link("payments_payment_change", payment.pk, payment.outcome) if payment else "-"
+        payment = services.payments_of([order.pk]).get(order.pk)
+        return (
+            link_where_installed("payments_payment_change", payment.id, payment.outcome)
+            if payment
+            else "-"
+        )
 
     @admin.display(description="idempotency records")
     def records(self, order: Order) -> str:
@@ -262,6 +300,11 @@ class OrderAdmin(ReadOnlyAdmin):
         level, text = said
         self.message_user(request, text, level)
         return HttpResponseRedirect(order_page(pk))
+
+
+def link_where_installed(view: str, identifier: object, label: object) -> str:
+    """Return a link to a page of the payment system's, if that is in this process."""
+    return link(view, identifier, label) if apps.is_installed("payments") else str(label)
 
 
 def order_page(pk: object) -> str:

@@ -136,3 +136,55 @@ class StatusChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}→{self.target}"
+
+
+class PaymentRequest(models.Model):
+    """The outbox: a payment that another process is to be asked for, and what it answered.
+
+    Written with the edge 0→1 in one commit, and closed with the edge to 2 or 3 in another: what an
+    order still waits for is here, whoever was killed. The bytes to send never change.
+    """
+
+    order = models.OneToOneField(
+        Order, on_delete=models.PROTECT, primary_key=True, related_name="payment_request"
+    )
+    body = models.BinaryField(editable=False)
+    # What the customer's request was called, for the logs of both systems.
+    request_id = models.CharField(max_length=128, blank=True)
+    key_digest = models.CharField(max_length=12, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
+    attempts = models.PositiveIntegerField(default=0)
+    # The relay that works on it: free again as soon as that one's session has ended.
+    taken_by = models.IntegerField(null=True)
+    trouble = models.TextField(blank=True, help_text="why it isn't settled yet")
+    # Refused: nothing is sent any more until somebody has looked.
+    parked = models.BooleanField(default=False)
+    answer = models.JSONField(null=True)
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "payment request"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answer__isnull=True, settled_at__isnull=True)
+                | Q(answer__isnull=False, settled_at__isnull=False, parked=False),
+                name="orders_paymentrequest_settled_with_its_answer",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                condition=Q(settled_at__isnull=True, parked=False),
+                name="orders_paymentrequest_due",
+            ),
+            models.Index(
+                fields=["attempts"],
+                condition=Q(attempts__gt=1) | Q(parked=True),
+                name="orders_paymentrequest_aside",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        state = "settled" if self.settled_at else "parked" if self.parked else "open"
+        return f"payment of order {self.pk}: {state}"

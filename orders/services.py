@@ -1,6 +1,6 @@
 """Placing and paying orders: the only writers of orders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,10 +8,13 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from idempotency import faults
+from idempotency import faults, waiting
+from orders import outbox
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, OrderLine, Product
 from payments import client
+
+SHORT_WHILE = 2.0  # seconds
 
 Edge = Callable[[Order], None]
 
@@ -73,18 +76,57 @@ def pay_order(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
     :raises client.CurrencyMismatch: the account is kept in another currency
     :raises client.PaymentMismatch: the order id was paid past this service with other terms
     """
-    client.check_account(owner=customer, account_id=account_id)
+    if not client.is_remote():
+        client.check_account(owner=customer, account_id=account_id)
     order = find_order(customer=customer, order_id=order_id)
     with transaction.atomic():
         if not advance(order, Order.start_paying, account_id=account_id):
+            _hold_if_paying(order)
             return Attempt(find_order(customer=customer, order_id=order_id), first=False)
         faults.point("order-claimed")
+        if client.is_remote():
+            outbox.write(order, customer=customer.get_username())
+            faults.point("payment-requested")
+            return Attempt(order, first=True)
         payment = client.pay(
             order_id=order.pk, account_id=account_id, amount=order.amount, currency=order.currency
         )
         advance(order, Order.complete if payment.succeeded else Order.fail)
         faults.point("order-settled")
     return Attempt(order, first=True)
+
+
+@transaction.atomic
+def settle_order(*, order_id: UUID, payment: client.Payment) -> Order | None:
+    """Take an order that is paying to 2 or 3, as its payment was decided elsewhere: 1→2 or 1→3.
+
+    A repeated call, or a late duplicate of the answer, changes nothing and returns None.
+    """
+    order = Order.objects.get(pk=order_id)
+    if not advance(order, Order.complete if payment.succeeded else Order.fail):
+        return None
+    outbox.close(order, payment)
+    faults.point("order-settled")
+    return order
+
+
+def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
+    """Wait so long for an order that is paying to be settled; return whether it is.
+
+    :param seconds: None: for a short while, and only as long as payments are answered at all
+    """
+
+    def look() -> bool | None:
+        if outbox.is_settled(order_id):
+            return True
+        return None if seconds is None and outbox.is_stuck() else False
+
+    return waiting.poll(look, seconds=SHORT_WHILE if seconds is None else seconds)
+
+
+def payments_of(order_ids: Collection[UUID]) -> dict[UUID, client.Payment]:
+    """Return the payments of those of the orders that have one that is known here, in one query."""
+    return outbox.answers(order_ids) if client.is_remote() else client.find(order_ids)
 
 
 def find_order(*, customer: Any, order_id: UUID) -> Order:
@@ -118,6 +160,14 @@ def edge_of(edge: Edge) -> tuple[int, int]:
     """Return the source and target that a transition method declares."""
     (declared,) = edge._django_fsm.transitions.values()  # type: ignore[attr-defined]
     return declared.source, declared.target
+
+
+def _hold_if_paying(order: Order) -> None:
+    """Keep an order that is paying from being settled until this transaction has ended.
+
+    What is answered meanwhile ("accepted") is then among the answers that the settling replaces.
+    """
+    Order.objects.filter(pk=order.pk, status=Order.Status.PAYING).update(status=Order.Status.PAYING)
 
 
 def _priced(line: Line, products: dict[str, Product]) -> OrderLine:

@@ -1,7 +1,10 @@
+import functools
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView
@@ -12,6 +15,7 @@ from rest_framework.views import APIView
 
 from idempotency import problem
 from idempotency.boundary import idempotent
+from idempotency.keys import preferred_wait
 from orders import services
 from orders.models import Order, Product
 from orders.serializers import (
@@ -23,6 +27,8 @@ from orders.serializers import (
 from payments import client
 
 ASK_AGAIN_SECONDS = 1
+
+Handler = Callable[..., HttpResponseBase]
 
 
 class ProductsView(ListAPIView[Product]):
@@ -48,7 +54,7 @@ class OrdersView(ListAPIView[Order]):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset)
-        self.payments = client.find([order.pk for order in page or ()])
+        self.payments = services.payments_of([order.pk for order in page or ()])
         return page
 
     def get_serializer_context(self) -> dict[str, Any]:
@@ -76,10 +82,34 @@ class OrderView(APIView):
         return Response(answer(services.find_order(customer=request.user, order_id=order_id)))
 
 
+def settled_soon(post: Handler) -> Handler:
+    """Have a request that was accepted wait a while for the order to be settled.
+
+    For as long as `Prefer: wait=N` says. Without one for 2 seconds, but no longer than the payment
+    system shows signs of life. The wait is in no transaction, and takes a place among those of the
+    threads that may wait at all.
+    """
+
+    @functools.wraps(post)
+    def wait(view: APIView, request: Request, order_id: UUID) -> HttpResponseBase:
+        accepted = post(view, request, order_id=order_id)
+        if accepted.status_code != 202 or not services.is_settled_within(
+            order_id, seconds=preferred_wait(request)
+        ):
+            return accepted
+        final = post(view, request, order_id=order_id)
+        if "Idempotent-Replayed" not in accepted:
+            del final["Idempotent-Replayed"]  # it is this very request's first final answer
+        return final
+
+    return wait
+
+
 class PayOrderView(APIView):
     permission_classes = (IsAuthenticated,)
 
     @extend_schema(request=PayOrderRequest, responses={200: OrderAnswer, 202: OrderAnswer})
+    @settled_soon
     @idempotent(one_at_a_time="order_id")
     def post(self, request: Request, order_id: UUID) -> Response:
         """Pay an order. However often it is sent, under however many keys: one charge."""
@@ -90,9 +120,12 @@ class PayOrderView(APIView):
         return pay_answer(attempt)
 
 
-def pay_answer(attempt: services.Attempt) -> Response:
-    """Answer an attempt to pay; every one of these is a decision and is stored under its key."""
-    order, body = attempt.order, answer(attempt.order)
+def pay_answer(attempt: services.Attempt, payment: client.Payment | None = None) -> Response:
+    """Answer an attempt to pay; every one of these is a decision and is stored under its key.
+
+    :param payment: the order's, where the caller has it at hand
+    """
+    order, body = attempt.order, answer(attempt.order, payment)
     match order.status, attempt.first:
         case Order.Status.PAYING, _:
             headers = {"Location": location(order), "Retry-After": str(ASK_AGAIN_SECONDS)}
@@ -113,9 +146,10 @@ def pay_answer(attempt: services.Attempt) -> Response:
     )
 
 
-def answer(order: Order) -> Any:
+def answer(order: Order, payment: client.Payment | None = None) -> Any:
     """Return an order as answers show it."""
-    return OrderAnswer(order, context={"payments": client.find([order.pk])}).data
+    payments = {order.pk: payment} if payment else services.payments_of([order.pk])
+    return OrderAnswer(order, context={"payments": payments}).data
 
 
 def location(order: Order) -> str:

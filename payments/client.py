@@ -1,12 +1,20 @@
-"""The one door from orders to the payment system. Today it leads to the same process."""
+"""The one door from orders to the payment system: in this process, or over the network.
+
+In this process its functions answer at once, inside the caller's transaction. Over the network
+(PAYMENTS_URL) nothing of it may run in a transaction: the order system writes down what to ask for,
+and its relay asks (`payments.remote`).
+"""
 
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from types import ModuleType
+from typing import Any, Self
 from uuid import UUID
 
-from payments import services
+from django.conf import settings
+
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
-from payments.models import Account, Payment
 
 __all__ = [
     "AccountNotFound",
@@ -16,8 +24,39 @@ __all__ = [
     "account_with_most",
     "check_account",
     "find",
+    "is_remote",
     "pay",
 ]
+
+SUCCEEDED = "succeeded"
+OUTCOMES = frozenset({SUCCEEDED, "declined"})
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A payment as the order system knows it: a value, not a row."""
+
+    id: UUID
+    order_id: UUID
+    account_id: int
+    amount: int
+    currency: str
+    outcome: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """Read the value off anything with these attributes."""
+        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def succeeded(self) -> bool:
+        return self.outcome == SUCCEEDED
+
+
+def is_remote() -> bool:
+    """Say whether the payment system is another process, behind a network."""
+    return bool(settings.PAYMENTS_URL)
 
 
 def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Payment:
@@ -27,8 +66,8 @@ def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Payme
     :raises AccountNotFound: no such account
     :raises CurrencyMismatch: the account is kept in another currency
     """
-    paid = services.pay(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
-    return paid.payment
+    paid = _local().pay(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
+    return Payment.of(paid.payment)
 
 
 def check_account(*, owner: Any, account_id: int) -> None:
@@ -36,22 +75,26 @@ def check_account(*, owner: Any, account_id: int) -> None:
 
     :raises AccountNotFound: there is no such account, or it is another customer's
     """
-    if not Account.objects.filter(pk=account_id, owner=owner).exists():
-        raise AccountNotFound
+    _local().check_owner(owner=owner, account_id=account_id)
 
 
 def account_with_most(*, owner: Any, currency: str) -> int:
     """Return the owner's account in a currency that holds the most: the one to offer to charge.
 
-    :raises AccountNotFound: the owner has none in this currency
+    :raises AccountNotFound: the owner has none in this currency, or none that is known here
     """
-    accounts = Account.objects.filter(owner=owner, currency=currency)
-    richest = accounts.order_by("-balance", "id").values_list("pk", flat=True).first()
-    if richest is None:
+    if is_remote():
         raise AccountNotFound
-    return richest
+    account_id: int = _local().account_with_most(owner=owner, currency=currency)
+    return account_id
 
 
 def find(order_ids: Collection[UUID]) -> dict[UUID, Payment]:
     """Return the payments of those of the orders that have one, in one query."""
-    return {payment.order_id: payment for payment in Payment.objects.filter(order_id__in=order_ids)}
+    return {row.order_id: Payment.of(row) for row in _local().find(order_ids)}
+
+
+def _local() -> ModuleType:
+    from payments import services  # noqa: PLC0415 - its tables are not in every process
+
+    return services

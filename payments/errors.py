@@ -1,6 +1,9 @@
 """What the payment system refuses to do. Nothing has happened when one of these is raised."""
 
-from payments.models import Payment
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the order system knows these errors and, alone in its process, no models
+    from payments.models import Payment
 
 
 class AccountNotFound(Exception):
@@ -14,6 +17,6 @@ class CurrencyMismatch(Exception):
 class PaymentMismatch(Exception):
     """The order id was used before, with another account, amount or currency."""
 
-    def __init__(self, payment: Payment) -> None:
+    def __init__(self, payment: "Payment") -> None:
         super().__init__(payment.order_id)
         self.payment = payment

@@ -1,11 +1,12 @@
 """The payment system: the only writer of payments, entries and balances."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from idempotency import faults
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
@@ -21,7 +22,9 @@ class Paid:
 
 
 @transaction.atomic
-def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Paid:
+def pay(
+    *, order_id: UUID, account_id: int, amount: int, currency: str, customer: str | None = None
+) -> Paid:
     """Charge an account for an order once; every later call returns the first result.
 
     The payment row is the claim: its UNIQUE order id lets one of any number of simultaneous
@@ -29,8 +32,9 @@ def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Paid:
     articles' `pay(orderId, accountId, amount)`.)
 
     :param amount: minor units, above zero
+    :param customer: user name of whoever pays, where the caller hasn't checked whose account it is
     :raises PaymentMismatch: the order id was used with other arguments; nothing changes
-    :raises AccountNotFound: no such account
+    :raises AccountNotFound: no such account, or it is not the customer's
     :raises CurrencyMismatch: the account is kept in another currency
     """
     wanted = Payment(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
@@ -39,6 +43,8 @@ def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Paid:
     if payment.pk != wanted.pk:
         return Paid(_same(payment, wanted), first=False)
     faults.point("payment-claimed")
+    if customer is not None:
+        check_owner(owner__username=customer, account_id=account_id)
     if _debit(account_id=account_id, amount=amount, currency=currency):
         faults.point("debited")
         _record_entries(payment)
@@ -62,6 +68,32 @@ def open_account(*, owner: Any, currency: str, opening_balance: int) -> Account:
     return Account.objects.create(
         owner=owner, currency=currency, opening_balance=opening_balance, balance=opening_balance
     )
+
+
+def check_owner(*, account_id: int, **owner: Any) -> None:
+    """Make sure that an account is somebody's: `owner=user`, or `owner__username=name`.
+
+    :raises AccountNotFound: there is no such account, or it is another customer's
+    """
+    if not Account.objects.filter(pk=account_id, **owner).exists():
+        raise AccountNotFound
+
+
+def account_with_most(*, owner: Any, currency: str) -> int:
+    """Return the owner's account in a currency that holds the most.
+
+    :raises AccountNotFound: the owner has none in this currency
+    """
+    accounts = Account.objects.filter(owner=owner, currency=currency)
+    richest = accounts.order_by("-balance", "id").values_list("pk", flat=True).first()
+    if richest is None:
+        raise AccountNotFound
+    return richest
+
+
+def find(order_ids: Collection[UUID]) -> QuerySet[Payment]:
+    """Return the payments of those of the orders that have one."""
+    return Payment.objects.filter(order_id__in=order_ids)
 
 
 def _same(payment: Payment, wanted: Payment) -> Payment:

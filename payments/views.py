@@ -10,6 +10,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from structlog.contextvars import bind_contextvars
 
 from payments import services
 from payments.models import Account, Entry, Payment
@@ -53,6 +54,9 @@ class PayRequest(serializers.Serializer[dict[str, Any]]):
     account_id = serializers.IntegerField(min_value=1, max_value=MAX_BIGINT)
     amount = serializers.IntegerField(min_value=1, max_value=MAX_BIGINT, help_text="minor units")
     currency = serializers.RegexField(r"^[A-Z]{3}$", help_text="ISO 4217")
+    customer = serializers.CharField(
+        max_length=150, required=False, help_text="whose account it must be; left out: anybody's"
+    )
 
 
 class MayCharge(BasePermission):
@@ -72,6 +76,7 @@ class PayView(APIView):
         """Charge an account for an order: 201 the first time, the same payment ever after."""
         wanted = PayRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
+        bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
         paid = services.pay(**wanted.validated_data)
         answer = PaymentAnswer(paid.payment).data
         if paid.first:

@@ -39,7 +39,12 @@ DAMAGE: dict[int, str] = {
            SELECT caller_id, key, 1, 'other', method, path, status, content_type, headers, body, ''
              FROM idempotency_record""",
     12: "UPDATE orders_order SET amount = amount + 1",
-    13: "UPDATE orders_order SET status = 1, updated_at = now() - interval '1 hour'",
+    13: "UPDATE payments_payment SET outcome = 'declined'",
+    14: "UPDATE idempotency_record SET status = 202 WHERE path LIKE '%/pay/'",
+    15: """INSERT INTO orders_paymentrequest
+                  (order_id, body, request_id, key_digest, attempts, trouble, parked)
+           SELECT id, '', '', '', 0, '', false FROM orders_order""",
+    16: "UPDATE orders_order SET status = 1, updated_at = now() - interval '1 hour'",
 }
 
 

@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory
 from rest_framework.test import APIClient
 
 from config.demo import seed
-from orders.models import Order, Product
+from orders.models import Order, PaymentRequest, Product
 from orders.services import advance, pay_order
 from payments.models import Account, Payment
 from payments.services import open_account
@@ -515,6 +515,27 @@ def test_a_database_that_is_down_is_503_and_not_ready(
 
 def test_a_migrated_database_is_ready(db: None) -> None:
     assert APIClient().get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_stuck_outbox_is_told_and_the_order_system_stays_ready(
+    as_alice: APIClient, pay_path: str, settings: Any, django_assert_num_queries: Any
+) -> None:
+    settings.PAYMENTS_URL = "http://payments.example"
+    idle = as_alice.get("/readyz")
+    accepted = post(as_alice, pay_path, {"account": 1}, "k", headers={"Prefer": "wait=0"})
+    waiting = as_alice.get("/readyz")
+    settings.OUTBOX_STUCK_SECONDS = -1
+    with django_assert_num_queries(2):
+        stuck = as_alice.get("/readyz")
+    PaymentRequest.objects.update(parked=True)
+    parked = as_alice.get("/readyz")
+
+    assert accepted.status_code == 202
+    assert {idle.status_code, waiting.status_code, stuck.status_code} == {200}
+    assert idle.json()["outbox"] == {"open": 0, "oldest_seconds": 0, "stuck": False}
+    assert waiting.json()["outbox"].items() >= {"open": 1, "stuck": False}.items()
+    assert stuck.json()["outbox"].items() >= {"open": 1, "stuck": True}.items()
+    assert parked.json()["outbox"]["open"] == 0
 
 
 # --- Signing in, tracing, documentation

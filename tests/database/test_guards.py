@@ -31,6 +31,11 @@ INSERT_ACCOUNT = """
 INSERT INTO payments_account (owner_id, currency, opening_balance, balance)
 VALUES ({owner}, '{currency}', {opening}, {balance})
 """
+INSERT_REQUEST = """
+INSERT INTO orders_paymentrequest
+    (order_id, body, request_id, key_digest, attempts, trouble, parked)
+VALUES ('{submitted}', 'asked', '', '', 0, '', false)
+"""
 INSERT_RECORD = """
 INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint, method, path,
                                 status, content_type, headers, body, request_id)
@@ -324,6 +329,32 @@ REFUSED: list[tuple[str, list[str]]] = [
         [
             INSERT_RECORD.format(customer="{customer}", key="k", status=200, body="'x'"),
             "UPDATE idempotency_record SET key = 'other'",
+        ],
+    ),
+    (
+        "orders_paymentrequest_settled_with_its_answer",
+        [INSERT_REQUEST, "UPDATE orders_paymentrequest SET settled_at = now()"],
+    ),
+    (
+        "orders_paymentrequest_unchanged",
+        [INSERT_REQUEST, "UPDATE orders_paymentrequest SET body = 'another'"],
+    ),
+    (
+        "orders_paymentrequest_unchanged",
+        [
+            INSERT_REQUEST,
+            "UPDATE orders_paymentrequest SET settled_at = now(), answer = '[]'",
+            "UPDATE orders_paymentrequest SET settled_at = NULL, answer = NULL",
+        ],
+    ),
+    ("orders_paymentrequest_kept", [INSERT_REQUEST, "DELETE FROM orders_paymentrequest"]),
+    (
+        "idempotency_record_one_answer",
+        [
+            INSERT_RECORD.replace("{key}", "k")
+            .replace("{status}", "200")
+            .replace("{body}", "'[]'"),
+            "UPDATE idempotency_record SET status = 402 WHERE key = 'k'",
         ],
     ),
     (

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.live import LiveServer, free_port
 PRICE = 250
 REPLAYED = {"Idempotent-Replayed": "true"}
 AT_ONCE = {"Retry-After": "0"}
+SMALL = ("--orders", "2", "--clicks", "3", "--no-audit")
 
 Reply = tuple[int, dict[str, Any], dict[str, str]] | None  # None hangs up
 Simulate = Callable[..., tuple[int, dict[str, Any]]]
@@ -114,6 +116,56 @@ class LetsNobodyIn(Shop):
         return 401, {"type": "/problems/not-authenticated"}, {}
 
 
+class PaymentSystem(Shop):
+    """A payment system on a server of its own, and the proxy that loses its first answers."""
+
+    def __init__(self, charges: int = 1) -> None:
+        super().__init__()
+        self.charges = charges
+        before = {"requests": 7, "reached": 5, "happened": {"drop-request": 2}}
+        self.passed: dict[str, Any] = before
+
+    def reply(self, call: str, who: str, key: str, sent: Any) -> Reply:
+        if call == "/chaos":
+            return 200, self.passed, {}
+        if "/orders/" in call or "/products/" in call:
+            return 404, {"type": "/problems/not-found"}, {}
+        return super().reply(call, who.removesuffix(" at the bank"), key, sent)
+
+    def sign_in(self, who: str) -> Reply:
+        return 200, {"token": f"{who} at the bank"}, {}
+
+    def pay_by_relay(self, who: str, order: str) -> None:
+        """Be asked for a payment twice: the first answer is lost, and so is one to an inquiry."""
+        for _ in range(self.charges):
+            self.charge(who, order)
+        now = self.passed
+        lost = now["happened"].get("cut-answer", 0) + 2
+        self.passed = {"requests": now["requests"] + 4, "reached": now["reached"] + 2}
+        self.passed["happened"] = {"drop-request": 2, "cut-answer": lost}
+
+
+class OrderSystem(Shop):
+    """An order system that another server's payments are behind: it accepts first."""
+
+    def __init__(self, bank: PaymentSystem) -> None:
+        super().__init__()
+        self.bank = bank
+        self.accepted: set[str] = set()
+
+    def reply(self, call: str, who: str, key: str, sent: Any) -> Reply:
+        if "/accounts/" in call:
+            return 404, {"type": "/problems/not-found"}, {}
+        return super().reply(call, who, key, sent)
+
+    def pay(self, who: str, order: str, key: str) -> Reply:
+        if key in self.accepted:
+            return 200, {"id": order, "status": 2}, {}
+        self.accepted.add(key)
+        self.bank.pay_by_relay(who, order)
+        return 202, {"id": order, "status": 1}, AT_ONCE
+
+
 def page(*results: dict[str, Any]) -> Reply:
     return 200, {"next": None, "previous": None, "results": results}, {}
 
@@ -157,6 +209,17 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def served(shop: Shop) -> Iterator[str]:
+    """Serve an imitation; yields its address."""
+    with Server(shop) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01]).start()
+        try:
+            yield server.url
+        finally:
+            server.shutdown()
+
+
 @pytest.fixture
 def simulate(tmp_path: Path, settings: LazySettings) -> Simulate:
     """Run the command; return its exit code and what it wrote to its JSON file."""
@@ -179,16 +242,23 @@ def simulate_at(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> Callable
     """Run the command with 2 orders and 3 clicks, by an impatient client, against a shop."""
     monkeypatch.setattr(http_client, "PATIENCE_SECONDS", 1.5)
 
-    def simulate_at(shop: Shop, scenario: str = "double_click") -> Any:
-        with Server(shop) as server:
-            threading.Thread(target=server.serve_forever, args=[0.01]).start()
-            try:
-                load = "--orders", "2", "--clicks", "3", "--no-audit"
-                return simulate(server.url, *load, scenario=scenario)
-            finally:
-                server.shutdown()
+    def simulate_at(shop: Shop, scenario: str = "double_click", *arguments: str) -> Any:
+        with served(shop) as url:
+            return simulate(url, *SMALL, *arguments, scenario=scenario)
 
     return simulate_at
+
+
+@pytest.fixture
+def simulate_between(simulate_at: Callable[..., Any]) -> Callable[..., Any]:
+    """Run rpc_retry against an order system and this payment system, behind a proxy."""
+
+    def simulate_between(bank: PaymentSystem) -> Any:
+        with served(bank) as url:
+            addresses = "--payments-url", url, "--chaos-url", url
+            return simulate_at(OrderSystem(bank), "rpc_retry", *addresses)
+
+    return simulate_between
 
 
 @pytest.mark.django_db(transaction=True)
@@ -233,6 +303,57 @@ def test_a_resubmit_after_the_answer_is_a_replay(server: LiveServer, simulate: S
     (row,) = report["rows"]
     assert (row["answers"], row["replays"], row["retries"]) == ({"200": 12}, 9, 0)
     assert (code, row["charges"]) == (0, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_proxy_or_another_server_rpc_retry_plays_as_well(
+    server: LiveServer, simulate: Simulate
+) -> None:
+    seed()
+
+    code, report = simulate(server.url, "--orders", "2", "--clicks", "3", scenario="rpc_retry")
+
+    (row,) = report["rows"]
+    assert (code, row["answers"], row["charges"]) == (0, {"200": 6}, 2)
+    assert (row["requests"], row["answers_lost"], row["repeats"]) == (None, None, None)
+    assert report["payments_url"] == report["base_url"]
+
+
+def test_what_passes_between_two_systems_is_counted_and_accepted_clicks_ask_again(
+    simulate_between: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = simulate_between(PaymentSystem())
+
+    (row,) = report["rows"]
+    assert (row["requests"], row["answers_lost"], row["repeats"]) == (8, 4, 2)
+    assert (row["answers"], row["retries"], row["unanswered"]) == ({"200": 6}, 0, 0)
+    assert (row["charges"], row["double_charges"], row["money_missing"]) == (2, 0, 0)
+    assert (code, report["ok"]) == (0, True)
+    headings = next(line for line in capsys.readouterr().out.splitlines() if "clicks" in line)
+    assert headings.split()[2:7] == ["answers", "requests", "answers", "lost", "repeats"]
+
+
+def test_a_payment_system_that_charges_again_for_a_repeat_fails(
+    simulate_between: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = simulate_between(PaymentSystem(charges=2))
+
+    (row,) = report["rows"]
+    assert (row["charges"], row["double_charges"], row["money_missing"]) == (4, 2, 2 * PRICE)
+    assert (
+        "same key, answers lost: 2 orders were charged more than once." in capsys.readouterr().out
+    )
+    assert (code, report["ok"]) == (1, False)
+
+
+def test_a_server_that_is_no_proxy_is_said_so_in_one_line(
+    simulate_at: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(Shop()) as url:
+        code, _ = simulate_at(Shop(), "rpc_retry", "--chaos-url", url)
+
+    assert capsys.readouterr().err.splitlines() == [f"{url} is no proxy that counts."]
+    assert code == 2
 
 
 def test_an_honest_shop_passes(simulate_at: Callable[..., Any]) -> None:
@@ -316,6 +437,8 @@ def test_a_server_that_is_not_there_is_said_so_in_one_line(
         ["--clicks", "1001"],
         ["--concurrency", "-1"],
         ["--base-url", "127.0.0.1:8000"],
+        ["--payments-url", "127.0.0.1:8001"],
+        ["--chaos-url", "127.0.0.1:8002"],
         ["--json", "/no/such/folder/report.json"],
     ],
     ids=" ".join,

@@ -292,6 +292,25 @@ def test_an_answer_that_ends_with_its_connection_does_so_for_the_client(
     assert pay(client) == "receipt 2"
 
 
+def test_the_proxy_itself_tells_its_counts_and_counts_no_question_about_them(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.arm("cut-answer", b"lost")
+    proxy.arm("repeat", b"twice")
+    proxy.arm("drop-request", b"never")
+    for body in ("lost", "twice", "never", "well"):
+        with contextlib.suppress(ProtocolError):
+            pay(client, body)
+    client.request("GET", "/receipts")
+
+    told = [client.request("GET", "/chaos").json() for _ in range(2)]
+
+    assert told[0]["happened"] == {"cut-answer": 1, "repeat": 1, "drop-request": 1}
+    assert (told[0]["requests"], told[0]["reached"]) == (5, 4)
+    assert told[1] == told[0]
+    assert len(till.served) == 5
+
+
 def heard_from(
     target: tuple[str, int], seed: int, *, calm_first: int = 0, **chance: float
 ) -> list[str]:

@@ -61,7 +61,7 @@ def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
         ((*ONE, "--clicks", "1"), {}, "2 to 25 clicks"),
         ((*ONE, "--clicks", "26"), {}, "2 to 25 clicks"),
         (("lab", "--clicks", "26"), {}, "from 1 to 25"),
-        (("simulate", "rpc_retry"), {}, "name a --mechanism"),
+        (("simulate", "increment"), {}, "name a --mechanism"),
         (("simulate", "rpc_retry", "--mechanism", "hope"), {}, "invalid choice: 'hope'"),
         (("simulate", "flood", "--mechanism", "naive"), {}, "invalid choice: 'flood'"),
     ],

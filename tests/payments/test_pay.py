@@ -1,6 +1,7 @@
 """`pay(order_id, account_id, amount, currency)`: the first call decides, all others read."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -108,3 +109,15 @@ def test_the_legs_of_a_payment_sum_to_zero_and_carry_the_balance(
     statement = entries.filter(account=alice_account)
     assert [entry.balance_after for entry in statement] == [OPENING - 700, OPENING - 1400]
     assert {entry.balance_after for entry in entries.exclude(account=alice_account)} == {None}
+
+
+def test_a_customer_who_is_named_must_be_the_owner_of_the_account(
+    alice_account: Account, bob_account: Account
+) -> None:
+    order_id = uuid4()
+    terms: dict[str, Any] = {"order_id": order_id, "amount": 500, "currency": "EUR"}
+    with pytest.raises(AccountNotFound):
+        pay(account_id=bob_account.pk, customer="alice", **terms)
+    assert not Payment.objects.exists()
+    assert pay(account_id=alice_account.pk, customer="alice", **terms).first
+    assert not pay(account_id=alice_account.pk, customer="a new name", **terms).first

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from config.arguments import new_file, number_up_to, url
 from config.http_client import Client, ServerUnusable
-from config.simulator import SCENARIOS, Load, Row, Simulation
+from config.simulator import SCENARIOS, Load, Row, Servers, Simulation
 from lab import command as lab
 from lab import report as lab_report
 from lab.scenes import SCENARIOS as SCENES
@@ -24,6 +24,19 @@ WIDE = 164
 HEADINGS = (
     *("", "orders", "clicks", "answers", "replays", "retries", "charges"),
     *("double charges", "money missing", "p50 / p99 ms", "audit"),
+)
+# Where a proxy before the payment system counts what passes it: instead of replays and retries.
+HEADINGS_WITH_PROXY = (
+    *("", "orders", "clicks", "answers", "requests", "answers lost", "repeats", "charges"),
+    *HEADINGS[7:],
+)
+ADDRESSES = (
+    ("--payments-url", "the payment system, if it is another server: accounts are read there"),
+    (
+        "--chaos-url",
+        "the proxy before the payment system (python -m config.chaos): it tells how many requests "
+        "passed it, how many answers were lost and how many repeats arrived",
+    ),
 )
 NUMBERS = (
     ("--orders", 10_000, 20, "orders in each row of the table (default: %(default)s)"),
@@ -65,6 +78,8 @@ class Command(BaseCommand):
             metavar="SCENARIO",
             help="double_click (default): all clicks on an order at the same instant, first with "
             "one key, then with a key each. back_and_resubmit: one after another, with one key. "
+            "rpc_retry: as double_click with one key, for a payment system whose answers get lost "
+            "(--payments-url, --chaos-url); accepted clicks ask again until the outcome is known. "
             f"Others want --mechanism: {', '.join(sorted(SCENES.keys() - SCENARIOS.keys()))}",
         )
         parser.add_argument(
@@ -76,6 +91,8 @@ class Command(BaseCommand):
         here = "http://127.0.0.1:8000"
         meaning = "the server (default: %(default)s)"
         parser.add_argument("--base-url", type=url, default=here, metavar="URL", help=meaning)
+        for name, meaning in ADDRESSES:
+            parser.add_argument(name, type=url, metavar="URL", help=meaning)
         for name, most, default, meaning in NUMBERS:
             kind = number_up_to(most)
             parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
@@ -111,6 +128,8 @@ class Command(BaseCommand):
             report = {
                 "scenario": options["scenario"],
                 "base_url": options["base_url"],
+                "payments_url": options["payments_url"] or options["base_url"],
+                "chaos_url": options["chaos_url"],
                 "rows": [asdict(row) for row in rows],
                 "audit": audit,
                 "ok": not failures,
@@ -131,12 +150,22 @@ def _simulate(options: dict[str, Any]) -> list[Row]:
     plans = SCENARIOS[options["scenario"]]
     orders, clicks = options["orders"], options["clicks"]
     load = Load(orders, clicks, options["concurrency"] or clicks)
-    client = Client(options["base_url"], connections=load.concurrency)
+    servers = _servers(options, connections=load.concurrency)
     console, quiet = Console(stderr=True), not sys.stdout.isatty()
     with Progress(console=console, transient=True, disable=quiet) as progress:
         bar = progress.add_task("clicks", total=len(plans) * orders * clicks)
-        simulation = Simulation(client, load, advance=lambda: progress.advance(bar))
+        simulation = Simulation(servers, load, advance=lambda: progress.advance(bar))
         return [simulation.run(plan) for plan in plans]
+
+
+def _servers(options: dict[str, Any], *, connections: int) -> Servers:
+    orders = Client(options["base_url"], connections=connections)
+    payments, chaos = options["payments_url"], options["chaos_url"]
+    return Servers(
+        orders,
+        Client(payments, connections=1) if payments else orders,
+        Client(chaos, connections=1) if chaos else None,
+    )
 
 
 def _audit() -> dict[str, Any]:
@@ -156,7 +185,8 @@ def _show(rows: Sequence[Row], audit: dict[str, Any] | None, failures: Sequence[
     if not console.is_terminal:
         console = Console(width=WIDE)
     verdict = "-" if audit is None else "ok" if audit["ok"] else _bad(audit["breaches"])
-    lines = [HEADINGS, *((*_cells(row), verdict) for row in rows)]
+    headings = HEADINGS if rows[0].requests is None else HEADINGS_WITH_PROXY
+    lines = [headings, *((*_cells(row), verdict) for row in rows)]
     if console.width < WIDE:
         lines = list(zip(*lines, strict=True))  # on its side it fits
     table = Table(*lines[0], box=box.SIMPLE_HEAD, pad_edge=False)
@@ -171,7 +201,8 @@ def _show(rows: Sequence[Row], audit: dict[str, Any] | None, failures: Sequence[
 
 def _cells(row: Row) -> list[str]:
     answers = " · ".join(f"{status}×{count:,}" for status, count in row.answers.items())
-    counts = row.replays, row.retries, row.charges
+    passed = row.requests, row.answers_lost, row.repeats
+    counts = *((row.replays, row.retries) if row.requests is None else passed), row.charges
     first = row.row, f"{row.orders:,}", f"{row.clicks:,}", answers, *(f"{n:,}" for n in counts)
     times = f"{row.p50_ms:,.0f} / {row.p99_ms:,.0f}"
     return [*first, _bad(row.double_charges), _bad(row.money_missing), times]

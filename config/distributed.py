@@ -1,0 +1,173 @@
+"""The two systems as two services, each with a database of its own, and a network that loses.
+
+On three ports in a row: the order service, the payment service, and the proxy through which the
+relays of the order service ask the payment service. The proxy loses answers in a storm only.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from subprocess import DEVNULL, PIPE, Popen
+from typing import Self
+
+from config.embedded_postgres import server as embedded
+from config.processes import gunicorn, is_free, manage, running, say, wait_until_ready
+
+Server = Popen[bytes]
+
+SIDES = ("orders", "payments")
+RELAYS = 2
+# Of the requests whose answer is not lost, half arrive twice. The seed is one without a long run
+# of losses: relays let up to 10 s pass before they ask again.
+WEATHER = ("--cut-answer", "0.6", "--repeat", "0.5", "--seed", "375")
+LOAD = ("--clicks", "5", "--concurrency", "50")
+TWO_DATABASES = (
+    "Two systems need two databases: set ORDERS_DATABASE_URL and PAYMENTS_DATABASE_URL, or none "
+    "and no DATABASE_URL."
+)
+WELCOME = """
+Serving until Ctrl-C:
+  orders    {urls[orders]}/api/v1/        docs: {urls[orders]}/api/docs/
+  payments  {urls[payments]}/api/v1/        docs: {urls[payments]}/api/docs/
+  network   {urls[network]}/chaos          what it did; kill -USR1 {proxy}: lossy, or calm again
+  customers alice, bob, carol, dave / {password}
+"""
+
+
+def serve(port: int, *, storm: bool, orders: int) -> int:
+    """Serve both systems until Ctrl-C and, with a storm, click first; return the exit code."""
+    if taken := [each for each in range(port, port + 3) if not is_free(each)]:
+        say(f"Port {taken[0]} is taken. Choose three others in a row: PORT={port + 10}")
+        return 1
+    with Demo(port) as demo:
+        demo.set_up()
+        demo.start()
+        if storm:
+            demo.storm(orders)
+        demo.welcome()
+        return demo.wait()
+
+
+class Demo:
+    """The processes of both systems; leaving it ends them all."""
+
+    def __init__(self, port: int) -> None:
+        ports = dict(zip((*SIDES, "network"), range(port, port + 3), strict=True))
+        self.ports = ports
+        self.urls = {name: f"http://127.0.0.1:{each}" for name, each in ports.items()}
+        self.environments = {side: os.environ | where for side, where in _databases().items()}
+        self.environments["payments"] |= {"ROLE": "payments", "PAYMENTS_URL": ""}
+        self.environments["orders"] |= {"ROLE": "orders", "PAYMENTS_URL": self.urls["network"]}
+        self._running = ExitStack()
+        self._servers: list[Server] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def set_up(self) -> None:
+        """Have two databases with their tables and the demo's data; repeats add nothing."""
+        for environment in self.environments.values():
+            if not environment.get("DATABASE_URL"):
+                self._keep_postgres(environment)
+        self._must("payments", "migrate", "--verbosity", "0")
+        seeded = _output("manage.py", "seed_demo", "--json", of=self.environments["payments"])
+        self.environments["orders"]["PAYMENTS_TOKEN"] = json.loads(seeded)["service_token"]
+        self._must("orders", "migrate", "--verbosity", "0")
+        self._must("orders", "seed_demo")
+
+    def start(self) -> None:
+        """Start the services, the network and the relays; return when they are ready."""
+        orders, payments = (self.environments[side] for side in SIDES)
+        paying = self._add(gunicorn(self.ports["payments"], environment=payments))
+        self.network = self._add(running(*self._proxy(), environment=orders, stdout=DEVNULL))
+        ordering = self._add(gunicorn(self.ports["orders"], environment=orders))
+        wait_until_ready(f"{self.urls['network']}/chaos", self.network)
+        self._turn_weather()  # what an interrupted storm has left is settled in peace
+        wait_until_ready(f"{self.urls['payments']}/readyz", paying)
+        wait_until_ready(f"{self.urls['orders']}/readyz", ordering)
+        for _ in range(RELAYS):  # that answers get lost is no news here
+            self._add(running("manage.py", "relay", environment={"LOG_LEVEL": "ERROR", **orders}))
+
+    def storm(self, orders: int) -> None:
+        """Click while answers get lost, then check both sides; SystemExit if anything is wrong."""
+        urls = ("--base-url", self.urls["orders"], "--payments-url", self.urls["payments"])
+        storm = ("rpc_retry", "--orders", str(orders), *LOAD, "--no-audit", *urls)
+        self._turn_weather()
+        self._must("orders", "simulate", *storm, "--chaos-url", self.urls["network"])
+        self._turn_weather()
+        for side in SIDES:
+            say(f"\nThe database of {side}:")
+            self._must(side, "audit")
+        for side, environment in self.environments.items():
+            name = f"{side.upper()}_DATABASE_URL"
+            self.environments["orders"].setdefault(name, _address(environment))
+        # Every click knows its outcome, so that nothing is in flight.
+        self._must("orders", "reconcile", "--grace", "0")
+
+    def welcome(self) -> None:
+        """Say where everything is."""
+        password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
+        say(WELCOME.format(urls=self.urls, password=password, proxy=self.network.pid))
+
+    def wait(self) -> int:
+        """Return, with 1, when a process has ended that should not."""
+        while all(server.poll() is None for server in self._servers):
+            time.sleep(1)
+        say("One of the processes has ended; its reason stands above.")
+        return 1
+
+    def _keep_postgres(self, environment: Mapping[str, str]) -> None:
+        """Run an embedded server for as long as the demo runs."""
+        command = ("-m", "config.embedded_postgres", "run")
+        server = self._add(running(*command, environment=environment, stdout=PIPE))
+        assert server.stdout
+        if not server.stdout.readline():
+            sys.exit("The database does not start; its reason stands above.")
+
+    def _add(self, server: AbstractContextManager[Server]) -> Server:
+        self._servers.append(self._running.enter_context(server))
+        return self._servers[-1]
+
+    def _proxy(self) -> tuple[str, ...]:
+        target = f"127.0.0.1:{self.ports['payments']}"
+        place = ("--port", str(self.ports["network"]), "--target", target)
+        return ("-m", "config.chaos", *place, *WEATHER)
+
+    def _turn_weather(self) -> None:
+        self.network.send_signal(signal.SIGUSR1)
+
+    def _must(self, side: str, *arguments: str) -> None:
+        if code := manage(*arguments, environment=self.environments[side]):
+            sys.exit(code)
+
+
+def _databases() -> dict[str, dict[str, str]]:
+    """Return the settings that name each side's database."""
+    given = {side: os.environ.get(f"{side.upper()}_DATABASE_URL") for side in SIDES}
+    if all(given.values()):
+        return {side: {"DATABASE_URL": url} for side, url in given.items() if url}
+    if os.environ.get("DATABASE_URL") or any(given.values()):
+        sys.exit(TWO_DATABASES)
+    return {side: {"EMBEDDED_POSTGRES_HOME": f"{embedded.home()}-{side}"} for side in SIDES}
+
+
+def _address(environment: Mapping[str, str]) -> str:
+    if given := environment.get("DATABASE_URL"):
+        return given
+    return _output("-m", "config.embedded_postgres", "dsn", of=environment).strip()
+
+
+def _output(*command: str, of: Mapping[str, str]) -> str:
+    """Run a program of Python's and return what it says; SystemExit if it fails."""
+    with running(*command, environment=of, stdout=PIPE) as program:
+        said, _ = program.communicate()
+    if program.returncode:
+        sys.exit(program.returncode)
+    return said.decode()

@@ -1,0 +1,180 @@
+"""`make demo-distributed`: two services, a network that loses answers, and nothing left of it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from config.processes import is_free
+from tests.live import ROOT, free_port, until
+
+Environment = dict[str, str]
+DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
+STORM = ("--storm", "--orders", "4")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """Two embedded PostgreSQLs of the tests' own, removed afterwards."""
+    home = tmp_path_factory.mktemp("distributed") / "postgres"
+    own = os.environ | {"EMBEDDED_POSTGRES_HOME": str(home), "DEBUG": "true"}
+    own = {name: value for name, value in own.items() if name not in DATABASES}
+    yield own
+    for side in ("orders", "payments"):
+        assert postgres("remove", side, own).returncode == 0
+
+
+def postgres(command: str, side: str, environment: Environment) -> subprocess.CompletedProcess[str]:
+    home = f"{environment['EMBEDDED_POSTGRES_HOME']}-{side}"
+    return subprocess.run(
+        [sys.executable, "-m", "config.embedded_postgres", command],
+        cwd=ROOT,
+        env=environment | {"EMBEDDED_POSTGRES_HOME": home},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class Demo:
+    """The demo as a process, its output in a file."""
+
+    def __init__(self, log: Path, environment: Environment, *options: str) -> None:
+        self.port, self.log = three_free_ports(), log
+        command = ["-m", "config.serve", "--distributed", "--port", str(self.port), *options]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def has_said(self, text: str) -> bool:
+        assert self.process.poll() is None, self.said()
+        return text in self.said()
+
+    def is_ready(self, number: int) -> bool:
+        url = f"http://127.0.0.1:{self.port + number}/readyz"
+        return urllib3.request("GET", url, retries=False).status == 200
+
+    def has_asked(self) -> bool:
+        """Return whether the payment system was asked for anything yet."""
+        assert self.process.poll() is None, self.said()
+        url = f"http://127.0.0.1:{self.port + 2}/chaos"
+        try:
+            return bool(urllib3.request("GET", url, retries=False).json()["requests"])
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def three_free_ports() -> int:
+    """Return the first of three in a row."""
+    ports = (free_port() for _ in range(1000))
+    return next(port for port in ports if all(is_free(port + number) for number in (1, 2)))
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes that a process, or one of these, has started, with their commands."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
+    for child in tuple(found):
+        found |= descendants(child)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def table_of(said: str) -> dict[str, str]:
+    """Return the cells of the storm's only row by their headings."""
+    lines = said.splitlines()
+    headings = next(line for line in lines if "clicks" in line)
+    row = next(line for line in lines if "same key, answers lost" in line)
+    cells = (re.split(r"\s{2,}", line.strip()) for line in (headings, row.partition("lost")[2]))
+    return dict(zip(*cells, strict=True))
+
+
+def assert_nothing_is_left(family: dict[int, str], environment: Environment) -> None:
+    assert len(family) >= 7  # two databases' keepers, two services, the proxy and two relays
+    until(lambda: not any(map(is_running, family)), what=f"the end of {family}")
+    for side in ("orders", "payments"):
+        assert "not running" in postgres("dsn", side, environment).stderr
+
+
+def test_two_services_charge_once_while_answers_get_lost_and_end_together(
+    environment: Environment, log: Path
+) -> None:
+    demo = Demo(log, environment, *STORM)
+    until(lambda: demo.has_said("Serving until Ctrl-C"), seconds=150, what=str(log))
+    ready = [demo.is_ready(number) for number in range(3)]  # the third one asks the second
+    family = descendants(demo.process.pid)
+
+    code = demo.end(signal.SIGTERM)
+
+    said = demo.said()
+    table = table_of(said)
+    assert int(table["answers lost"]) > 0
+    assert int(table["requests"]) > int(table["orders"]) == 4
+    assert (table["charges"], table["double charges"], table["money missing"]) == ("4", "0", "0")
+    assert table["answers"] == "200×20"
+    assert said.count("Audit") == 2
+    assert set(re.findall(r"│ (\d+) +│$", said, re.MULTILINE)) == {"0"}
+    assert "4 orders and 4 payments compared; differences older than 0 s: 0." in said
+    assert (ready, code) == ([True, True, True], 0), said
+    assert_nothing_is_left(family, environment)
+
+
+def test_ctrl_c_in_the_storm_ends_everything(environment: Environment, log: Path) -> None:
+    demo = Demo(log, environment, "--storm", "--orders", "100")
+    until(demo.has_asked, seconds=120, what=str(log))
+    family = descendants(demo.process.pid)
+
+    assert demo.end(signal.SIGINT) == 0, demo.said()
+    assert "Traceback" not in demo.said()
+    assert_nothing_is_left(family, environment)
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_one_database_for_two_systems_is_refused_in_a_line(
+    name: str, environment: Environment, log: Path
+) -> None:
+    demo = Demo(log, environment | {name: "postgres://nobody@127.0.0.1:1/none"})
+
+    assert demo.process.wait(60) == 1
+    (line,) = demo.said().splitlines()
+    assert line.startswith("Two systems need two databases")
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(environment: Environment, log: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        third = taken.getsockname()[1]
+        demo = Demo(log, environment, "--port", str(third - 2))
+
+        assert demo.process.wait(60) == 1
+    (line,) = demo.said().splitlines()
+    assert re.match(r"Port \d+ is taken\. Choose three others in a row: PORT=\d+$", line)

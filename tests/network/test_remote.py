@@ -1,0 +1,206 @@
+"""What an answer of the payment system means, or the lack of one; and that it is asked outside."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from orders import outbox
+from orders.models import Order, PaymentRequest
+from orders.relay import settle
+from orders.services import pay_order, settle_order
+from payments import remote
+from payments.client import Payment
+from payments.models import Account
+from payments.remote import Decided, Refused, Unknown
+from tests.live import free_port
+
+ORDER = str(uuid4())
+ASKED = {"order_id": ORDER, "account_id": 7, "amount": 500, "currency": "EUR", "customer": "alice"}
+BODY = json.dumps(ASKED).encode()
+PAYMENT = {
+    **{name: ASKED[name] for name in ("order_id", "account_id", "amount", "currency")},
+    "id": str(uuid4()),
+    "outcome": "succeeded",
+    "created_at": "2026-01-01T00:00:00Z",
+}
+
+
+class PaymentSystem(ThreadingHTTPServer):
+    """Answers everything in one way, and keeps what it was sent."""
+
+    status, content, whole = 200, b"", True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.sent: list[tuple[str, str, dict[str, str], bytes]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: PaymentSystem
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.sent.append((self.command, self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        length = len(self.server.content) + (0 if self.server.whole else 10)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(self.server.content)
+
+    do_GET = do_POST  # noqa: N815 - as http.server wants it
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def system(settings: Any) -> Iterator[PaymentSystem]:
+    with PaymentSystem() as system:
+        threading.Thread(target=system.serve_forever, daemon=True).start()
+        settings.PAYMENTS_URL = f"http://127.0.0.1:{system.server_port}"
+        settings.PAYMENTS_TOKEN = "a-token"
+        yield system
+        system.shutdown()
+
+
+def other(**changed: Any) -> bytes:
+    return json.dumps(PAYMENT | changed).encode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("status", "content", "meaning"),
+    [
+        (201, other(), Decided),
+        (200, other(outcome="declined"), Decided),
+        (200, other(outcome="perhaps"), Unknown),
+        (200, other(order_id=str(uuid4())), Unknown),
+        (200, other(amount=501), Unknown),
+        (200, other(account_id=8), Unknown),
+        (200, other(currency="USD"), Unknown),
+        (200, other(id="none"), Unknown),
+        (200, b"", Unknown),
+        (200, b"[]", Unknown),
+        (200, b"null", Unknown),
+        (200, b"<html>", Unknown),
+        (200, b"\xff\xfe", Unknown),
+        (204, b"", Unknown),
+        (302, b"", Unknown),
+        (500, b"{}", Unknown),
+        (503, b"{}", Unknown),
+        (408, b"", Unknown),
+        (429, b"", Unknown),
+        (400, b"{}", Refused),
+        (401, b"", Refused),
+        (403, b"[]", Refused),
+        (404, b'{"type": "/problems/not-found"}', Refused),
+        (409, b'{"type": "/problems/payment-mismatch"}', Refused),
+        (422, b"\xff", Refused),
+    ],
+)
+def test_an_answer_is_decided_refused_or_unknown(
+    status: int, content: bytes, meaning: type, system: PaymentSystem
+) -> None:
+    system.status, system.content = status, content
+    assert isinstance(remote.ask(BODY, request_id="r"), meaning)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_half_an_answer_is_none(system: PaymentSystem) -> None:
+    system.content, system.whole = other(), False
+    assert isinstance(remote.ask(BODY, request_id="r"), Unknown)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_there_is_unknown(settings: Any) -> None:
+    settings.PAYMENTS_URL = f"http://127.0.0.1:{free_port()}"
+    assert isinstance(remote.ask(BODY, request_id="r"), Unknown)
+    assert isinstance(remote.inquire(BODY, request_id="r"), Unknown)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_inquiry_tells_no_payment_from_no_answer(system: PaymentSystem) -> None:
+    system.status = 404
+    assert remote.inquire(BODY, request_id="r") is None
+    system.status = 500
+    assert isinstance(remote.inquire(BODY, request_id="r"), Unknown)
+    system.status, system.content = 200, other()
+    assert remote.inquire(BODY, request_id="r") == Decided(PAYMENT)
+    assert system.sent[-1][:2] == ("GET", f"/api/v1/payments/{ORDER}/")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_stored_bytes_are_sent_with_the_request_id_and_the_credential(
+    system: PaymentSystem,
+) -> None:
+    remote.ask(BODY, request_id="request-7")
+    ((method, path, headers, body),) = system.sent
+    assert (method, path, body) == ("POST", "/api/v1/payments/", BODY)
+    assert headers["X-Request-Id"] == "request-7"
+    assert headers["Authorization"] == "Token a-token"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_asked_inside_of_a_transaction(system: PaymentSystem) -> None:
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
+        remote.ask(BODY, request_id="r")
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
+        remote.inquire(BODY, request_id="r")
+    assert system.sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_paying_asks_nobody_and_leaves_a_request_in_the_outbox(
+    system: PaymentSystem, alice: User, alice_account: Account, place: Any
+) -> None:
+    order = place(customer=alice)
+    attempt = pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
+    assert (attempt.order.status, attempt.first) == (Order.Status.PAYING, True)
+    assert PaymentRequest.objects.get().order_id == order.pk
+    assert system.sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_late_duplicate_of_an_answer_changes_nothing(
+    system: PaymentSystem, alice: User, alice_account: Account, place: Any
+) -> None:
+    order = place(customer=alice)
+    from payments.services import pay
+
+    pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
+    terms = {"order_id": order.pk, "account_id": alice_account.pk, "currency": "EUR"}
+    paid = pay(amount=order.amount, **terms).payment
+    relay = outbox.enter()
+    (taken,) = outbox.take(relay=relay, limit=5)
+    payment = Payment.of(paid)
+    assert settle(taken, payment)
+    assert not settle(taken, payment)
+    assert settle_order(order_id=order.pk, payment=payment) is None
+    outbox.try_later(taken, relay=relay, trouble="late", seconds=0)
+    outbox.park(taken, relay=relay, trouble="late")
+    assert outbox.send_again([order.pk]) == 0
+    request = PaymentRequest.objects.get()
+    assert (request.trouble, request.parked) == ("", False)
+    assert outbox.take(relay=relay, limit=5) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_living_relay_works_on_is_not_taken_and_a_dead_ones_is_at_once(
+    system: PaymentSystem, alice: User, alice_account: Account, place: Any
+) -> None:
+    order = place(customer=alice)
+    pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
+    mine = outbox.enter()
+    assert [taken.order_id for taken in outbox.take(relay=mine, limit=5)] == [order.pk]
+    assert outbox.take(relay=mine, limit=5) == []
+    PaymentRequest.objects.update(taken_by=mine - 1 if mine else 1)  # of a session that has ended
+    assert [taken.attempts for taken in outbox.take(relay=mine, limit=5)] == [2]
+    from django.db import connection
+
+    connection.close()  # and with it the locks of this test's relay

@@ -1,0 +1,9 @@
+"""A relay with its fault points armed by files; only tests start it."""
+
+import sys
+
+from django.core.management import call_command
+
+import tests.wsgi  # noqa: F401 - arms the points
+
+call_command("relay", *sys.argv[1:])
