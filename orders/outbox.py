@@ -50,6 +50,13 @@ RETURNING request.order_id, request.body, request.request_id, request.key_digest
 """
 
 
+CLOSE = """
+UPDATE orders_paymentrequest
+   SET answer = %(answer)s::jsonb, settled_at = now(), parked = false, taken_by = NULL, trouble = ''
+ WHERE order_id = %(order)s AND settled_at IS NULL
+"""
+
+
 @dataclass(frozen=True)
 class Taken:
     """A request that a relay works on; `attempts` counts this one."""
@@ -81,10 +88,9 @@ def write(order: Order, *, customer: str) -> None:
 
 def close(order: Order, payment: Payment) -> None:
     """Keep the payment system's answer, in the transaction that settles the order."""
-    answer = json.loads(json.dumps(asdict(payment), cls=DjangoJSONEncoder))
-    PaymentRequest.objects.filter(pk=order.pk, settled_at=None).update(
-        answer=answer, settled_at=timezone.now(), parked=False, taken_by=None, trouble=""
-    )
+    answer = json.dumps(asdict(payment), cls=DjangoJSONEncoder)
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSE, {"order": order.pk, "answer": answer})
 
 
 def is_settled(order_id: UUID) -> bool:

@@ -96,7 +96,7 @@ def pay_order(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
     return Attempt(order, first=True)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def settle_order(*, order_id: UUID, payment: client.Payment) -> Order | None:
     """Take an order that is paying to 2 or 3, as its payment was decided elsewhere: 1→2 or 1→3.
 
