@@ -65,6 +65,7 @@ class ChaosProxy:
         self._random = random.Random(seed)  # noqa: S311 - faults, no secret
         self._rules: list[tuple[Fault, bytes]] = []
         self._calm = False
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._started, self._over = threading.Event(), asyncio.Event()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
@@ -102,6 +103,10 @@ class ChaosProxy:
     async def _connection(self, reader: StreamReader, writer: StreamWriter) -> None:
         # Drained is then sent; but a reset takes back what a client has no room for, above 100 kB.
         writer.transport.set_write_buffer_limits(0)
+        me = asyncio.current_task()
+        self._tasks.add(
+            me
+        )  # else nothing keeps it while it waits: the loop's own reference is weak
         try:
             while await self._exchange(reader, writer):
                 pass
@@ -109,6 +114,7 @@ class ChaosProxy:
             pass  # the client has left, or the proxy ends
         finally:
             writer.close()
+            self._tasks.discard(me)
 
     async def _exchange(self, reader: StreamReader, writer: StreamWriter) -> bool:
         """Take one request there and its answer back; return whether another may follow."""

@@ -22,7 +22,7 @@ Server = Popen[bytes]
 SIDES = ("orders", "payments")
 RELAYS = 2
 # Of the requests whose answer is not lost, half arrive twice. The seed is one without a long run
-# of losses: relays let up to 10 s pass before they ask again.
+# of losses: relays let up to 5 s pass before they ask again.
 WEATHER = ("--cut-answer", "0.6", "--repeat", "0.5", "--seed", "375")
 LOAD = ("--clicks", "5", "--concurrency", "50")
 TWO_DATABASES = (
