@@ -100,6 +100,7 @@ class Demo:
         urls = ("--base-url", self.urls["orders"], "--payments-url", self.urls["payments"])
         storm = ("rpc_retry", "--orders", str(orders), *LOAD, "--no-audit", *urls)
         self._turn_weather()
+        say("60 % of the payment service's answers lost:")
         self._must("orders", "simulate", *storm, "--chaos-url", self.urls["network"])
         self._turn_weather()
         for side in SIDES:
