@@ -184,6 +184,31 @@ def test_an_order_service_that_is_killed_has_accepted_or_not(
     assert charged(alice_account) == order.amount
 
 
+@pytest.mark.parametrize(
+    "point",
+    ["payment-requested", "answer-stored", "debited", "order-settled", "answers-replaced"],
+)
+def test_a_database_session_that_is_lost_in_mid_transaction_changes_nothing(
+    point: str, network: Network, order: Order, pay: Pay, alice_account: Account
+) -> None:
+    network.server.arm(point, "hold")
+    network.relay()
+    with ThreadPoolExecutor(1) as threads:
+        paying = threads.submit(pay, order, "one", **NOW)
+        until(lambda: network.server.hits(point) == 1, what="a transaction is held there")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE state = 'idle in transaction' AND datname = current_database()"
+            )
+            assert cursor.fetchall() == [(True,)]
+        network.server.release(point)
+        assert paying.result().status == 202
+    until(lambda: settled(order), what="the order is settled")
+    assert pay(order, "one").status == 200
+    assert charged(alice_account) == order.amount
+
+
 @pytest.mark.parametrize("point", ["payment-claimed", "debited", "payment-decided"])
 def test_a_payment_service_that_is_killed_is_asked_again(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
