@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import count
 from secrets import randbelow
 from typing import Any
@@ -13,6 +12,7 @@ from uuid import uuid4
 import urllib3
 from django.db import connection
 
+from lab import mechanisms
 from lab.bank import Click
 from lab.director import Director, LabBroken
 from lab.stage import Stage
@@ -71,7 +71,7 @@ class Scene:
             token="",
             lease=lease,
         )
-        mechanism = import_module(f"lab.mechanisms.{self.mechanism}")
+        mechanism = mechanisms.load(self.mechanism)
         if of is None and hasattr(mechanism, "ORDER"):
             with self.stage.tables_of(self.mechanism) as cursor:
                 cursor.execute(mechanism.ORDER, vars(page))

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,7 +28,7 @@ from django.db import connection, connections
 from django.http import HttpResponse, JsonResponse
 
 from idempotency import faults
-from lab import store
+from lab import mechanisms, store
 from lab.bank import Click, Refused
 
 PATIENT = "-c lock_timeout=60s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
@@ -82,7 +81,7 @@ class _Shop(WSGIHandler):
 
     def get_response(self, request: WSGIRequest) -> HttpResponse:  # type: ignore[override]
         name, verb = request.path.strip("/").split("/")
-        mechanism = import_module(f"lab.mechanisms.{name}")
+        mechanism = mechanisms.load(name)
         _watched.by = request.headers.get("Lab-Watch")
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('search_path', %s, false)", [_path(self.run, name)])

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
@@ -14,7 +13,7 @@ from typing import Any, Self
 import urllib3
 from django.db import connection, transaction
 
-from lab import bank, server
+from lab import bank, mechanisms, server
 from lab.director import LabBroken
 
 # Of runs that were killed: every session of a run has its schemas' prefix as its name.
@@ -87,7 +86,7 @@ class Stage:
             cursor.execute(LEFT_BEHIND)
             self._drop(name for (name,) in cursor.fetchall())
         for name in self.mechanisms:
-            mechanism = import_module(f"lab.mechanisms.{name}")
+            mechanism = mechanisms.load(name)
             with self.tables_of(name, new=True) as cursor:
                 cursor.execute(f"{bank.SCHEMA}; {getattr(mechanism, 'SCHEMA', '')}")
         for _ in range(SHOPS):

@@ -15,13 +15,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from structlog.contextvars import get_contextvars
 
 from orders.models import Order, PaymentRequest
 from payments.client import Payment
 
-STUCK_SECONDS = 0.7
+SILENT_SECONDS = 0.7
 
 # The class of the advisory locks that relays hold for as long as their sessions live.
 RELAYS = 18_000_606
@@ -98,9 +97,9 @@ def is_settled(order_id: UUID) -> bool:
     return PaymentRequest.objects.filter(pk=order_id, settled_at__isnull=False).exists()
 
 
-def is_stuck() -> bool:
-    """Say whether a payment was asked for in vain, or nobody has answered for a while."""
-    since = timezone.now() - timedelta(seconds=STUCK_SECONDS)
+def is_silent() -> bool:
+    """Say whether the payment system is: it was asked in vain, or has not answered for a while."""
+    since = timezone.now() - timedelta(seconds=SILENT_SECONDS)
     waiting = PaymentRequest.objects.filter(settled_at=None, parked=False)
     return waiting.filter(Q(attempts__gt=1) | ~Q(trouble="") | Q(created_at__lt=since)).exists()
 
@@ -108,28 +107,7 @@ def is_stuck() -> bool:
 def answers(order_ids: Collection[UUID]) -> dict[UUID, Payment]:
     """Return what was answered about those of the orders that are settled."""
     rows = PaymentRequest.objects.filter(pk__in=order_ids, answer__isnull=False)
-    return {row.pk: payment_from(row.answer) for row in rows}
-
-
-def payment_from(answer: Any) -> Payment:
-    """Return the payment that a JSON document describes.
-
-    :raises ValueError: it describes none
-    """
-    try:
-        created_at = parse_datetime(answer["created_at"])
-        assert created_at is not None
-        return Payment(
-            id=UUID(answer["id"]),
-            order_id=UUID(answer["order_id"]),
-            account_id=int(answer["account_id"]),
-            amount=int(answer["amount"]),
-            currency=str(answer["currency"]),
-            outcome=str(answer["outcome"]),
-            created_at=created_at,
-        )
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise ValueError("this is no payment") from error
+    return {row.pk: Payment.parsed(row.answer) for row in rows}
 
 
 def enter() -> int:

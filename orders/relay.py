@@ -153,9 +153,9 @@ def _named(taken: Taken) -> AbstractContextManager[Any]:
 def _conclude(taken: Taken, relay: int, outcome: remote.Outcome) -> None:
     with _named(taken):
         match outcome:
-            case remote.Decided(answer=answer):
-                settled = settle(taken, outbox.payment_from(answer))
-                log.info("settled" if settled else "was settled before", payment=answer["id"])
+            case remote.Decided(payment=payment):
+                settled = settle(taken, payment)
+                log.info("settled" if settled else "was settled before", payment=str(payment.id))
             case remote.Refused(trouble=trouble):
                 outbox.park(taken, relay=relay, trouble=trouble)
                 log.error("refused and parked", trouble=trouble)

@@ -119,7 +119,7 @@ def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
     def look() -> bool | None:
         if outbox.is_settled(order_id):
             return True
-        return None if seconds is None and outbox.is_stuck() else False
+        return None if seconds is None and outbox.is_silent() else False
 
     return waiting.poll(look, seconds=SHORT_WHILE if seconds is None else seconds)
 

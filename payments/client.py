@@ -13,6 +13,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.dateparse import parse_datetime
 
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 
@@ -48,6 +49,28 @@ class Payment:
     def of(cls, row: Any) -> Self:
         """Read the value off anything with these attributes."""
         return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @classmethod
+    def parsed(cls, said: Any) -> Self:
+        """Read the value off a JSON document.
+
+        :raises ValueError: it describes no payment
+        """
+        try:
+            created_at = parse_datetime(said["created_at"])
+            if created_at is None or said["outcome"] not in OUTCOMES:
+                raise ValueError("without a time, or an outcome")
+            return cls(
+                id=UUID(said["id"]),
+                order_id=UUID(said["order_id"]),
+                account_id=int(said["account_id"]),
+                amount=int(said["amount"]),
+                currency=str(said["currency"]),
+                outcome=said["outcome"],
+                created_at=created_at,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("this is no payment") from error
 
     @property
     def succeeded(self) -> bool:

@@ -15,8 +15,11 @@ from django.conf import settings
 from django.db import connection
 from structlog.contextvars import get_contextvars
 
+from payments.client import Payment
+
 CONNECT_SECONDS, READ_SECONDS = 1.0, 5.0
 MAX_ANSWER_BYTES = 64 * 1024
+TERMS = ("order_id", "account_id", "amount", "currency")
 TRY_AGAIN = frozenset({408, 425, 429})
 
 
@@ -24,7 +27,7 @@ TRY_AGAIN = frozenset({408, 425, 429})
 class Decided:
     """The payment was made or declined, now or earlier: what the payment system says of it."""
 
-    answer: dict[str, Any]
+    payment: Payment
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,10 @@ def _payment(content: bytes, *, asked: dict[str, Any]) -> Decided | Unknown:
     """Believe an answer only if it is whole, and about the payment that was asked for."""
     try:
         said = json.loads(content)
-        terms = ("order_id", "account_id", "amount", "currency")
-        if any(said[name] != asked[name] for name in terms):
+        if any(said[name] != asked[name] for name in TERMS):
             return Unknown("an answer about another payment")
-        if said["outcome"] not in {"succeeded", "declined"}:
-            return Unknown("an answer without an outcome")
-        UUID(said["id"])
-        return Decided(said)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return Decided(Payment.parsed(said))
+    except (ValueError, KeyError, TypeError):
         return Unknown("an answer that makes no sense")
 
 

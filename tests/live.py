@@ -38,6 +38,29 @@ def database_url(params: dict[str, Any]) -> str:
     return f"postgres://{user}:{password}@{params['host']}:{params['port']}/{params['dbname']}"
 
 
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes that a process, or one of these, has started, with their commands."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    found = {int(child): "" for each in lists for child in _read(each).split()}
+    for child in tuple(found):
+        found |= {child: _read(Path(f"/proc/{child}/cmdline")), **descendants(child)}
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process is there and no zombie."""
+    status = _read(Path(f"/proc/{pid}/status"))
+    return bool(status) and "\nState:\tZ" not in status
+
+
+def _read(file: Path) -> str:
+    """Return what /proc says, nothing of a process that has just ended."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 class LiveServer:
     """gunicorn with `tests.wsgi`; its fault points are armed by files in a folder."""
 

@@ -5,6 +5,9 @@ it also has SCHEMA, the tables of its own; ORDER, what placing an order writes; 
 which returns the token that the page carries.
 """
 
+from importlib import import_module
+from typing import Any
+
 NAMES = (
     *("naive", "look_then_act", "token_select_then_delete"),
     *("natural", "order_id", "unique_constraint", "dedup_table", "request_id", "interceptor"),
@@ -13,3 +16,8 @@ NAMES = (
     *("token_local", "token_database", "token_redis"),
 )
 NEED_REDIS = frozenset({"distributed_lock", "token_redis"})
+
+
+def load(name: str) -> Any:
+    """Return a mechanism's module by its name."""
+    return import_module(f"{__name__}.{name}")

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from config.processes import is_free
-from tests.live import ROOT, free_port, until
+from tests.live import ROOT, descendants, free_port, is_running, until
 
 Environment = dict[str, str]
 DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
@@ -92,22 +92,6 @@ def three_free_ports() -> int:
     """Return the first of three in a row."""
     ports = (free_port() for _ in range(1000))
     return next(port for port in ports if all(is_free(port + number) for number in (1, 2)))
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Return the processes that a process, or one of these, has started, with their commands."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
-    for child in tuple(found):
-        found |= descendants(child)
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def table_of(said: str) -> dict[str, str]:

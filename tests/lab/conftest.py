@@ -5,14 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from lab import bank, store
+from lab import bank, mechanisms, store
 from lab.redis_server import available
 from tests.live import ROOT, database_url
 
@@ -56,7 +55,7 @@ def tables(db: None) -> Callable[[str], Any]:
     """Make a mechanism's tables for this test, and return its module."""
 
     def make(mechanism: str) -> Any:
-        module = import_module(f"lab.mechanisms.{mechanism}")
+        module = mechanisms.load(mechanism)
         with connection.cursor() as cursor:
             cursor.execute("CREATE SCHEMA lab_of_this_test")
             cursor.execute("SELECT set_config('search_path', 'lab_of_this_test, public', true)")

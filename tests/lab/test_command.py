@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from tests.lab.conftest import REDIS, Manage
-from tests.live import ROOT, database_url, free_port, until
+from tests.live import ROOT, database_url, descendants, free_port, is_running, until
 
 ONE = ("simulate", "double_click", "--mechanism", "order_id")
 REDIS_ONE = ("simulate", "double_click", "--mechanism", "token_redis")
@@ -125,18 +125,3 @@ def count(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the processes that a process started, and those that they did."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for file in children for child in file.read_text().split()]
-    return found + [each for child in found for each in descendants(child)]
-
-
-def is_running(pid: int) -> bool:
-    """Say whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -85,6 +85,8 @@ def other(**changed: Any) -> bytes:
         (200, other(account_id=8), Unknown),
         (200, other(currency="USD"), Unknown),
         (200, other(id="none"), Unknown),
+        (200, other(created_at="yesterday"), Unknown),
+        (200, other(created_at=None), Unknown),
         (200, b"", Unknown),
         (200, b"[]", Unknown),
         (200, b"null", Unknown),
@@ -131,7 +133,7 @@ def test_an_inquiry_tells_no_payment_from_no_answer(system: PaymentSystem) -> No
     system.status = 500
     assert isinstance(remote.inquire(BODY, request_id="r"), Unknown)
     system.status, system.content = 200, other()
-    assert remote.inquire(BODY, request_id="r") == Decided(PAYMENT)
+    assert remote.inquire(BODY, request_id="r") == Decided(Payment.parsed(PAYMENT))
     assert system.sent[-1][:2] == ("GET", f"/api/v1/payments/{ORDER}/")
 
 
