@@ -10,18 +10,12 @@ from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
-from config.sign_in import count_attempt
+from config.sign_in import LimitedForm
 from idempotency.errors import RateLimited
 
 
-class LimitedSignInForm(AdminAuthenticationForm):
-    """Counts an attempt before it looks at the password, under the name as Django reads it."""
-
-    def clean(self) -> dict[str, Any]:
-        """Check the password, or raise `RateLimited` through the form to the site."""
-        if self.request is not None and "username" in self.cleaned_data:
-            count_attempt(self.request, self.cleaned_data["username"])
-        return super().clean()
+class LimitedSignInForm(LimitedForm, AdminAuthenticationForm):
+    """The admin's own form, with the shop's limit."""
 
 
 class ChargeOnceSite(AdminSite):

@@ -87,6 +87,17 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
     return middleware
 
 
+def content_security_policy(get_response: GetResponse) -> GetResponse:
+    """Have browsers run and show nothing but what this server serves as a file of its own."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        response["Content-Security-Policy"] = settings.CONTENT_SECURITY_POLICY
+        return response
+
+    return middleware
+
+
 def _refused_body(request: HttpRequest) -> int | None:
     """Return the status for a body that is not read at all: of no known length, or too long."""
     if "HTTP_TRANSFER_ENCODING" in request.META:

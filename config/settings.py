@@ -41,6 +41,7 @@ OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 INSTALLED_APPS = [
     "config",
     "lab",
+    *([] if ROLE == "payments" else ["shop"]),
     *(["orders", "payments"] if ROLE == "both" else [ROLE]),
     "idempotency",
     "config.apps.ChargeOnceAdminConfig",
@@ -58,9 +59,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.middleware.request_id",
     "config.middleware.problems_for_the_api",
+    "config.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -78,8 +81,10 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "config.pages.navigation",
             ],
         },
     },
@@ -181,7 +186,12 @@ LAB_ENABLED = DEBUG and not DATABASE_POOLER
 REDIS_URL = env.str("REDIS_URL", default="")
 
 # --- Demo: a public password, so only where nothing is at stake
-DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="only-for-the-demo" if DEBUG else "")
+PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
+DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
+# One click signs a visitor in as a customer of the demo's.
+DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
+# The shop keeps every click that reached it, for the order's story: a write more for each.
+CLICKS_ARE_KEPT = DEBUG
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -194,6 +204,12 @@ SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# No script or style within a page, and nothing from anywhere else.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+LOGIN_URL = "sign-in-page"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -205,6 +221,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = HTTPS
+LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -1,10 +1,13 @@
-"""Signing in, over the API and in the admin, under one exact limit."""
+"""Signing in, over the API, in the shop and in the admin, under one exact limit."""
 
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
@@ -12,7 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from config.demo import CUSTOMERS
 from idempotency import problem, rate_limit
+from idempotency.errors import RateLimited
 
 MANY_NAMES = 5  # an address may try so many times as often as one name may be tried from it
 
@@ -65,3 +70,36 @@ class SignInView(APIView):
             return _refused()
         token, _ = Token.objects.get_or_create(user=user)
         return Response({"token": token.key}, headers={"Cache-Control": "no-store"})
+
+
+class LimitedForm(AuthenticationForm):
+    """Counts an attempt before it looks at the password, under the name as Django reads it."""
+
+    def clean(self) -> dict[str, Any]:
+        """Check the password, or raise `RateLimited` through the form to the page."""
+        if self.request is not None and "username" in self.cleaned_data:
+            count_attempt(self.request, self.cleaned_data["username"])
+        return super().clean()
+
+
+class SignInPage(LoginView):
+    """Sign in to the shop; in the demo one click is enough. A repeat signs in again."""
+
+    template_name = "sign_in.html"
+    authentication_form = LimitedForm
+    next_page = "/"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Sign in; past the limit, the right password is answered 429 like any other."""
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except RateLimited as error:
+            context = self.get_context_data(form=None, too_many=error)
+            response = self.render_to_response(context, status=RateLimited.status_code)
+            response["Retry-After"] = str(error.retry_after)
+            return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        demo = CUSTOMERS if settings.DEMO_SIGN_IN else ()
+        password = settings.PUBLIC_PASSWORD if demo else ""
+        return super().get_context_data(customers=demo, password=password, **kwargs)

@@ -1,11 +1,14 @@
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config import health, metrics, problems
-from config.sign_in import SignInView
+from config.sign_in import SignInPage, SignInView
 
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
@@ -13,8 +16,17 @@ api: list[URLPattern | URLResolver] = [
     path("", include("idempotency.urls")),
 ]
 
+pages: list[URLPattern | URLResolver] = [
+    path("sign-in/", SignInPage.as_view(), name="sign-in-page"),
+    path("sign-out/", LogoutView.as_view(next_page="/"), name="sign-out"),
+    path("language/", set_language, name="set_language"),
+    *([path("lab/", include("lab.urls"))] if settings.LAB_ENABLED else []),
+    path("", include("shop.urls"))
+    if apps.is_installed("shop")
+    else path("", RedirectView.as_view(pattern_name="docs")),
+]
+
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.scrape),
@@ -24,4 +36,5 @@ urlpatterns = [
     path("problems/<slug:slug>", problems.explain),
     path("admin/", admin.site.urls),
     re_path(r"^api/", problems.unknown_route),
+    *pages,
 ]
