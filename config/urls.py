@@ -38,3 +38,6 @@ urlpatterns = [
     re_path(r"^api/", problems.unknown_route),
     *pages,
 ]
+
+handler404 = "config.pages.not_found"
+handler500 = "config.pages.broken"

@@ -54,7 +54,9 @@ def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Calla
     def decorate(method: Handler) -> Callable[..., HttpResponseBase]:
         @functools.wraps(method)
         def once(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            subject = f"{one_at_a_time}={kwargs[one_at_a_time]}" if one_at_a_time else ""
+            subject = (
+                records.subject_of(one_at_a_time, kwargs[one_at_a_time]) if one_at_a_time else ""
+            )
 
             def execute() -> Response:
                 return _rendered(view, request, method(view, request, *args, **kwargs))

@@ -27,7 +27,14 @@ def read_key(request: Request) -> str:
     header = request.headers.get("Idempotency-Key")
     if header is None:
         raise KeyMissing
-    key = _unquote(header.strip())
+    return checked(_unquote(header.strip()))
+
+
+def checked(key: str) -> str:
+    """Return what can be a key, as it is.
+
+    :raises KeyInvalid: it can't
+    """
     if not _KEY.fullmatch(key):
         raise KeyInvalid
     return key

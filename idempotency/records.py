@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
-from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
@@ -71,22 +70,45 @@ class Claim:
         return cls._made(request, caller, key, body=request.data, subject=subject)
 
     @classmethod
-    def of_form(cls, request: HttpRequest, key: UUID) -> Self:
-        """Read the claim off a form that carries its key and says all that it asks in its path."""
+    def of_form(
+        cls,
+        request: HttpRequest,
+        key: str,
+        *,
+        path: str = "",
+        body: Any = None,
+        subject: str = "",
+    ) -> Self:
+        """Read the claim off a form that carries its key.
+
+        :param path: of the API's call which the form stands for: both are then one request, and
+            either repeats the other; left out: the form's own
+        :param body: what the form asks for; left out: all of that is in its path
+        :raises errors.KeyInvalid: this is no key
+        """
         if request.user.pk is None:
             raise PermissionDenied
-        return cls._made(request, request.user.pk, str(key), body={}, subject="")
+        key, asked = keys.checked(key), body or {}
+        return cls._made(request, request.user.pk, key, path=path, body=asked, subject=subject)
 
     @classmethod
-    def _made(
-        cls, request: Request | HttpRequest, caller: int, key: str, *, body: Any, subject: str
+    def _made(  # noqa: PLR0913, PLR0917
+        cls,
+        request: Request | HttpRequest,
+        caller: int,
+        key: str,
+        *,
+        body: Any,
+        subject: str,
+        path: str = "",
     ) -> Self:
+        path = path or request.path
         return cls(
             caller=caller,
             key=key,
-            fingerprint=keys.fingerprint(request.method, request.path, body),
+            fingerprint=keys.fingerprint(request.method, path, body),
             method=request.method or "",
-            path=request.path,
+            path=path,
             request_id=getattr(request, "request_id", ""),
             subject=subject,
         )
@@ -103,7 +125,16 @@ class Claim:
     @property
     def subject_lock(self) -> int:
         """Requests of one caller for one object take turns, whatever their keys."""
-        return _lock_id("subject", self.caller, self.subject) if self.subject else self.key_lock
+        return _subject_lock(self.caller, self.subject) if self.subject else self.key_lock
+
+
+def subject_of(name: str, value: object) -> str:
+    """Return what requests for one object have in common."""
+    return f"{name}={value}"
+
+
+def _subject_lock(caller: int, subject: str) -> int:
+    return _lock_id("subject", caller, subject)
 
 
 def _lock_id(*parts: object) -> int:
@@ -111,6 +142,14 @@ def _lock_id(*parts: object) -> int:
     digest = hashlib.sha256(json.dumps(["idempotency", *parts]).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 
+
+IN_FLIGHT = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+     WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ExclusiveLock' AND granted
+       AND (classid::bigint << 32 | objid::bigint) = %(lock)s
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
 
 # Whoever was told "accepted" is told the outcome from now on, whatever their keys.
 SETTLE = """
@@ -143,6 +182,13 @@ def look(claim: Claim) -> HttpResponse | int | None:
     if claim.token and not token_usable:
         raise errors.TokenInvalid
     return None if subject_won else claim.subject_lock
+
+
+def is_in_flight(*, caller: int, subject: str) -> bool:
+    """Say whether a caller's request for an object is being executed now, whatever its key."""
+    with connection.cursor() as cursor:
+        cursor.execute(IN_FLIGHT, {"lock": _subject_lock(caller, subject)})
+        return bool(cursor.fetchone()[0])
 
 
 class Stored(NamedTuple):

@@ -19,10 +19,12 @@ from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 
 __all__ = [
     "AccountNotFound",
+    "Funds",
     "CurrencyMismatch",
     "Payment",
     "PaymentMismatch",
     "account_with_most",
+    "accounts_of",
     "check_account",
     "find",
     "is_remote",
@@ -110,6 +112,23 @@ def account_with_most(*, owner: Any, currency: str) -> int:
         raise AccountNotFound
     account_id: int = _local().account_with_most(owner=owner, currency=currency)
     return account_id
+
+
+@dataclass(frozen=True)
+class Funds:
+    """An account that can be paid from, and what it holds, in minor units."""
+
+    id: int
+    currency: str
+    balance: int
+
+
+def accounts_of(*, owner: Any, currency: str) -> list[Funds] | None:
+    """Return the owner's accounts in a currency; None where only the payment system knows them."""
+    if is_remote():
+        return None
+    found = _local().accounts_of(owner=owner, currency=currency)
+    return [Funds(row.pk, row.currency, row.balance) for row in found]
 
 
 def find(order_ids: Collection[UUID]) -> dict[UUID, Payment]:

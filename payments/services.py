@@ -84,11 +84,15 @@ def account_with_most(*, owner: Any, currency: str) -> int:
 
     :raises AccountNotFound: the owner has none in this currency
     """
-    accounts = Account.objects.filter(owner=owner, currency=currency)
-    richest = accounts.order_by("-balance", "id").values_list("pk", flat=True).first()
+    richest = accounts_of(owner=owner, currency=currency).first()
     if richest is None:
         raise AccountNotFound
-    return richest
+    return richest.pk
+
+
+def accounts_of(*, owner: Any, currency: str) -> QuerySet[Account]:
+    """Return the owner's accounts in a currency, the one that holds the most first."""
+    return Account.objects.filter(owner=owner, currency=currency).order_by("-balance", "id")
 
 
 def find(order_ids: Collection[UUID]) -> QuerySet[Payment]:

@@ -1,0 +1,122 @@
+"""Filling a basket and making an order of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from orders.models import Order, Product
+from orders.serializers import MAX_LINES, PlaceOrderRequest
+from orders.services import place_order
+from shop.models import Basket
+
+# A quantity is set, not added: the same form sent twice says the same. 0 takes the line out.
+FILL = """
+INSERT INTO shop_basket (id, customer_id, lines)
+VALUES (%(id)s, %(customer)s, jsonb_strip_nulls(%(lines)s::jsonb))
+ON CONFLICT (customer_id) WHERE order_id IS NULL
+DO UPDATE SET lines = jsonb_strip_nulls(shop_basket.lines || %(lines)s::jsonb)
+"""
+
+
+class BasketChanged(Exception):
+    """The basket isn't what the customer saw, or it is an order by now. Nothing has happened."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A product, and how many of it are in a basket."""
+
+    product: Product
+    quantity: int
+
+    @property
+    def amount(self) -> int:
+        return self.quantity * self.product.price
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a basket, at today's prices; `gone` are skus that nobody sells any more."""
+
+    offers: list[Offer]
+    gone: list[str]
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """The amounts to pay, by currency; an order has one."""
+        sums: dict[str, int] = {}
+        for offer in self.offers:
+            currency = offer.product.currency
+            sums[currency] = sums.get(currency, 0) + offer.amount
+        return sums
+
+    @property
+    def is_orderable(self) -> bool:
+        return len(self.sums) == 1 and not self.gone and len(self.offers) <= MAX_LINES
+
+
+def on_offer(basket: Basket | None) -> list[Offer]:
+    """Return the catalogue, as far as a page shows it, with the quantities in a basket."""
+    lines = basket.lines if basket else {}
+    products = Product.objects.order_by("sku")[:MAX_LINES]
+    return [Offer(product, lines.get(product.sku, 0)) for product in products]
+
+
+def contents(basket: Basket) -> Contents:
+    """Return what is in a basket."""
+    products = Product.objects.in_bulk(basket.lines, field_name="sku")
+    skus = sorted(basket.lines)
+    return Contents(
+        [Offer(products[sku], basket.lines[sku]) for sku in skus if sku in products],
+        [sku for sku in skus if sku not in products],
+    )
+
+
+def fill(*, customer: Any, quantities: Mapping[str, int]) -> None:
+    """Set the quantities of some products in the customer's basket; a repeat changes nothing."""
+    lines = {sku: quantity or None for sku, quantity in quantities.items()}
+    values = {"id": uuid7(), "customer": customer.pk, "lines": json.dumps(lines)}
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, values)
+
+
+def open_basket(*, customer: Any) -> Basket | None:
+    """Return the basket that the customer is filling, if there is one."""
+    return Basket.objects.filter(customer=customer, order=None).first()
+
+
+def find(*, customer: Any, basket_id: UUID) -> Basket | None:
+    """Return a customer's basket, an order by now or not."""
+    return Basket.objects.select_related("order").filter(pk=basket_id, customer=customer).first()
+
+
+def make_order(basket: Basket) -> Order:
+    """Make an order of a basket as it was read; call it under the basket's id as the key.
+
+    A repeated call places nothing.
+
+    :raises BasketChanged: another tab was faster, with other lines or with the order
+    """
+    request = PlaceOrderRequest(data=asked(basket))
+    order = place_order(customer=basket.customer, lines=request.wanted())
+    # Won or lost here: the basket becomes one order, of the lines that were seen.
+    mine = Basket.objects.filter(pk=basket.pk, order=None, lines=basket.lines)
+    if mine.update(order=order) != 1:
+        raise BasketChanged
+    return order
+
+
+def asked(basket: Basket) -> dict[str, Any]:
+    """Return the body of the API's call that would place the same order."""
+    return {"lines": [{"sku": sku, "quantity": basket.lines[sku]} for sku in sorted(basket.lines)]}
+
+
+def seen(basket: Basket) -> str:
+    """Return a digest of a basket's lines: what a page says that its customer has seen."""
+    return hashlib.sha256(json.dumps(asked(basket)).encode()).hexdigest()[:16]

@@ -1,0 +1,210 @@
+"""The whole story of an order, from all apps, in time order: for its customer, and for staff."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from idempotency.models import Record
+from idempotency.read_only_admin import moment
+from orders.models import Order
+from orders.views import location
+from shop.models import Click
+from shop.steps import CONDITIONAL, SAID, WAITED
+
+MAX_REQUESTS = 200
+
+
+@dataclass(frozen=True)
+class Step:
+    """A statement of a click's, in plain words."""
+
+    text: str
+    sql: str
+    rows: int | None  # how many it met, where that decided
+    ms: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the story; `mood` colours its tag as the pages' style sheet has it."""
+
+    at: datetime
+    what: str
+    details: str
+    url: str = ""
+    tag: str = ""
+    mood: str = ""
+    steps: Sequence[Step] = field(default=())
+
+    @property
+    def when(self) -> str:
+        return moment(self.at)
+
+    @property
+    def milliseconds(self) -> str:
+        return f"{self.at.microsecond // 1000:03}"
+
+
+def story(order: Order, *, for_staff: bool = False) -> list[Event]:
+    """Tell what happened to an order: first it is placed, by whichever clock, then by time.
+
+    :param for_staff: with links into the admin, what staff did, and both legs of a movement
+    """
+    staff = list(_log(order).select_related("user").order_by("id"))
+    requests = list(_requests(order, callers={order.customer_id, *(log.user_id for log in staff)}))
+    placing = next((record for record in requests if _placed_it(record, order)), None)
+    clicks = list(Click.objects.filter(order_id=order.pk).order_by("id")[:MAX_REQUESTS])
+    clicked = {click.request_id for click in clicks if click.request_id}
+    told = [
+        *_changes(order, for_staff),
+        *_money(order, for_staff),
+        *_attempts(
+            (each for each in requests if each is not placing and each.request_id not in clicked),
+            for_staff,
+        ),
+        *map(_click, clicks),
+        *(_by_staff(log, for_staff) for log in staff),
+    ]
+    for of_one_kind in (requests, clicks):
+        if len(of_one_kind) == MAX_REQUESTS:
+            last = of_one_kind[-1]
+            at = last.arrived_at if isinstance(last, Click) else last.created_at
+            told.append(Event(at, "…", _("later requests are not told here")))
+    told.sort(key=lambda event: event.at)
+    led_to_it = [click.arrived_at for click in clicks if click.wanted == "order"][:1]
+    opening = [event for event in told if event.at in led_to_it]
+    rest = [event for event in told if event not in opening]
+    return [*opening, _placed(order, placing, for_staff), *rest]
+
+
+def _log(order: Order) -> Any:
+    of_orders = ContentType.objects.get_for_model(Order)
+    return LogEntry.objects.filter(content_type=of_orders, object_id=str(order.pk))
+
+
+def _requests(order: Order, *, callers: set[int]) -> Any:
+    """Return the records of requests for the order, by its customer or the staff who dealt with it.
+
+    (By caller: that is how the table's index begins.)
+    """
+    names_it = Q(path=reverse("pay-order", args=[order.pk])) | Q(headers__Location=location(order))
+    records = Record.objects.filter(names_it, caller__in=callers)
+    return records.defer("body").select_related("caller").order_by("id")[:MAX_REQUESTS]
+
+
+def _placed_it(record: Record, order: Order) -> bool:
+    return record.status == 201 and record.headers.get("Location") == location(order)
+
+
+def _placed(order: Order, record: Record | None, for_staff: bool) -> Event:
+    lines = ", ".join(str(line) for line in order.lines.order_by("id"))
+    ordered = _("%(lines)s: %(amount)d %(currency)s in minor units") % {
+        "lines": lines,
+        "amount": order.amount,
+        "currency": order.currency,
+    }
+    known = _under(record, for_staff) if record else _("no idempotency record is kept of it")
+    url = _page(record, for_staff) if record else ""
+    return Event(order.created_at, _("placed"), f"{ordered}; {known}", url)
+
+
+def _changes(order: Order, for_staff: bool) -> Iterator[Event]:
+    for change in order.history.order_by("id"):
+        source, target = change.get_source_display(), change.get_target_display()
+        what = f"{source} → {target}".lower()
+        yield Event(change.at, what, f"{change.source} → {change.target}", _page(change, for_staff))
+
+
+def _money(order: Order, for_staff: bool) -> Iterator[Event]:
+    if not apps.is_installed("payments"):
+        return
+    from payments.models import Entry, Payment  # noqa: PLC0415 - not in every process
+
+    for payment in Payment.objects.filter(order_id=order.pk):
+        what = _("payment succeeded") if payment.succeeded else _("payment declined")
+        terms = _("%(amount)d %(currency)s from account %(account)d") % {
+            "amount": payment.amount,
+            "currency": payment.currency,
+            "account": payment.account_id,
+        }
+        yield Event(payment.created_at, what, terms, _page(payment, for_staff))
+    legs = Entry.objects.filter(payment__order_id=order.pk).order_by("id")
+    for entry in legs if for_staff else legs.filter(account__owner=order.customer_id):
+        details = _("%(entry)s on account %(account)d") % {
+            "entry": entry,
+            "account": entry.account_id,
+        }
+        if entry.balance_after is not None:
+            left = _("balance after %(balance)d") % {"balance": entry.balance_after}
+            details = f"{details}, {left}"
+        yield Event(entry.created_at, _("entry"), details, _page(entry, for_staff))
+
+
+def _attempts(records: Iterable[Record], for_staff: bool) -> Iterator[Event]:
+    for record in records:
+        what = (
+            _("answered %(status)d") % {"status": record.status}
+            if record.status
+            else _("answered; a tombstone now")
+        )
+        details = f"{record.method} {record.path}; {_under(record, for_staff)}"
+        yield Event(record.created_at, what, details, _page(record, for_staff))
+
+
+def _under(record: Record, for_staff: bool) -> str:
+    """Say under which key a request came, and to staff whose it was."""
+    key = _("key %(key)s") % {"key": record.key}
+    if for_staff:
+        key = _("by %(caller)s, %(key)s") % {"caller": record.caller, "key": key}
+    request = _("request %(id)s") % {"id": record.request_id}
+    return f"{key}, {request}" if record.request_id else key
+
+
+def _by_staff(log: LogEntry, for_staff: bool) -> Event:
+    what = _("staff: %(user)s") % {"user": log.user} if for_staff else _("staff")
+    return Event(log.action_time, what, log.get_change_message())
+
+
+def _click(click: Click) -> Event:
+    what = _("Click on “Pay”") if click.wanted == "pay" else _("Click on “Place the order”")
+    tag, mood = _made_of_it(click)
+    details = _("key %(key)s, request %(id)s") % {"key": click.key, "id": click.request_id}
+    if click.answered_at is None:
+        nothing = _("its process may have been killed: then nothing of it was kept")
+        details = f"{details}; {nothing}"
+    steps = [_step(*step) for step in click.steps if step[0] in SAID]
+    return Event(click.arrived_at, what, details, tag=tag, mood=mood, steps=steps)
+
+
+def _made_of_it(click: Click) -> tuple[str, str]:
+    """Return in a word what the server made of a click, and its colour."""
+    waited = sum(ms for name, _rows, ms in click.steps if name == WAITED)
+    match click.told:
+        case Click.Told.EXECUTED:
+            return _("executed"), "good"
+        case Click.Told.REPLAYED if waited:
+            return _("waited %(ms)d ms, then told the first answer") % {"ms": waited}, "busy"
+        case Click.Told.REPLAYED:
+            return _("told the first answer again"), "calm"
+        case Click.Told.REFUSED:
+            return _("refused: %(reason)s") % {"reason": click.reason}, "bad"
+    return _("no answer yet"), "busy"
+
+
+def _step(name: str, rows: int, ms: float) -> Step:
+    text, sql = SAID[name]
+    return Step(str(text), sql, rows if name in CONDITIONAL else None, ms)
+
+
+def _page(row: Model, for_staff: bool) -> str:
+    if not for_staff:
+        return ""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
