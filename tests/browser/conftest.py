@@ -1,0 +1,153 @@
+"""A real browser, Debian's Chromium, on a real server with a network that can be broken between."""
+
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from config.audit import run as audit
+from config.chaos import ChaosProxy
+from config.demo import seed
+from orders.models import Order
+from payments.models import Account, Payment
+from tests.live import ROOT, LiveServer
+
+# Playwright's synchronous interface runs a loop in this thread, and Django takes it for async code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+# As root there is no sandbox; and nothing is to be looked up that no page asked for.
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PICTURES = ROOT / "build" / "screenshots"
+LOST = re.compile(r"net::ERR_(EMPTY_RESPONSE|CONNECTION_(RESET|CLOSED|REFUSED)|ABORTED)")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("BROWSER") == "required":
+            pytest.fail("there is no Chromium, and BROWSER=required")
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody at a browser: every console error and every request to elsewhere is noted."""
+
+    context: BrowserContext
+    url: str
+    errors: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def tab(self) -> Page:
+        page = self.context.new_page()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._asked(request.url))
+        return page
+
+    def signed_in(self, name: str = "alice") -> Self:
+        """Be somebody whom the server knows already."""
+        client = Client()
+        client.force_login(User.objects.get(username=name))
+        cookie = client.cookies["sessionid"].value
+        self.context.add_cookies([{"name": "sessionid", "value": cookie, "url": self.url}])
+        return self
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not LOST.search(message.text):
+            self.errors.append(message.text)
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((f"{self.url}/", "data:", "about:")):
+            self.elsewhere.append(url)
+
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def visit(chromium: Browser, proxy: ChaosProxy, request: Any) -> Iterator[Visit]:
+    """Return what opens a browser of a person's own; at the end nothing must have gone wrong."""
+    visitors: list[Visitor] = []
+
+    def visit(*, javascript: bool = True, **options: Any) -> Visitor:
+        options = {"viewport": {"width": 1000, "height": 760}, "locale": "en-GB"} | options
+        context = chromium.new_context(java_script_enabled=javascript, **options)
+        context.set_default_timeout(20_000)
+        visitors.append(Visitor(context, proxy.url))
+        return visitors[-1]
+
+    yield visit
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w-]+", "-", request.node.name).strip("-")[:120]
+    for number, visitor in enumerate(visitors):
+        for page in visitor.context.pages[-1:]:
+            page.screenshot(path=PICTURES / f"{name}-{number}.png")
+        visitor.context.close()
+    assert [error for visitor in visitors for error in visitor.errors] == []
+    assert [url for visitor in visitors for url in visitor.elsewhere] == []
+
+
+@pytest.fixture(scope="session")
+def _proxy(_live_server: LiveServer) -> Iterator[ChaosProxy]:
+    with ChaosProxy(("127.0.0.1", _live_server.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(_proxy: ChaosProxy, server: LiveServer) -> Iterator[ChaosProxy]:
+    """The network between browser and server, calm until a test breaks it; the demo's people."""
+    seed()
+    _proxy.happened.clear()
+    yield _proxy
+    _proxy.chance = {}
+    assert [found for found in audit() if found.breaches] == []
+
+
+@dataclass(frozen=True)
+class Till:
+    """What really happened to a customer's money, whatever the page says."""
+
+    owner: str = "alice"
+
+    @property
+    def account(self) -> Account:
+        return Account.objects.get(owner__username=self.owner, currency="EUR")
+
+    @property
+    def taken(self) -> int:
+        account = self.account
+        assert account.opening_balance is not None
+        assert account.balance is not None
+        return account.opening_balance - account.balance
+
+    def of_one_order(self, *, amount: int) -> None:
+        """Check that there is one order, paid by one payment, and the money gone once."""
+        (order,) = Order.objects.filter(customer__username=self.owner)
+        assert order.status == Order.Status.PAID
+        assert Payment.objects.filter(order_id=order.pk).count() == 1
+        assert order.amount == amount
+        assert self.taken == amount
+
+
+@pytest.fixture
+def till(proxy: ChaosProxy) -> Till:
+    assert User.objects.filter(username="alice").exists()
+    return Till()
