@@ -1,10 +1,11 @@
 # make demo | demo-distributed | test | setup | serve | simulate | audit | lab | clean
-# and its parts: check | redis | pytest | test-matrix | lock
+# and its parts: check | redis | chromium | pytest | test-matrix | lock | translations | screenshots
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
-.PHONY: demo demo-distributed serve setup simulate audit lab test check redis pytest test-matrix lock clean
+.PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
+  test-matrix lock translations screenshots clean
 
 demo: .venv/runtime .env
 	@exec $(RUN) -m config.serve --storm --port $(PORT)
@@ -30,7 +31,7 @@ lab: .venv/runtime .env
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
-test: check redis pytest
+test: check redis chromium pytest
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
@@ -55,8 +56,29 @@ INSTALL_REDIS = export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
   && apt-get -qq update && apt-get -qq install --no-install-recommends redis-server > /dev/null \
   && { ! systemctl is-system-running > /dev/null 2>&1 || systemctl disable --now redis-server; }
 
+# For the browser tests, with letters for the Chinese pages. Where there is none they are skipped,
+# or fail: make test BROWSER=required
+export BROWSER
+chromium:
+	@command -v chromium > /dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && $(INSTALL_CHROMIUM); \
+	} || echo "There is no chromium, and it can't be installed here: the browser tests did not run."
+
+INSTALL_CHROMIUM = export DEBIAN_FRONTEND=noninteractive \
+  && apt-get -qq update && apt-get -qq install --no-install-recommends chromium \
+     fonts-dejavu-core fonts-wqy-microhei > /dev/null
+
 pytest: .venv/development .env
 	.venv/bin/pytest $(ARGS)
+
+# The pictures in the README, from a real run.
+screenshots: .venv/development .env
+	SCREENSHOTS=docs/images .venv/bin/pytest tests/browser/test_pictures.py
+
+# What Django reads, from what people write.
+translations: .venv/runtime
+	for folder in config lab shop; do .venv/bin/pybabel -q compile --domain django \
+	  --directory $$folder/locale --locale zh_Hans; done
 
 test-matrix: .venv/development .env
 	$(RUN) -m tests.matrix

@@ -31,6 +31,9 @@ TWO_DATABASES = (
 )
 WELCOME = """
 Serving until Ctrl-C:
+  shop      {urls[orders]}/               sign in as alice, bob, carol or dave with one click
+  accounts  {accounts}
+  admin     {urls[orders]}/admin/desk/    sign in as admin / {password}
   orders    {urls[orders]}/api/v1/        docs: {urls[orders]}/api/docs/
   payments  {urls[payments]}/api/v1/        docs: {urls[payments]}/api/docs/
   network   {urls[network]}/chaos          what it did; kill -USR1 {proxy}: lossy, or calm again
@@ -78,9 +81,13 @@ class Demo:
                 self._keep_postgres(environment)
         self._must("payments", "migrate", "--verbosity", "0")
         seeded = _output("manage.py", "seed_demo", "--json", of=self.environments["payments"])
-        self.environments["orders"]["PAYMENTS_TOKEN"] = json.loads(seeded)["service_token"]
+        self.seeded = json.loads(seeded)
+        self.environments["orders"]["PAYMENTS_TOKEN"] = self.seeded["service_token"]
         self._must("orders", "migrate", "--verbosity", "0")
         self._must("orders", "seed_demo")
+        for side, environment in self.environments.items():
+            name = f"{side.upper()}_DATABASE_URL"  # what `reconcile` and the operator's desk read
+            self.environments["orders"].setdefault(name, _address(environment))
 
     def start(self) -> None:
         """Start the services, the network and the relays; return when they are ready."""
@@ -106,16 +113,19 @@ class Demo:
         for side in SIDES:
             say(f"\nThe database of {side}:")
             self._must(side, "audit")
-        for side, environment in self.environments.items():
-            name = f"{side.upper()}_DATABASE_URL"
-            self.environments["orders"].setdefault(name, _address(environment))
         # Every click knows its outcome, so that nothing is in flight.
         self._must("orders", "reconcile", "--grace", "0")
 
     def welcome(self) -> None:
         """Say where everything is."""
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
-        say(WELCOME.format(urls=self.urls, password=password, proxy=self.network.pid))
+        accounts = ", ".join(
+            f"{user['username']} {account['id']} ({account['currency']})"
+            for user in self.seeded["users"]
+            for account in user["accounts"]
+        )
+        facts = {"urls": self.urls, "password": password, "accounts": accounts}
+        say(WELCOME.format(**facts, proxy=self.network.pid))
 
     def wait(self) -> int:
         """Return, with 1, when a process has ended that should not."""

@@ -22,8 +22,10 @@ from config.processes import ROOT, gunicorn, is_free, manage, say, wait_until_re
 IDLE_SECONDS = 10  # by then the connections that the storm opened are closed
 WELCOME = """
 Serving until Ctrl-C:
+  shop      {url}/               sign in as alice, bob, carol or dave with one click
+  lab       {url}/lab/           watch the naive version overcharge beside the safe ones
+  admin     {url}/admin/desk/    sign in as admin / {password}
   API       {url}/api/v1/        docs: {url}/api/docs/
-  admin     {url}/admin/         sign in as admin / {password}
   customers alice, bob, carol, dave / {password}
   tokens    .venv/bin/python manage.py seed_demo --json
 """

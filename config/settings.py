@@ -197,6 +197,8 @@ CLICKS_ARE_KEPT = DEBUG
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
+# The two systems may share a host, whose cookies don't know of ports.
+SESSION_COOKIE_NAME = "sessionid" if ROLE == "both" else f"sessionid_{ROLE}"
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS

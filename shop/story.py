@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from idempotency.models import Record
 from idempotency.read_only_admin import moment
@@ -20,6 +21,19 @@ from shop.models import Click
 from shop.steps import CONDITIONAL, SAID, WAITED
 
 MAX_REQUESTS = 200
+
+# Why a click was told no, by what it is called in the API, or on the page.
+REASONS: dict[str, Any] = {
+    "idempotency-key-in-use": gettext_lazy("the first click was still under way"),
+    "idempotency-key-invalid": gettext_lazy("the page was too old, or its key not the customer's"),
+    "idempotency-key-reused": gettext_lazy("its key had been used for something else"),
+    "idempotency-key-expired": gettext_lazy("its key was used long ago"),
+    "order-already-paid": gettext_lazy("another page had paid the order"),
+    "order-failed": gettext_lazy("another page had tried, and the account lacked the money"),
+    "payment-mismatch": gettext_lazy("the payment was made on other terms"),
+    "account": gettext_lazy("no such account of the customer's"),
+    "basket-changed": gettext_lazy("the basket was another one, or an order, by then"),
+}
 
 
 @dataclass(frozen=True)
@@ -195,7 +209,8 @@ def _made_of_it(click: Click) -> tuple[str, str]:
         case Click.Told.REPLAYED:
             return _("told the first answer again"), "calm"
         case Click.Told.REFUSED:
-            return _("refused: %(reason)s") % {"reason": click.reason}, "bad"
+            reason = REASONS.get(click.reason, click.reason)
+            return _("refused: %(reason)s") % {"reason": reason}, "bad"
     return _("no answer yet"), "busy"
 
 

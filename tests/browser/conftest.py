@@ -3,10 +3,8 @@
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -20,6 +18,9 @@ from config.demo import seed
 from orders.models import Order
 from payments.models import Account, Payment
 from tests.live import ROOT, LiveServer
+from tests.network.conftest import Network, _network, network
+
+__all__ = ["_network", "network"]  # fixtures of theirs, and of ours
 
 # Playwright's synchronous interface runs a loop in this thread, and Django takes it for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -150,4 +151,11 @@ class Till:
 @pytest.fixture
 def till(proxy: ChaosProxy) -> Till:
     assert User.objects.filter(username="alice").exists()
+    return Till()
+
+
+@pytest.fixture
+def till_of_two(network: Network) -> Till:
+    """The demo's people, where the payment system is behind a network."""
+    seed()
     return Till()

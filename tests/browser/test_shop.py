@@ -9,11 +9,10 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from config.chaos import ChaosProxy
-from orders.models import Order
 from orders.services import Line, place_order
 from shop.models import Click
 from tests.browser.conftest import Till, Visit, Visitor
-from tests.live import LiveServer, until
+from tests.live import until
 
 TEAS = 500  # what two cost
 ORDER = re.compile(r"/orders/[0-9a-f-]+/$")
@@ -40,7 +39,7 @@ def pay(page: Page) -> Locator:
 
 def ends_paid(page: Page) -> None:
     """Wait until the page is the order's, and says that it is paid."""
-    page.wait_for_url(ORDER)
+    expect(page).to_have_url(ORDER)
     expect(page.get_by_role("status").first).to_contain_text("were charged once")
 
 

@@ -1,0 +1,292 @@
+"""The pages as people meet them: two languages, with and without script, by keyboard and phone."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from config import demo
+from config.chaos import ChaosProxy
+from idempotency.models import Token
+from orders.models import Order
+from orders.services import pay_order
+from payments.models import Account
+from shop.models import Basket, Click
+from tests.browser.conftest import PICTURES, Till, Visit, Visitor
+from tests.browser.test_shop import CHECKOUT, ORDER, PAYS, at_checkout, ends_paid, order_of, pay
+from tests.languages import untranslated
+from tests.live import LiveServer, until
+from tests.network.conftest import Network
+
+MOST_BYTES = 60_000
+PRODUCTS = [name for _sku, name, *_price in demo.PRODUCTS]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+def account_of(name: str) -> int:
+    return Account.objects.get(owner__username=name, currency="EUR").pk
+
+
+def orders_of_each_kind(name: str) -> dict[str, str]:
+    """Return the addresses of an order that is not paid, one that is paid, and one that failed."""
+    customer = User.objects.get(username=name)
+    submitted, paid, failed = order_of(name), order_of(name), order_of(name, teas=1000)
+    for order_id in (paid, failed):
+        pay_order(customer=customer, order_id=order_id, account_id=account_of(name))
+    kinds = {"submitted": submitted, "paid": paid, "failed": failed}
+    return {kind: f"/orders/{order_id}/" for kind, order_id in kinds.items()}
+
+
+def all_pages(visitor: Visitor) -> Iterator[tuple[str, Page]]:
+    """Go through every page of the shop as dave, whose money is enough for one tea."""
+    page = visitor.tab()
+    for name, path in (("catalogue-anonymous", "/"), ("sign-in", "/sign-in/")):
+        page.goto(visitor.url + path)
+        yield name, page
+    visitor.signed_in("dave")
+    addresses = {"catalogue": "/", "basket-empty": "/basket/", "orders-none": "/orders/"}
+    for name, path in addresses.items():
+        page.goto(visitor.url + path)
+        yield name, page
+    dave = User.objects.get(username="dave")
+    Basket.objects.update_or_create(customer=dave, order=None, defaults={"lines": {"CUP": 2}})
+    made = orders_of_each_kind("dave")
+    addresses = {"basket": "/basket/", "checkout": f"{made['submitted']}checkout/", **made}
+    for name, path in (addresses | {"orders": "/orders/"}).items():
+        page.goto(visitor.url + path)
+        yield name, page
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_every_page_of_the_shop_is_there_in_both_languages_and_asks_nobody_else(
+    javascript: bool, language: str, visit: Visit
+) -> None:
+    visitor = visit(javascript=javascript, locale=language)
+    seen = set()
+
+    for name, page in all_pages(visitor):
+        seen.add(name)
+        assert page.locator("h1").count() == 1, name
+        if language == "en":
+            shown = page.locator("main").inner_text()
+            assert not CHINESE.search(shown), name
+        else:
+            assert untranslated(page.content(), names=PRODUCTS) == [], name
+
+    assert len(seen) == 11
+
+
+def test_the_language_is_switched_by_a_button_and_stays(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+
+    page.get_by_role("button", name="简体中文").click()
+    page.get_by_role("link", name="登录", exact=True).click()
+
+    expect(page.locator("html")).to_have_attribute("lang", "zh-hans")
+    assert untranslated(page.content()) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_the_shop_has_a_serious_accessibility_violation(
+    scheme: str, visit: Visit
+) -> None:
+    axe = Axe()
+    for name, page in all_pages(visit(color_scheme=scheme)):
+        found = axe.run(page).response["violations"]
+        serious = [each["id"] for each in found if each["impact"] in {"serious", "critical"}]
+        assert serious == [], (name, found)
+
+
+def test_axe_would_find_a_violation(visit: Visit) -> None:
+    page = visit().tab()
+    page.set_content("<html><body><input><img src='data:,'></body></html>")
+
+    found = Axe().run(page).response["violations"]
+
+    assert {"label", "image-alt"} <= {each["id"] for each in found}
+
+
+def test_no_page_of_the_shop_is_wider_than_a_phone(visit: Visit) -> None:
+    for name, page in all_pages(visit(viewport={"width": 360, "height": 700})):
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], name
+
+
+def test_a_page_of_the_shop_is_less_than_sixty_kilobytes_with_all_that_it_loads(
+    visit: Visit,
+) -> None:
+    visitor = visit()
+    for name, page in all_pages(visitor):
+        network = visitor.context.new_cdp_session(page)
+        network.send("Network.enable")
+        network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        loaded: list[float] = []
+        network.on("Network.loadingFinished", lambda said: loaded.append(said["encodedDataLength"]))  # noqa: B023
+        page.reload(wait_until="networkidle")
+        network.detach()
+        assert len(loaded) >= 2, name
+        assert sum(loaded) < MOST_BYTES, name
+
+
+def test_from_the_first_page_to_paid_by_keyboard_alone(visit: Visit, till: Till) -> None:
+    visitor = visit()
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+
+    def tab_to(role: Any, name: str) -> None:
+        target = page.get_by_role(role, name=name)
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if target.evaluate("element => element === document.activeElement"):
+                return
+        raise AssertionError(f"{name} is not reached with the Tab key")
+
+    tab_to("link", "Sign in to order")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sign-in/")
+    tab_to("button", "alice")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{visitor.url}/")
+    tab_to("spinbutton", "Green tea")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/basket/")
+    tab_to("button", "Place the order")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/checkout/")
+    tab_to("button", "Pay €5.00")
+    page.keyboard.press("Enter")
+
+    ends_paid(page)
+    till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_a_basket_in_two_tabs_becomes_one_order(javascript: bool, visit: Visit, till: Till) -> None:
+    visitor = visit(javascript=javascript).signed_in()
+    first = visitor.tab()
+    first.goto(f"{visitor.url}/")
+    first.get_by_label("Green tea").fill("2")
+    first.get_by_role("button", name="Put into the basket").click()
+    first.wait_for_url("**/basket/")
+    second = visitor.tab()
+    second.goto(first.url)
+
+    for page in (first, second):
+        page.get_by_role("button", name="Place the order").dblclick(no_wait_after=True)
+    for page in (first, second):
+        expect(page).to_have_url(CHECKOUT)
+
+    assert first.url == second.url
+    assert Order.objects.filter(customer__username="alice").count() == 1
+    assert till.taken == 0
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_an_orders_page_shows_by_itself_what_becomes_of_it(
+    javascript: bool, visit: Visit, server: LiveServer, till: Till
+) -> None:
+    order_id = order_of()
+    visitor = visit(javascript=javascript).signed_in()
+    paying, watching = at_checkout(visitor, order_id), visitor.tab()
+    server.arm("order-claimed", "hold")
+
+    pay(paying).click(no_wait_after=True)
+    until(lambda: server.hits("order-claimed"), what="the first click is held")
+    watching.goto(f"{visitor.url}/orders/{order_id}/")
+    expect(watching.get_by_role("status").first).to_contain_text("being paid")
+    server.release("order-claimed")
+
+    ends_paid(watching)
+    till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_as_two_systems_the_page_is_told_when_the_payment_system_answers(
+    javascript: bool, chromium: Any, network: Network, till_of_two: Till
+) -> None:
+    order_id = order_of()
+    context = chromium.new_context(java_script_enabled=javascript)
+    page = at_checkout(Visitor(context, network.server.url).signed_in(), order_id)
+    page.get_by_label("Pay from").fill(str(account_of("alice")))
+    pay(page).click()
+    page.wait_for_url(ORDER)
+    expect(page.get_by_role("status").first).to_contain_text("being paid")
+
+    network.relay()
+
+    ends_paid(page)
+    context.close()
+    till_of_two.of_one_order(amount=500)
+
+
+def test_a_killed_process_costs_the_customer_a_second_and_nothing_else(
+    visit: Visit, server: LiveServer, till: Till
+) -> None:
+    order_id = order_of()
+    page = at_checkout(visit().signed_in(), order_id)
+    server.arm("debited", "kill")
+
+    pay(page).dblclick(no_wait_after=True)
+
+    ends_paid(page)
+    assert server.hits("debited") == 1
+    assert Click.objects.filter(order_id=order_id, answered_at=None).exists()
+    till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_a_failed_order_says_so_and_can_be_ordered_again(javascript: bool, visit: Visit) -> None:
+    order_id = order_of("dave", teas=4)
+    page = at_checkout(visit(javascript=javascript).signed_in("dave"), order_id)
+
+    pay(page).dblclick(no_wait_after=True)
+
+    page.wait_for_url(ORDER)
+    expect(page.get_by_role("status").first).to_contain_text("Nothing was charged")
+    page.get_by_role("button", name="Order again").dblclick(no_wait_after=True)
+    page.wait_for_url("**/basket/")
+    expect(page.get_by_label("Green tea")).to_have_value("4")
+    assert Till("dave").taken == 0
+    assert Order.objects.get().status == Order.Status.FAILED
+
+
+def test_a_page_that_was_open_for_too_long_is_renewed_and_says_so(visit: Visit, till: Till) -> None:
+    order_id = order_of()
+    page = at_checkout(visit().signed_in(), order_id)
+    Token.objects.all().delete()
+
+    pay(page).click()
+    page.wait_for_url("**/checkout/?note=renewed")
+    expect(page.get_by_role("status").first).to_contain_text("open for too long")
+    pay(page).click()
+
+    ends_paid(page)
+    till.of_one_order(amount=500)
+
+
+def test_the_story_tells_of_every_click_in_order(
+    visit: Visit, proxy: ChaosProxy, till: Till
+) -> None:
+    order_id = order_of()
+    page = at_checkout(visit().signed_in(), order_id)
+    proxy.arm("cut-answer", PAYS)
+    pay(page).click()
+    ends_paid(page)
+
+    story = page.locator(".story")
+
+    expect(story).to_have_attribute("open", "")
+    told = story.locator("li > p:has(strong:text('Click on')) .tag").all_inner_texts()
+    assert told[0] == "executed"
+    assert told[1] == "told the first answer again"
+    expect(story).to_contain_text("UPDATE account SET balance = balance - n WHERE balance >= n")
+    page.screenshot(path=PICTURES / "the-story.png", full_page=True)
+    till.of_one_order(amount=500)
