@@ -1,15 +1,19 @@
 """The admin site: Django's own, with a limit on signing in."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
+from config.desk import page as desk
 from config.sign_in import LimitedForm
 from idempotency.errors import RateLimited
 
@@ -32,9 +36,55 @@ class ChargeOnceSite(AdminSite):
         try:
             return super().login(request, extra_context)
         except RateLimited as error:
-            context = {**self.each_context(request), "title": "Sign in", "error": error}
+            context = {**self.each_context(request), "title": _("Sign in"), "error": error}
             response = TemplateResponse(
                 request, "admin/too_many_sign_ins.html", context, status=RateLimited.status_code
             )
             response["Retry-After"] = str(error.retry_after)
             return response
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Add the operator's desk to Django's pages."""
+        return [
+            path("desk/", self.admin_view(self._desk), name="desk"),
+            path(
+                "desk/<uuid:order_id>/send-again/",
+                self.admin_view(self._send_again),
+                name="desk-send-again",
+            ),
+            *super().get_urls(),
+        ]
+
+    def _desk(self, request: HttpRequest) -> HttpResponse:
+        return desk.show(request, self)
+
+    def _send_again(self, request: HttpRequest, order_id: UUID) -> HttpResponse:
+        return desk.send_again(request, order_id)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """List the desk above the apps, at the top of the index and of every page's sidebar."""
+        listed = super().get_app_list(request, app_label)
+        if app_label is None and desk.is_for(request.user):
+            listed.insert(0, _desk_entry())
+        return listed
+
+
+def _desk_entry() -> dict[str, Any]:
+    """Return the desk as Django lists an app with one model."""
+    url = reverse("admin:desk")
+    model: dict[str, Any] = {
+        "model": None,
+        "name": _("Operator's desk"),
+        "object_name": "Desk",
+        "perms": {},
+        "admin_url": url,
+        "add_url": None,
+        "view_only": True,
+    }
+    return {
+        "name": _("Operations"),
+        "app_label": "desk",
+        "app_url": url,
+        "has_module_perms": True,
+        "models": [model],
+    }

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.exceptions import ValidationError as BadPageSize
@@ -38,7 +39,8 @@ class Pagination(CursorPagination):
         """Return how many rows a page holds; refuse what is no number of rows."""
         given = request.query_params.getlist("page_size") or [str(self.page_size)]
         if len(given) > 1 or not given[0].isdecimal() or not 1 <= int(given[0]) <= MAX_PAGE_SIZE:
-            raise BadPageSize({"page_size": [f"A number from 1 to {MAX_PAGE_SIZE}."]})
+            said = _("A number from 1 to %(maximum)d.") % {"maximum": MAX_PAGE_SIZE}
+            raise BadPageSize({"page_size": [said]})
         return int(given[0])
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.apps import apps
 from django.db import DataError, connection, transaction
+from django.utils.translation import gettext_noop as _
 
 # An order may be unsettled for so long after its payment was decided before that is a breach.
 GRACE = "5 minutes"
@@ -29,37 +30,37 @@ WITH answers AS (
 RULES: tuple[tuple[int, str, str], ...] = (
     (
         1,
-        "an order id has one payment",
+        _("an order id has one payment"),
         "SELECT order_id FROM payments_payment GROUP BY order_id HAVING count(*) > 1",
     ),
     (
         1,
-        "a paid order has a payment that succeeded",
+        _("a paid order has a payment that succeeded"),
         """SELECT id FROM orders_order o WHERE status = 2 AND NOT EXISTS (
                SELECT FROM payments_payment p WHERE p.order_id = o.id AND outcome = 'succeeded')""",
     ),
     (
         1,
-        "a failed order has no payment that succeeded",
+        _("a failed order has no payment that succeeded"),
         """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
             WHERE o.status = 3 AND p.outcome = 'succeeded'""",
     ),
     (
         1,
-        "an order whose payment is decided gets settled",
+        _("an order whose payment is decided gets settled"),
         """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
              WHERE o.status IN (0, 1) AND p.created_at < now() - %(grace)s::interval""",
     ),
     (
         2,
-        "a payment is on its order's terms",
+        _("a payment is on its order's terms"),
         """SELECT o.id FROM orders_order o JOIN payments_payment p ON p.order_id = o.id
             WHERE p.amount <> o.amount OR p.currency <> o.currency
                OR p.account_id <> o.account_id""",
     ),
     (
         3,
-        "a payment that succeeded moved its amount, in legs that sum to zero",
+        _("a payment that succeeded moved its amount, in legs that sum to zero"),
         """SELECT p.id FROM payments_payment p LEFT JOIN payments_entry e ON e.payment_id = p.id
             WHERE p.outcome = 'succeeded' GROUP BY p.id
            HAVING count(e.id) <> 2 OR coalesce(sum(e.amount), 0) <> 0
@@ -69,21 +70,21 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         3,
-        "a payment is decided; declined, it moved nothing",
+        _("a payment is decided; declined, it moved nothing"),
         """SELECT id FROM payments_payment p WHERE outcome IS NULL
                OR (outcome = 'declined'
                    AND EXISTS (SELECT FROM payments_entry e WHERE e.payment_id = p.id))""",
     ),
     (
         4,
-        "a balance is its opening balance plus its entries, and not negative",
+        _("a balance is its opening balance plus its entries, and not negative"),
         """SELECT a.id FROM payments_account a LEFT JOIN payments_entry e ON e.account_id = a.id
             WHERE a.owner_id IS NOT NULL GROUP BY a.id
            HAVING a.balance <> a.opening_balance + coalesce(sum(e.amount), 0) OR a.balance < 0""",
     ),
     (
         4,
-        "the money of each currency is constant",
+        _("the money of each currency is constant"),
         """WITH held AS (
                SELECT currency, sum(balance) AS now, sum(opening_balance) AS opened
                  FROM payments_account GROUP BY currency),
@@ -96,13 +97,13 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         4,
-        "an order costs what its lines cost",
+        _("an order costs what its lines cost"),
         """SELECT o.id FROM orders_order o LEFT JOIN orders_orderline l ON l.order_id = o.id
             GROUP BY o.id HAVING coalesce(sum(l.quantity * l.unit_price), 0) <> o.amount""",
     ),
     (
         5,
-        "an order's history is the path to its status",
+        _("an order's history is the path to its status"),
         """SELECT o.id FROM orders_order o LEFT JOIN orders_statuschange c ON c.order_id = o.id
             GROUP BY o.id
            HAVING coalesce(string_agg(c.source || '>' || c.target, ' ' ORDER BY c.id), '')
@@ -111,13 +112,13 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         6,
-        "a key has one answer",
+        _("a key has one answer"),
         """SELECT caller_id, key FROM idempotency_record
             GROUP BY caller_id, key HAVING count(*) > 1""",
     ),
     (
         6,
-        "what a stored answer says of an order is still true",
+        _("what a stored answer says of an order is still true"),
         ANSWERS  # noqa: S608 - constants
         + """
            SELECT a.id FROM answers a LEFT JOIN orders_order o ON o.id = (told ->> 'id')::uuid
@@ -127,7 +128,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         6,
-        "what a stored answer says of a payment is still true",
+        _("what a stored answer says of a payment is still true"),
         ANSWERS  # noqa: S608 - constants
         + """
            SELECT a.id FROM answers a
@@ -137,14 +138,14 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         6,
-        "nobody who was told 'accepted' is left without the outcome",
+        _("nobody who was told 'accepted' is left without the outcome"),
         """SELECT r.id FROM idempotency_record r JOIN orders_order o
                ON r.path = '/api/v1/orders/' || o.id || '/pay/'
             WHERE r.status = 202 AND o.status IN (2, 3)""",
     ),
     (
         1,
-        "an order settled over the network is settled as it was answered",
+        _("an order settled over the network is settled as it was answered"),
         """SELECT o.id FROM orders_order o JOIN orders_paymentrequest r ON r.order_id = o.id
             WHERE (o.status IN (2, 3)) <> (r.settled_at IS NOT NULL)
                OR o.status <> CASE r.answer ->> 'outcome' WHEN 'succeeded' THEN 2 ELSE 3 END
@@ -153,7 +154,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         7,
-        "no order stays in paying",
+        _("no order stays in paying"),
         "SELECT id FROM orders_order WHERE status = 1 AND updated_at < now() - %(grace)s::interval",
     ),
 )

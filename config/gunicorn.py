@@ -47,6 +47,19 @@ def pre_fork(server: Any, worker: Any) -> None:
     os.makedirs(os.environ[COUNTERS], mode=0o700, exist_ok=True)
 
 
+def post_worker_init(worker: Any) -> None:
+    """Start to write what the worker counts by the hour, now that its application is loaded."""
+    from config import hourly  # noqa: PLC0415 - needs Django, which only workers load
+
+    worker.hourly = hourly.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Have its last counts written; a worker that never came up has none."""
+    if writer := getattr(worker, "hourly", None):
+        writer.stop()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Forget what an ended worker had in flight; what it counted stays counted."""
     # Imported before there is a folder, it would count in this process only.

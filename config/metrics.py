@@ -27,6 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from config import hourly
 from config.health import Outbox, one_row
 
 log = structlog.get_logger("metrics")
@@ -34,6 +35,7 @@ log = structlog.get_logger("metrics")
 # A client may invent methods; a label may not grow with them.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONFLICTS = frozenset({"idempotency-key-in-use", "idempotency-key-reused"})
+PAY_VIEWS = frozenset({"pay-order", "shop:pay"})
 # Up to the longest `Prefer: wait`.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -99,28 +101,34 @@ for shown in CONFLICTS:
 
 
 def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:
-    """Count an answer; it is not sent yet, so what a client has heard is counted."""
+    """Count an answer; it is not sent yet, so what a client has heard is counted.
+
+    A page of the shop shows the API's answer to what was asked: that is its `decision`.
+    """
     match = request.resolver_match
     route = f"/{match.route}" if match else "unmatched"
     method = request.method if request.method in METHODS else "other"
+    decision: HttpResponseBase = getattr(response, "decision", response)
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if replayed := response.get("Idempotent-Replayed") == "true":
         REPLAYS.labels(route).inc()
+        hourly.TALLY.add(hourly.Kind.REPLAY)
     if response.status_code == 429:
         RATE_LIMITED.labels(route).inc()
-    if (problem := _said(response, "type").removeprefix("/problems/")) in CONFLICTS:
+    if (problem := _said(decision, "type").removeprefix("/problems/")) in CONFLICTS:
         KEY_CONFLICTS.labels(problem).inc()
+        hourly.TALLY.add(hourly.Kind.CONFLICT)
     if match and method == "POST":
-        _count_money(match.view_name, response, replayed=replayed)
+        _count_money(match.view_name, decision, replayed=replayed)
 
 
-def _count_money(view: str, response: HttpResponseBase, *, replayed: bool) -> None:
-    if view == "pay-order":
-        PAYS.labels(response.status_code).inc()
-        if response.status_code == 402 and not replayed:
+def _count_money(view: str, decision: HttpResponseBase, *, replayed: bool) -> None:
+    if view in PAY_VIEWS:
+        PAYS.labels(decision.status_code).inc()
+        if decision.status_code == 402 and not replayed:
             DECLINES.inc()
-    if view == "pay" and response.status_code == 201:
-        PAYMENTS.labels(_said(response, "outcome")).inc()
+    if view == "pay" and decision.status_code == 201:
+        PAYMENTS.labels(_said(decision, "outcome")).inc()
 
 
 def _said(response: HttpResponseBase, member: str) -> str:

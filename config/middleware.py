@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
 from config import metrics
@@ -77,7 +78,8 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(_MACHINE) and (refused := _refused_body(request)):
-            return for_status(refused)
+            with translation.override(translation.get_language_from_request(request)):
+                return for_status(refused)
         response = get_response(request)
         is_html = response.get("Content-Type", "").startswith("text/html")
         if response.status_code < 400 or not is_html or not request.path.startswith(_MACHINE):

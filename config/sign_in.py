@@ -8,6 +8,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
@@ -37,8 +38,8 @@ def _refused() -> Response:
     response = problem.answer(
         "not-authenticated",
         status=401,
-        title="Unauthorized",
-        detail="Unknown user name or wrong password.",
+        title=_("Unauthorized"),
+        detail=_("Unknown user name or wrong password."),
     )
     response["WWW-Authenticate"] = "Token"
     return response
@@ -68,7 +69,7 @@ class SignInView(APIView):
         user = authenticate(request, **wanted.validated_data)
         if user is None:
             return _refused()
-        token, _ = Token.objects.get_or_create(user=user)
+        token, _created = Token.objects.get_or_create(user=user)
         return Response({"token": token.key}, headers={"Cache-Control": "no-store"})
 
 

@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from idempotency import tokens
 from idempotency.models import Record, Token
@@ -17,11 +19,14 @@ _ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 
 
 class TombstoneFilter(admin.SimpleListFilter):
-    title = "tombstone"
+    title = _("tombstone")
     parameter_name = "tombstone"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
-        return (("yes", "yes, the answer is gone"), ("no", "no, the answer is kept"))
+        return (
+            ("yes", gettext("yes, the answer is gone")),
+            ("no", gettext("no, the answer is kept")),
+        )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() not in {"yes", "no"}:
@@ -31,12 +36,12 @@ class TombstoneFilter(admin.SimpleListFilter):
 
 @admin.register(Record)
 class RecordAdmin(ReadOnlyAdmin):
-    created = moment_of("created_at")
+    created = moment_of("created_at", _("created at"))
     list_display = ("created", "called_by", "method", "path", "key", "answered", "request_id")
     list_select_related = ("caller",)
     list_filter = ("status", TombstoneFilter, "method", "created_at")
     search_fields = ("key", "path", "headers__Location", "request_id", "caller__username")
-    search_help_text = "Key, path or Location (an order's id), request id, caller"
+    search_help_text = _("Key, path or Location (an order's id), request id, caller")
     ordering = ("-id",)
     fields = (
         ("created", "caller"),
@@ -51,25 +56,25 @@ class RecordAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("body")  # a list doesn't show it
 
-    @admin.display(description="caller", ordering="caller__username")
+    @admin.display(description=_("caller"), ordering="caller__username")
     def called_by(self, record: Record) -> str:
         return link_to(record.caller)
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description=_("status"), ordering="status")
     def answered(self, record: Record) -> str:
-        return str(record.status or "tombstone")
+        return str(record.status or gettext("tombstone"))
 
-    @admin.display(description="orders")
+    @admin.display(description=_("orders"))
     def orders(self, record: Record) -> str:
         """Link to the orders that the request's path and its answer's Location name."""
         named = _ORDER.findall(f"{record.path} {record.headers.get('Location', '')}")
         links = ((link("orders_order_change", order, order),) for order in dict.fromkeys(named))
         return format_html_join(" ", "{}", links) or "-"
 
-    @admin.display(description="answer")
+    @admin.display(description=_("answer"))
     def answer(self, record: Record) -> str:
         if record.body is None:
-            return "Tombstone: the answer was kept for its time. The key stays refused."
+            return gettext("Tombstone: the answer was kept for its time. The key stays refused.")
         return format_html("<pre>{}</pre>", pretty(bytes(record.body)))
 
 
@@ -85,16 +90,17 @@ def pretty(body: bytes) -> str:
 class TokenAdmin(ReadOnlyAdmin):
     """Tokens by their digest: the token itself is nowhere in the database."""
 
-    issued, expires = moment_of("issued_at"), moment_of("expires_at")
+    issued = moment_of("issued_at", _("issued at"))
+    expires = moment_of("expires_at", _("expires at"))
     list_display = ("__str__", "issued_to", "issued", "expires")
     list_select_related = ("caller",)
     list_filter = ("issued_at", "expires_at")
     search_fields = ("caller__username",)
-    search_help_text = "Caller, or the whole token"
+    search_help_text = _("Caller, or the whole token")
     ordering = ("-issued_at",)
     fields = ("digest", "caller", "issued", "expires")
 
-    @admin.display(description="caller", ordering="caller__username")
+    @admin.display(description=_("caller"), ordering="caller__username")
     def issued_to(self, token: Token) -> str:
         return link_to(token.caller)
 

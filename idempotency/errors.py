@@ -6,6 +6,7 @@
 
 from typing import Literal
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import APIException
 
 Outcome = Literal["none", "done", "unknown"]
@@ -25,7 +26,7 @@ class KeyMissing(Refusal):
 
     status_code = 400
     default_code = "idempotency-key-missing"
-    default_detail = "This request needs an Idempotency-Key header."
+    default_detail = _("This request needs an Idempotency-Key header.")
 
 
 class KeyInvalid(Refusal):
@@ -33,13 +34,13 @@ class KeyInvalid(Refusal):
 
     status_code = 400
     default_code = "idempotency-key-invalid"
-    default_detail = "An Idempotency-Key is 1 to 255 visible ASCII characters."
+    default_detail = _("An Idempotency-Key is 1 to 255 visible ASCII characters.")
 
 
 class TokenInvalid(KeyInvalid):
     """The token was never issued to this caller, or it expired before its first use."""
 
-    default_detail = "This token is unknown or has expired. Ask for a new one."
+    default_detail = _("This token is unknown or has expired. Ask for a new one.")
 
 
 class TokenOvertaken(TokenInvalid):
@@ -51,7 +52,7 @@ class KeyReused(Refusal):
 
     status_code = 422
     default_code = "idempotency-key-reused"
-    default_detail = "This Idempotency-Key belongs to a different request. Use a new key."
+    default_detail = _("This Idempotency-Key belongs to a different request. Use a new key.")
 
 
 class KeyInUse(Refusal):
@@ -59,7 +60,7 @@ class KeyInUse(Refusal):
 
     status_code = 409
     default_code = "idempotency-key-in-use"
-    default_detail = (
+    default_detail = _(
         "A request with this key, or for this object, is still running. Repeat with this key."
     )
     outcome = "unknown"
@@ -73,7 +74,7 @@ class KeyExpired(Refusal):
 
     status_code = 410
     default_code = "idempotency-key-expired"
-    default_detail = "This Idempotency-Key was used before and its answer is no longer kept."
+    default_detail = _("This Idempotency-Key was used before and its answer is no longer kept.")
     outcome = "done"
 
 
@@ -82,7 +83,7 @@ class RecordUnreadable(Refusal):
 
     status_code = 500
     default_code = "idempotency-record-unreadable"
-    default_detail = "The stored answer to this key can't be read. Nothing was run again."
+    default_detail = _("The stored answer to this key can't be read. Nothing was run again.")
     outcome = "unknown"
 
 
@@ -91,7 +92,7 @@ class RateLimited(Refusal):
 
     status_code = 429
     default_code = "rate-limited"
-    default_detail = "Too many requests. Come back after the time in Retry-After."
+    default_detail = _("Too many requests. Come back after the time in Retry-After.")
     retryable = True
     same_key = None
 

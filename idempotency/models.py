@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 
 class Record(models.Model):
@@ -13,21 +15,27 @@ class Record(models.Model):
     key is refused for ever instead of being run a second time.
     """
 
-    caller = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    key = models.CharField(max_length=255)
-    fingerprint_version = models.PositiveSmallIntegerField()
-    fingerprint = models.CharField(max_length=64)
-    method = models.CharField(max_length=8)
-    path = models.TextField()
-    status = models.PositiveSmallIntegerField(null=True)
-    content_type = models.TextField(blank=True)
-    headers = models.JSONField(default=dict)
+    caller = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        verbose_name=_("caller"),
+    )
+    key = models.CharField(_("key"), max_length=255)
+    fingerprint_version = models.PositiveSmallIntegerField(_("fingerprint version"))
+    fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    method = models.CharField(_("method"), max_length=8)
+    path = models.TextField(_("path"))
+    status = models.PositiveSmallIntegerField(_("status"), null=True)
+    content_type = models.TextField(_("content type"), blank=True)
+    headers = models.JSONField(_("headers"), default=dict)
     body = models.BinaryField(null=True)
-    request_id = models.CharField(max_length=128, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
+    request_id = models.CharField(_("request id"), max_length=128, blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
-        verbose_name = "idempotency record"
+        verbose_name = _("idempotency record")
+        verbose_name_plural = _("idempotency records")
         constraints = [
             models.UniqueConstraint(fields=["caller", "key"], name="idempotency_record_once"),
             models.CheckConstraint(
@@ -49,18 +57,25 @@ class Record(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path} → {self.status or 'tombstone'}"
+        return f"{self.method} {self.path} → {self.status or gettext('tombstone')}"
 
 
 class Token(models.Model):
     """A single-use key issued to a caller before the click; only its digest is kept."""
 
-    digest = models.CharField(max_length=64, primary_key=True)
-    caller = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    issued_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField(db_index=True)
+    digest = models.CharField(_("digest"), max_length=64, primary_key=True)
+    caller = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("caller"),
+    )
+    issued_at = models.DateTimeField(_("issued at"), db_default=Now())
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
 
     class Meta:
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
         constraints = [
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("issued_at")), name="idempotency_token_lives"
@@ -68,7 +83,7 @@ class Token(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"token {self.digest[:8]}…"
+        return gettext("token %(digest)s…") % {"digest": self.digest[:8]}
 
 
 class RateCount(models.Model):
@@ -77,6 +92,10 @@ class RateCount(models.Model):
     subject = models.CharField(max_length=255, primary_key=True)
     ends_at = models.DateTimeField(db_index=True)
     count = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name = _("rate count")
+        verbose_name_plural = _("rate counts")
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.count}"

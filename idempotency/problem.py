@@ -1,10 +1,13 @@
 """Answers in the form of RFC 9457, `application/problem+json`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.response import Response
 
 from idempotency.errors import Outcome
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -13,18 +16,21 @@ def document(  # noqa: PLR0913 - the members of RFC 9457 and our two
     slug: str,
     *,
     status: int,
-    title: str,
-    detail: str,
+    title: "StrOrPromise",
+    detail: "StrOrPromise",
     outcome: Outcome = "none",
     retryable: bool = False,
     **members: Any,
 ) -> dict[str, Any]:
-    """Return a problem's members; `outcome` says whether the effect took place."""
+    """Return a problem's members; `outcome` says whether the effect took place.
+
+    The title and the detail are for people, in the request's language; all else is for programs.
+    """
     return {
         "type": f"/problems/{slug}",
-        "title": title,
+        "title": str(title),
         "status": status,
-        "detail": detail,
+        "detail": str(detail),
         "outcome": outcome,
         "retryable": retryable,
         **members,

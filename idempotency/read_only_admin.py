@@ -11,8 +11,12 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
@@ -78,23 +82,25 @@ def moment(value: datetime | None) -> str:
     return "-" if value is None else value.isoformat(sep=" ", timespec="milliseconds")
 
 
-def moment_of(field: str) -> Column:
+def moment_of(field: str, label: "StrOrPromise") -> Column:
     """Return a column that shows a time to the millisecond."""
 
-    @admin.display(description=field.replace("_", " "), ordering=field)
-    def column(_: Any, row: Any) -> str:
+    @admin.display(description=label, ordering=field)
+    def column(model_admin: Any, row: Any) -> str:
         return moment(getattr(row, field))
 
     return column
 
 
-def minor_units(field: str) -> Column:
+def minor_units(field: str, label: "StrOrPromise") -> Column:
     """Return a column that says in what its amount is counted."""
 
-    @admin.display(description=f"{field.replace('_', ' ')} (minor units)", ordering=field)
-    def column(_: Any, row: Any) -> int | None:
+    description = format_lazy(_("{amount} (minor units)"), amount=label)
+
+    @admin.display(description=description, ordering=field)
+    def column(model_admin: Any, row: Any) -> int | str:
         amount: int | None = getattr(row, field)
-        return amount
+        return "-" if amount is None else amount
 
     return column
 
@@ -109,6 +115,6 @@ def link_to(row: Model) -> str:
     return link(f"{row._meta.app_label}_{row._meta.model_name}_change", row.pk, row)
 
 
-def link_to_list(view: str, query: str, label: str) -> str:
+def link_to_list(view: str, query: str, label: "StrOrPromise") -> str:
     """Return a link to the rows of a list that a query string selects."""
     return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{view}_changelist"), query, label)

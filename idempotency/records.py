@@ -92,7 +92,7 @@ class Claim:
         return cls._made(request, request.user.pk, key, path=path, body=asked, subject=subject)
 
     @classmethod
-    def _made(  # noqa: PLR0913, PLR0917
+    def _made(  # noqa: PLR0913
         cls,
         request: Request | HttpRequest,
         caller: int,

@@ -14,6 +14,10 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from idempotency.boundary import answer_once
 from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
@@ -38,28 +42,31 @@ from payments import client
 MAX_PAID_AT_ONCE = 100
 WAIT_SECONDS = 5
 
-Said = tuple[int, str]
+Said = tuple[int, str | Promise]
 Action = Callable[[HttpRequest, Order], HttpResponse]
 
 # What to say of an attempt to pay, by the order's status after it and whether it was the first.
 SAID: dict[tuple[int, bool], Said] = {
-    (Order.Status.PAID, True): (messages.SUCCESS, "Paid."),
-    (Order.Status.PAID, False): (messages.INFO, "Already paid, nothing changed."),
-    (Order.Status.FAILED, True): (messages.WARNING, "Declined: the account lacks the money."),
-    (Order.Status.FAILED, False): (messages.INFO, "Has failed already, nothing changed."),
-    (Order.Status.PAYING, True): (messages.INFO, "Paying: the answer is not there yet."),
-    (Order.Status.PAYING, False): (messages.INFO, "Being paid already, nothing changed."),
+    (Order.Status.PAID, True): (messages.SUCCESS, _("Paid.")),
+    (Order.Status.PAID, False): (messages.INFO, _("Already paid, nothing changed.")),
+    (Order.Status.FAILED, True): (messages.WARNING, _("Declined: the account lacks the money.")),
+    (Order.Status.FAILED, False): (messages.INFO, _("Has failed already, nothing changed.")),
+    (Order.Status.PAYING, True): (messages.INFO, _("Paying: the answer is not there yet.")),
+    (Order.Status.PAYING, False): (messages.INFO, _("Being paid already, nothing changed.")),
 }
-BUSY = (messages.ERROR, "The database was busy. Nothing changed; try again.")
-OTHER_TERMS = (messages.ERROR, "Its payment was made on other terms. Nothing changed.")
+BUSY = (messages.ERROR, _("The database was busy. Nothing changed; try again."))
+OTHER_TERMS = (messages.ERROR, _("Its payment was made on other terms. Nothing changed."))
 
-SUBMITTED_AGAIN = (messages.SUCCESS, "Submitted again: a new order.")
-SENT_BEFORE = (messages.INFO, "This form was sent before: here is its order. Nothing changed.")
-UNORDERABLE = (messages.ERROR, "Its products can't be ordered together any more. Nothing changed.")
-REFUSED: dict[type[Refusal], str] = {
-    KeyInUse: "It is still being submitted. Send this form again: it makes one order.",
-    KeyReused: "That form was another order's. Nothing changed. Here is a new form.",
-    KeyExpired: "That form was sent long ago. Nothing changed. Here is a new form.",
+SUBMITTED_AGAIN = (messages.SUCCESS, _("Submitted again: a new order."))
+SENT_BEFORE = (messages.INFO, _("This form was sent before: here is its order. Nothing changed."))
+UNORDERABLE = (
+    messages.ERROR,
+    _("Its products can't be ordered together any more. Nothing changed."),
+)
+REFUSED: dict[type[Refusal], Promise] = {
+    KeyInUse: _("It is still being submitted. Send this form again: it makes one order."),
+    KeyReused: _("That form was another order's. Nothing changed. Here is a new form."),
+    KeyExpired: _("That form was sent long ago. Nothing changed. Here is a new form."),
 }
 
 
@@ -67,7 +74,7 @@ REFUSED: dict[type[Refusal], str] = {
 class ProductAdmin(ModelAdmin):
     """The only rows that staff write; a product that was ordered can't be deleted."""
 
-    minor_price = minor_units("price")
+    minor_price = minor_units("price", _("price"))
     list_display = ("sku", "name", "minor_price", "currency")
     list_filter = ("currency",)
     search_fields = ("sku", "name")
@@ -79,7 +86,8 @@ class ProductAdmin(ModelAdmin):
 
 class LineInline(ReadOnlyInline):
     model = OrderLine
-    minor_price, minor_amount = minor_units("unit_price"), minor_units("amount")
+    minor_price = minor_units("unit_price", _("unit price"))
+    minor_amount = minor_units("amount", _("amount"))
     fields = ("product", "sku", "name", "quantity", "minor_price", "minor_amount")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -88,17 +96,17 @@ class LineInline(ReadOnlyInline):
 
 @admin.register(StatusChange)
 class StatusChangeAdmin(ReadOnlyAdmin):
-    moment = moment_of("at")
+    moment = moment_of("at", _("at"))
     list_display = ("id", "changed", "source", "target", "moment")
     list_select_related = ("order",)
     list_filter = ("source", "target", "at")
     search_fields = ("^order__id", "order__customer__username")
-    search_help_text = "The order's id, its customer"
+    search_help_text = _("The order's id, its customer")
     uuid_fields = ("order_id",)
     ordering = ("-id",)
     fields = ("order", "source", "target", "moment")
 
-    @admin.display(description="order", ordering="order")
+    @admin.display(description=_("order"), ordering="order")
     def changed(self, change: StatusChange) -> str:
         return link_to(change.order)
 
@@ -107,11 +115,13 @@ class StatusChangeAdmin(ReadOnlyAdmin):
 class PaymentRequestAdmin(ReadOnlyAdmin):
     """The outbox. What was refused is parked here, until somebody has it sent again."""
 
-    created, due, settled = moment_of("created_at"), moment_of("due_at"), moment_of("settled_at")
+    created = moment_of("created_at", _("created at"))
+    due = moment_of("due_at", _("due at"))
+    settled = moment_of("settled_at", _("settled at"))
     list_display = ("order", "created", "attempts", "parked", "trouble", "due", "settled")
     list_filter = ("parked", ("settled_at", admin.EmptyFieldListFilter), "created_at")
     search_fields = ("^order__id", "request_id", "trouble")
-    search_help_text = "The order's id, the request's id, the trouble"
+    search_help_text = _("The order's id, the request's id, the trouble")
     uuid_fields = ("order_id",)
     ordering = ("-created_at",)
     list_select_related = ("order",)
@@ -127,23 +137,25 @@ class PaymentRequestAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orders.change_order")
 
-    @admin.action(description="Send the selected parked requests again", permissions=["operate"])
+    @admin.action(description=_("Send the selected parked requests again"), permissions=["operate"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[PaymentRequest]) -> None:
         """Put what is parked back into the queue; sent again, it finds nothing parked."""
         sent = outbox.send_again(list(queryset.values_list("pk", flat=True)))
-        self.message_user(request, f"{sent} will be sent again; the others were not parked.")
+        text = gettext("%(count)d will be sent again; the others were not parked.")
+        self.message_user(request, text % {"count": sent})
 
 
 class OrderAdmin(ReadOnlyAdmin):
     """Orders to look at, to pay and to submit again. `config.order_story` registers it."""
 
-    created, updated = moment_of("created_at"), moment_of("updated_at")
-    minor_amount = minor_units("amount")
+    created = moment_of("created_at", _("created at"))
+    updated = moment_of("updated_at", _("updated at"))
+    minor_amount = minor_units("amount", _("amount"))
     list_display = ("id", "placed_by", "status", "minor_amount", "currency", "account", "created")
     list_select_related = ("customer",)
     list_filter = ("status", "currency", "created_at")
     search_fields = ("^id", "customer__username", "lines__sku")
-    search_help_text = "Order id, customer, sku"
+    search_help_text = _("Order id, customer, sku")
     uuid_fields = ("id",)
     ordering = ("-id",)
     fields = (
@@ -155,30 +167,29 @@ class OrderAdmin(ReadOnlyAdmin):
     inlines = (LineInline,)
     actions = ("pay_selected",)
 
-    @admin.display(description="customer", ordering="customer__username")
+    @admin.display(description=_("customer"), ordering="customer__username")
     def placed_by(self, order: Order) -> str:
         return link_to(order.customer)
 
-    @admin.display(description="account", ordering="account_id")
+    @admin.display(description=_("account"), ordering="account_id")
     def account(self, order: Order) -> str:
         if order.account_id is None:
             return "-"
-        return link_where_installed(
-            "payments_account_change", order.account_id, f"account {order.account_id}"
-        )
+        label = gettext("account %(number)s") % {"number": order.account_id}
+        return link_where_installed("payments_account_change", order.account_id, label)
 
-    @admin.display(description="payment")
+    @admin.display(description=_("payment"))
     def payment(self, order: Order) -> str:
         payment = services.payments_of([order.pk]).get(order.pk)
-        return (
-            link_where_installed("payments_payment_change", payment.id, payment.outcome)
-            if payment
-            else "-"
-        )
+        if payment is None:
+            return "-"
+        label = gettext("succeeded") if payment.succeeded else gettext("declined")
+        return link_where_installed("payments_payment_change", payment.id, label)
 
-    @admin.display(description="idempotency records")
+    @admin.display(description=_("idempotency records"))
     def records(self, order: Order) -> str:
-        return link_to_list("idempotency_record", f"q={order.pk}", "all that name this order")
+        label = gettext("all that name this order")
+        return link_to_list("idempotency_record", f"q={order.pk}", label)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Say whether a member of staff may pay and submit again; viewing takes less."""
@@ -198,17 +209,18 @@ class OrderAdmin(ReadOnlyAdmin):
         context["may_operate"] = self.has_operate_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.action(description="Pay the selected orders", permissions=["operate"])
+    @admin.action(description=_("Pay the selected orders"), permissions=["operate"])
     def pay_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Pay each order in a transaction of its own; sent again, it charges nothing more."""
         orders = list(queryset.select_related("customer")[: MAX_PAID_AT_ONCE + 1])
         if len(orders) > MAX_PAID_AT_ONCE:
-            text = f"Select at most {MAX_PAID_AT_ONCE} orders. Nothing changed."
-            self.message_user(request, text, messages.ERROR)
+            refusal = gettext("Select at most %(limit)d orders. Nothing changed.")
+            self.message_user(request, refusal % {"limit": MAX_PAID_AT_ONCE}, messages.ERROR)
             return
         said = Counter(self._attempt(request, order) for order in orders)
         for (level, text), count in said.items():
-            self.message_user(request, f"{text} ({count} of {len(orders)})", level)
+            counted = {"said": text, "count": count, "all": len(orders)}
+            self.message_user(request, gettext("%(said)s (%(count)d of %(all)d)") % counted, level)
 
     def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
         """Wrap an action: for staff who may operate, on an order that exists."""
@@ -241,9 +253,11 @@ class OrderAdmin(ReadOnlyAdmin):
                 )
                 level, text = SAID[attempt.order.status, attempt.first]
                 if attempt.first:
-                    self.log_change(request, order, text)
+                    with translation.override(None):  # the log is kept in one language
+                        self.log_change(request, order, str(text))
         except (client.AccountNotFound, client.CurrencyMismatch):
-            return messages.ERROR, f"No account in {order.currency}. Nothing changed."
+            text = gettext("No account in %(currency)s. Nothing changed.")
+            return messages.ERROR, text % {"currency": order.currency}
         except client.PaymentMismatch:
             return OTHER_TERMS
         except OperationalError:
@@ -262,7 +276,7 @@ class OrderAdmin(ReadOnlyAdmin):
             return self._form(request, order, key)
         try:
             done = answer_once(
-                Claim.of_form(request, key),
+                Claim.of_form(request, str(key)),
                 lambda: self._place_again(request, order),
                 wait=WAIT_SECONDS,
             )
@@ -270,7 +284,7 @@ class OrderAdmin(ReadOnlyAdmin):
             return self._show(request, order.pk, UNORDERABLE)
         except Refusal as refusal:
             text = REFUSED.get(type(refusal), str(refusal.detail))
-            self.message_user(request, text, messages.ERROR)
+            self.message_user(request, str(text), messages.ERROR)
             return HttpResponseRedirect(
                 f"{request.path}?key={key if refusal.same_key else uuid4()}"
             )
@@ -281,7 +295,7 @@ class OrderAdmin(ReadOnlyAdmin):
     def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
-            "title": "Submit again",
+            "title": gettext("Submit again"),
             "opts": self.opts,
             "original": order,
             "lines": order.lines.select_related("product").order_by("id"),
@@ -292,13 +306,14 @@ class OrderAdmin(ReadOnlyAdmin):
     def _place_again(self, request: HttpRequest, order: Order) -> HttpResponse:
         lines = [services.Line(line.sku, line.quantity) for line in order.lines.order_by("id")]
         placed = services.place_order(customer=order.customer, lines=lines)
-        self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
+        with translation.override(None):
+            self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
         return JsonResponse(answer(placed), status=201, headers={"Location": location(placed)})
 
     def _show(self, request: HttpRequest, pk: object, said: Said) -> HttpResponse:
         """Go to an order's page and say there what was done."""
         level, text = said
-        self.message_user(request, text, level)
+        self.message_user(request, str(text), level)
         return HttpResponseRedirect(order_page(pk))
 
 

@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext_lazy as _
 from django_fsm import ConcurrentTransitionMixin, FSMIntegerField, transition
 from uuid_utils.compat import uuid7
 
@@ -15,12 +17,14 @@ from uuid_utils.compat import uuid7
 class Product(models.Model):
     """What can be ordered, and its price in minor units of the currency."""
 
-    sku = models.CharField(max_length=64, unique=True)
-    name = models.CharField(max_length=200)
-    price = models.BigIntegerField(validators=[MinValueValidator(1)])
-    currency = models.CharField(max_length=3)
+    sku = models.CharField(_("sku"), max_length=64, unique=True)
+    name = models.CharField(_("name"), max_length=200)
+    price = models.BigIntegerField(_("price"), validators=[MinValueValidator(1)])
+    currency = models.CharField(_("currency"), max_length=3)
 
     class Meta:
+        verbose_name = _("product")
+        verbose_name_plural = _("products")
         constraints = [
             models.CheckConstraint(
                 condition=Q(price__range=(1, 10**12)), name="orders_product_price"
@@ -43,24 +47,31 @@ class Order(ConcurrentTransitionMixin, models.Model):
     """
 
     class Status(models.IntegerChoices):
-        SUBMITTED = 0
-        PAYING = 1
-        PAID = 2
-        FAILED = 3
+        SUBMITTED = 0, _("Submitted")
+        PAYING = 1, _("Paying")
+        PAID = 2, _("Paid")
+        FAILED = 3, _("Failed")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     customer = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="orders",
+        verbose_name=_("customer"),
     )
-    status = FSMIntegerField(choices=Status.choices, default=Status.SUBMITTED, editable=False)
-    amount = models.BigIntegerField()
-    currency = models.CharField(max_length=3)
+    status = FSMIntegerField(
+        _("status"), choices=Status.choices, default=Status.SUBMITTED, editable=False
+    )
+    amount = models.BigIntegerField(_("amount"))
+    currency = models.CharField(_("currency"), max_length=3)
     # The account that the customer pays from: set by the edge 0→1, in the payment system's terms.
     account_id = models.BigIntegerField(null=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("updated at"), default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
         constraints = [
             models.CheckConstraint(condition=Q(amount__gt=0), name="orders_order_positive"),
             models.CheckConstraint(
@@ -80,7 +91,7 @@ class Order(ConcurrentTransitionMixin, models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"order {self.pk}"
+        return gettext("order %(order)s") % {"order": self.pk}
 
     @transition(field=status, source=Status.SUBMITTED, target=Status.PAYING)
     def start_paying(self) -> None: ...
@@ -95,14 +106,20 @@ class Order(ConcurrentTransitionMixin, models.Model):
 class OrderLine(models.Model):
     """A product as it was when ordered: later price changes don't reach it."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
-    sku = models.CharField(max_length=64)
-    name = models.CharField(max_length=200)
-    quantity = models.IntegerField()
-    unit_price = models.BigIntegerField()
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, related_name="lines", verbose_name=_("order")
+    )
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="+", verbose_name=_("product")
+    )
+    sku = models.CharField(_("sku"), max_length=64)
+    name = models.CharField(_("name"), max_length=200)
+    quantity = models.IntegerField(_("quantity"))
+    unit_price = models.BigIntegerField(_("unit price"))
 
     class Meta:
+        verbose_name = _("order line")
+        verbose_name_plural = _("order lines")
         constraints = [
             models.CheckConstraint(
                 condition=Q(quantity__gt=0, unit_price__gt=0), name="orders_orderline_positive"
@@ -120,12 +137,16 @@ class OrderLine(models.Model):
 class StatusChange(models.Model):
     """One taken edge of an order, written by a database trigger with the change itself."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="history")
-    source = models.PositiveSmallIntegerField(choices=Order.Status.choices)
-    target = models.PositiveSmallIntegerField(choices=Order.Status.choices)
-    at = models.DateTimeField(db_default=Now())
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, related_name="history", verbose_name=_("order")
+    )
+    source = models.PositiveSmallIntegerField(_("source"), choices=Order.Status.choices)
+    target = models.PositiveSmallIntegerField(_("target"), choices=Order.Status.choices)
+    at = models.DateTimeField(_("at"), db_default=Now())
 
     class Meta:
+        verbose_name = _("status change")
+        verbose_name_plural = _("status changes")
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["order", "source"], name="orders_statuschange_once"),
             models.CheckConstraint(
@@ -146,25 +167,30 @@ class PaymentRequest(models.Model):
     """
 
     order = models.OneToOneField(
-        Order, on_delete=models.PROTECT, primary_key=True, related_name="payment_request"
+        Order,
+        on_delete=models.PROTECT,
+        primary_key=True,
+        related_name="payment_request",
+        verbose_name=_("order"),
     )
     body = models.BinaryField(editable=False)
     # What the customer's request was called, for the logs of both systems.
-    request_id = models.CharField(max_length=128, blank=True)
-    key_digest = models.CharField(max_length=12, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
-    due_at = models.DateTimeField(db_default=Now())
-    attempts = models.PositiveIntegerField(default=0)
+    request_id = models.CharField(_("request id"), max_length=128, blank=True)
+    key_digest = models.CharField(_("key digest"), max_length=12, blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    due_at = models.DateTimeField(_("due at"), db_default=Now())
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
     # The relay that works on it: free again as soon as that one's session has ended.
-    taken_by = models.IntegerField(null=True)
-    trouble = models.TextField(blank=True, help_text="why it isn't settled yet")
+    taken_by = models.IntegerField(_("taken by"), null=True)
+    trouble = models.TextField(_("trouble"), blank=True, help_text=_("why it isn't settled yet"))
     # Refused: nothing is sent any more until somebody has looked.
-    parked = models.BooleanField(default=False)
-    answer = models.JSONField(null=True)
-    settled_at = models.DateTimeField(null=True)
+    parked = models.BooleanField(_("parked"), default=False)
+    answer = models.JSONField(_("answer"), null=True)
+    settled_at = models.DateTimeField(_("settled at"), null=True)
 
     class Meta:
-        verbose_name = "payment request"
+        verbose_name = _("payment request")
+        verbose_name_plural = _("payment requests")
         constraints = [
             models.CheckConstraint(
                 condition=Q(answer__isnull=True, settled_at__isnull=True)
@@ -186,5 +212,14 @@ class PaymentRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        state = "settled" if self.settled_at else "parked" if self.parked else "open"
-        return f"payment of order {self.pk}: {state}"
+        state = (
+            gettext("settled")
+            if self.settled_at
+            else gettext("parked")
+            if self.parked
+            else pgettext("payment request", "open")
+        )
+        return gettext("payment of order %(order)s: %(outcome)s") % {
+            "order": self.pk,
+            "outcome": state,
+        }

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import IsAuthenticated
@@ -146,13 +147,16 @@ def pay_answer(attempt: services.Attempt, payment: client.Payment | None = None)
             return Response(body, 200)
         case Order.Status.PAID, False:
             slug, status = "order-already-paid", 409
-            title, detail = "The order is already paid", "It was charged once; nothing changed."
+            title = gettext("The order is already paid")
+            detail = gettext("It was charged once; nothing changed.")
         case Order.Status.FAILED, True:
             slug, status = "payment-declined", 402
-            title, detail = "The payment was declined", "The account does not hold the amount."
+            title = gettext("The payment was declined")
+            detail = gettext("The account does not hold the amount.")
         case _:
             slug, status = "order-failed", 409
-            title, detail = "The order has failed", "Its payment was declined. Place a new order."
+            title = gettext("The order has failed")
+            detail = gettext("Its payment was declined. Place a new order.")
     return problem.answer(
         slug, status=status, title=title, detail=detail, outcome="done", same_key=False, order=body
     )

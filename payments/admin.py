@@ -6,6 +6,8 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from idempotency.read_only_admin import (
     ReadOnlyAdmin,
@@ -21,18 +23,19 @@ from payments.models import Account, Entry, Payment
 
 def link_to_order(order_id: UUID) -> str:
     """Return a link by name only: payments know an order by its id and no more."""
-    return link("orders_order_change", order_id, f"order {order_id}")
+    return link("orders_order_change", order_id, gettext("order %(order)s") % {"order": order_id})
 
 
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
-    created = moment_of("created_at")
-    minor_balance, opening = minor_units("balance"), minor_units("opening_balance")
+    created = moment_of("created_at", _("created at"))
+    minor_balance = minor_units("balance", _("balance"))
+    opening = minor_units("opening_balance", _("opening balance"))
     list_display = ("id", "owned_by", "currency", "minor_balance", "created")
     list_select_related = ("owner",)
     list_filter = ("currency", "created_at", ("owner", admin.EmptyFieldListFilter))
     search_fields = ("=id", "owner__username", "=currency")
-    search_help_text = "Account number, owner, currency"
+    search_help_text = _("Account number, owner, currency")
     ordering = ("id",)
     fields = (
         "id",
@@ -45,24 +48,26 @@ class AccountAdmin(ReadOnlyAdmin):
         "created",
     )
 
-    @admin.display(description="owner", ordering="owner__username")
+    @admin.display(description=_("owner"), ordering="owner__username")
     def owned_by(self, account: Account) -> str:
-        return link_to(account.owner) if account.owner else "settlement"
+        return link_to(account.owner) if account.owner else gettext("settlement")
 
-    @admin.display(description="entries")
+    @admin.display(description=_("entries"))
     def entries(self, account: Account) -> str:
-        return link_to_list("payments_entry", f"account__id__exact={account.pk}", "all its entries")
+        query = f"account__id__exact={account.pk}"
+        return link_to_list("payments_entry", query, gettext("all its entries"))
 
-    @admin.display(description="payments")
+    @admin.display(description=_("payments"))
     def payments(self, account: Account) -> str:
         query = f"account__id__exact={account.pk}"
-        return link_to_list("payments_payment", query, "all payments from it")
+        return link_to_list("payments_payment", query, gettext("all payments from it"))
 
 
 class EntryInline(ReadOnlyInline):
     model = Entry
-    created = moment_of("created_at")
-    minor_amount, after = minor_units("amount"), minor_units("balance_after")
+    created = moment_of("created_at", _("created at"))
+    minor_amount = minor_units("amount", _("amount"))
+    after = minor_units("balance_after", _("balance after"))
     fields = ("account", "minor_amount", "currency", "after", "created")
     show_change_link = True
 
@@ -72,13 +77,13 @@ class EntryInline(ReadOnlyInline):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
-    created = moment_of("created_at")
-    minor_amount = minor_units("amount")
+    created = moment_of("created_at", _("created at"))
+    minor_amount = minor_units("amount", _("amount"))
     list_display = ("id", "order", "charged", "minor_amount", "currency", "outcome", "created")
     list_select_related = ("account__owner",)
     list_filter = ("outcome", "currency", "created_at")
     search_fields = ("^id", "^order_id", "account__owner__username")
-    search_help_text = "The order's id, the payment's id, the account's owner"
+    search_help_text = _("The order's id, the payment's id, the account's owner")
     uuid_fields = ("id", "order_id")
     ordering = ("-id",)
     fields = (
@@ -93,23 +98,25 @@ class PaymentAdmin(ReadOnlyAdmin):
     )
     inlines = (EntryInline,)
 
-    @admin.display(description="order", ordering="order_id")
+    @admin.display(description=_("order"), ordering="order_id")
     def order(self, payment: Payment) -> str:
         return link_to_order(payment.order_id)
 
-    @admin.display(description="account", ordering="account")
+    @admin.display(description=_("account"), ordering="account")
     def charged(self, payment: Payment) -> str:
         return link_to(payment.account)
 
-    @admin.display(description="entries")
+    @admin.display(description=_("entries"))
     def all_entries(self, payment: Payment) -> str:
-        return link_to_list("payments_entry", f"payment__id__exact={payment.pk}", "its entries")
+        query = f"payment__id__exact={payment.pk}"
+        return link_to_list("payments_entry", query, gettext("its entries"))
 
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    created = moment_of("created_at")
-    minor_amount, after = minor_units("amount"), minor_units("balance_after")
+    created = moment_of("created_at", _("created at"))
+    minor_amount = minor_units("amount", _("amount"))
+    after = minor_units("balance_after", _("balance after"))
     list_display = (
         "id",
         "booked_on",
@@ -123,7 +130,7 @@ class EntryAdmin(ReadOnlyAdmin):
     list_select_related = ("account__owner", "payment")
     list_filter = ("currency", "created_at", ("account__owner", admin.EmptyFieldListFilter))
     search_fields = ("^payment__id", "^payment__order_id", "account__owner__username")
-    search_help_text = "The order's id, the payment's id, the account's owner"
+    search_help_text = _("The order's id, the payment's id, the account's owner")
     uuid_fields = ("payment_id", "payment__order_id")
     ordering = ("-id",)
     fields = (
@@ -137,14 +144,14 @@ class EntryAdmin(ReadOnlyAdmin):
         "created",
     )
 
-    @admin.display(description="account", ordering="account")
+    @admin.display(description=_("account"), ordering="account")
     def booked_on(self, entry: Entry) -> str:
         return link_to(entry.account)
 
-    @admin.display(description="payment", ordering="payment")
+    @admin.display(description=_("payment"), ordering="payment")
     def part_of(self, entry: Entry) -> str:
-        return link("payments_payment_change", entry.payment_id, entry.payment.outcome)
+        return link("payments_payment_change", entry.payment_id, entry.payment.outcome_in_words)
 
-    @admin.display(description="order", ordering="payment__order_id")
+    @admin.display(description=_("order"), ordering="payment__order_id")
     def order(self, entry: Entry) -> str:
         return link_to_order(entry.payment.order_id)

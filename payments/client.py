@@ -19,8 +19,8 @@ from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 
 __all__ = [
     "AccountNotFound",
-    "Funds",
     "CurrencyMismatch",
+    "Funds",
     "Payment",
     "PaymentMismatch",
     "account_with_most",

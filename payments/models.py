@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 
@@ -15,14 +17,20 @@ class Account(models.Model):
     """
 
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="accounts"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="accounts",
+        verbose_name=_("owner"),
     )
-    currency = models.CharField(max_length=3)
-    opening_balance = models.BigIntegerField(null=True, editable=False)
-    balance = models.BigIntegerField(null=True, editable=False)
-    created_at = models.DateTimeField(db_default=Now())
+    currency = models.CharField(_("currency"), max_length=3)
+    opening_balance = models.BigIntegerField(_("opening balance"), null=True, editable=False)
+    balance = models.BigIntegerField(_("balance"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
         constraints = [
             models.CheckConstraint(
                 condition=Q(balance__isnull=True) | Q(balance__gte=0),
@@ -44,27 +52,36 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        owner = self.owner if self.owner_id else "settlement"
-        return f"{owner} {self.currency} (account {self.pk})"
+        return gettext("%(owner)s %(currency)s (account %(number)s)") % {
+            "owner": self.owner if self.owner_id else gettext("settlement"),
+            "currency": self.currency,
+            "number": self.pk,
+        }
 
 
 class Payment(models.Model):
     """The one payment of an order id; its outcome is decided in the transaction of its birth."""
 
     class Outcome(models.TextChoices):
-        SUCCEEDED = "succeeded"
-        DECLINED = "declined"
+        SUCCEEDED = "succeeded", _("Succeeded")
+        DECLINED = "declined", _("Declined")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    order_id = models.UUIDField(unique=True)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="payments")
-    amount = models.BigIntegerField()
-    currency = models.CharField(max_length=3)
+    order_id = models.UUIDField(_("order id"), unique=True)
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="payments", verbose_name=_("account")
+    )
+    amount = models.BigIntegerField(_("amount"))
+    currency = models.CharField(_("currency"), max_length=3)
     # Null only inside the transaction that decides; a deferred trigger refuses to commit a null.
-    outcome = models.CharField(max_length=9, choices=Outcome, null=True, editable=False)  # noqa: DJ001
-    created_at = models.DateTimeField(db_default=Now())
+    outcome = models.CharField(  # noqa: DJ001
+        _("outcome"), max_length=9, choices=Outcome, null=True, editable=False
+    )
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
         permissions = [("charge", "Can charge accounts through the payment interface")]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gt=0), name="payments_payment_positive"),
@@ -75,7 +92,15 @@ class Payment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"payment of order {self.order_id}: {self.outcome}"
+        return gettext("payment of order %(order)s: %(outcome)s") % {
+            "order": self.order_id,
+            "outcome": self.outcome_in_words,
+        }
+
+    @property
+    def outcome_in_words(self) -> str:
+        """The outcome in the language of the page, as it stands in the middle of a sentence."""
+        return str(self.get_outcome_display()).lower()
 
     @property
     def succeeded(self) -> bool:
@@ -89,18 +114,25 @@ class Entry(models.Model):
     settlement account's row in every payment. Accounts are never deleted, so the check holds.
     """
 
-    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries")
-    account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="entries", db_constraint=False
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, related_name="entries", verbose_name=_("payment")
     )
-    amount = models.BigIntegerField()
-    currency = models.CharField(max_length=3)
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_constraint=False,
+        verbose_name=_("account"),
+    )
+    amount = models.BigIntegerField(_("amount"))
+    currency = models.CharField(_("currency"), max_length=3)
     # Filled in by the database, which checks the chain of balances; null for settlement.
-    balance_after = models.BigIntegerField(null=True, editable=False)
-    created_at = models.DateTimeField(db_default=Now())
+    balance_after = models.BigIntegerField(_("balance after"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
-        verbose_name_plural = "entries"
+        verbose_name = _("entry")
+        verbose_name_plural = _("entries")
         constraints = [
             models.CheckConstraint(condition=~Q(amount=0), name="payments_entry_moves_money"),
             models.UniqueConstraint(

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from orders.models import Order
@@ -22,6 +23,8 @@ class Basket(models.Model):
     )
 
     class Meta:
+        verbose_name = _("basket")
+        verbose_name_plural = _("baskets")
         constraints = [
             models.UniqueConstraint(
                 fields=["customer"], condition=Q(order=None), name="shop_basket_one_open"
@@ -60,6 +63,8 @@ class Click(models.Model):
     steps = models.JSONField(default=list)  # [name of the step, rows, milliseconds]
 
     class Meta:
+        verbose_name = _("click")
+        verbose_name_plural = _("clicks")
         indexes = [
             models.Index(fields=["order_id", "id"], name="shop_click_of_order"),
         ]

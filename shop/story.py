@@ -184,7 +184,7 @@ def _under(record: Record, for_staff: bool) -> str:
 
 def _by_staff(log: LogEntry, for_staff: bool) -> Event:
     what = _("staff: %(user)s") % {"user": log.user} if for_staff else _("staff")
-    return Event(log.action_time, what, log.get_change_message())
+    return Event(log.action_time, what, _(log.get_change_message()))
 
 
 def _click(click: Click) -> Event:

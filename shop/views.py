@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 from rest_framework.response import Response
 
-from idempotency import records, tokens
+from idempotency import problem, records, tokens
 from idempotency.boundary import answer_once, rendered
 from idempotency.database_errors import is_temporary
 from idempotency.errors import KeyInvalid, RateLimited, Refusal
@@ -192,8 +192,9 @@ def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
             click.refused(KeyInvalid.default_code)
             return _back_to("shop:checkout", order_id, note="renewed")
         except Refusal as refusal:  # the key was used; or the first click takes its time
-            click.refused(str(refusal.default_code))
-            return redirect("shop:order", order_id)
+            click.refused(slug := str(refusal.default_code))
+            said = problem.answer(slug, status=refusal.status_code, title="", detail="")
+            return _leading_to("shop:order", order_id, said)
         except (client.AccountNotFound, client.CurrencyMismatch):
             click.refused("account")
             return _back_to("shop:checkout", order_id, note="account")

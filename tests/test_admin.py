@@ -16,13 +16,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from config.order_story import story
 from idempotency import tokens
 from idempotency.models import Record, Token
 from orders.models import Order, OrderLine, Product, StatusChange
 from orders.services import Line, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
+from shop import story as stories
 from tests.concurrency.together import together
 from tests.conftest import OPENING
 from tests.live import until
@@ -32,6 +32,10 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
 LONG_WINDOW = 10 * 365 * 24 * 3600  # no test runs across its end
+
+
+def story(order: Order) -> list[stories.Event]:
+    return stories.story(order, for_staff=True)
 
 
 def page(name: str, *args: Any) -> str:
@@ -823,7 +827,7 @@ def test_a_story_that_leaves_requests_out_says_so(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "…" not in {event.what for event in story(paid_by_api)}
-    monkeypatch.setattr("config.order_story.MAX_REQUESTS", 1)
+    monkeypatch.setattr("shop.story.MAX_REQUESTS", 1)
 
     events = story(paid_by_api)
 

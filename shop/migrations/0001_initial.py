@@ -26,6 +26,8 @@ class Migration(migrations.Migration):
                 ('order', models.OneToOneField(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orders.order')),
             ],
             options={
+                'verbose_name': 'basket',
+                'verbose_name_plural': 'baskets',
                 'constraints': [models.UniqueConstraint(condition=models.Q(('order', None)), fields=('customer',), name='shop_basket_one_open')],
             },
         ),
@@ -45,6 +47,8 @@ class Migration(migrations.Migration):
                 ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'verbose_name': 'click',
+                'verbose_name_plural': 'clicks',
                 'indexes': [models.Index(fields=['order_id', 'id'], name='shop_click_of_order')],
             },
         ),
