@@ -1,12 +1,21 @@
 """What every page of the shop and the lab shows around its content, and the pages of errors."""
 
+from collections.abc import Callable
 from typing import Any
 
+import structlog
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
+
+from config.problems import RETRY_AFTER_SECONDS
+from idempotency.database_errors import is_temporary, sqlstate
+
+log = structlog.get_logger("pages")
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -14,8 +23,36 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     return {"has_shop": apps.is_installed("shop"), "has_lab": settings.LAB_ENABLED}
 
 
+class DatabaseTrouble:
+    """Tells on a page that the database is down or busy; the API has problems of its own for it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer 503 where a view couldn't reach its rows; leave any other failure to Django."""
+        if not (isinstance(error, Error) and is_temporary(error)):
+            return None
+        log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
+        response = _without_database(request, 503)
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what can't be read; Django's handler400."""
+    return _without_database(request, 400)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an address that leads nowhere; Django's handler404."""
+    try:
+        str(request.user)  # the page's head asks who it is
+    except Error:
+        return _without_database(request, 404)
     return _trouble(request, 404)
 
 
@@ -25,9 +62,13 @@ def too_old(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """Answer a bug, or a database that is down, without asking the database; handler500."""
-    request.user = AnonymousUser()
-    return _trouble(request, 500)
+    """Answer a bug; Django's handler500."""
+    return _without_database(request, 500)
+
+
+def _without_database(request: HttpRequest, status: int) -> HttpResponse:
+    request.user = AnonymousUser()  # who it is, only the database could tell
+    return _trouble(request, status)
 
 
 def _trouble(request: HttpRequest, status: int) -> HttpResponse:

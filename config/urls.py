@@ -39,5 +39,6 @@ urlpatterns = [
     *pages,
 ]
 
+handler400 = "config.pages.bad_request"
 handler404 = "config.pages.not_found"
 handler500 = "config.pages.broken"

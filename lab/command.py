@@ -1,6 +1,7 @@
 """What the commands `lab` and `simulate --mechanism` share: play, show, and say what differs."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from lab import report
 from lab.director import LabBroken
 from lab.matrix import Line, Program, as_json, run
 from lab.mechanisms import NAMES, NEED_REDIS
+from lab.record import Record, Unrecorded
 from lab.redis_server import available
 
 CLICKS = 10
@@ -30,6 +32,7 @@ ALL = "all"
 MECHANISMS = (*NAMES, ALL)
 WIDE = 164
 CANNOT_PLAY = 2
+LIMIT, GRACE = 120, 20  # seconds that a run may take while it is watched, and then to tidy up
 UNDEFINED_TABLE = "42P01"
 
 
@@ -42,9 +45,17 @@ class Played:
     seconds: float
 
 
-def play(mechanism: str, scenarios: Sequence[str], *, clicks: int, costs: bool = False) -> Played:
-    """Play scenarios with a mechanism, or with all that can be played here.
+def play(
+    mechanism: str | Sequence[str],
+    scenarios: Sequence[str],
+    *,
+    clicks: int,
+    costs: bool = False,
+    record: Unrecorded | None = None,
+) -> Played:
+    """Play scenarios with a mechanism, with some, or with all that can be played here.
 
+    :param record: where to take note of what happens
     :raises CommandError: the lab is off, lacks its database or Redis, or a scene came apart
     :raises SystemExit: it was interrupted; it has tidied up
     """
@@ -53,12 +64,14 @@ def play(mechanism: str, scenarios: Sequence[str], *, clicks: int, costs: bool =
     if not 2 <= clicks <= MOST_CLICKS:
         raise _cannot_play(f"it takes 2 to {MOST_CLICKS} clicks, not {clicks}")
     started = time.monotonic()
-    names = NAMES if mechanism == ALL else (mechanism,)
+    chosen = (mechanism,) if isinstance(mechanism, str) else mechanism
+    names = NAMES if ALL in chosen else tuple(dict.fromkeys(chosen))
     try:
         with _terminable(), available(wanted=not NEED_REDIS.isdisjoint(names)) as redis_url:
-            program = Program(names, scenarios, clicks, costs, redis_url)
+            notes = record or Unrecorded()
+            program = Program(names, scenarios, clicks, costs, redis_url, notes)
             if not program.playable:
-                raise _cannot_play(f"{mechanism} {report.NO_REDIS}")
+                raise _cannot_play(f"{', '.join(names)} {report.NO_REDIS}")
             lines = _run(program)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -66,6 +79,28 @@ def play(mechanism: str, scenarios: Sequence[str], *, clicks: int, costs: bool =
         hint = "; run manage.py migrate" if sqlstate(error) == UNDEFINED_TABLE else ""
         raise _cannot_play(str(error).partition("\n")[0] + hint) from error
     return Played(program, lines, round(time.monotonic() - started, 2))
+
+
+@contextmanager
+def watched(file: Path | None) -> Iterator[Unrecorded]:
+    """Yield a record of the block's run in a file, with how it ended as the last line.
+
+    The run then ends within LIMIT seconds.
+    """
+    if file is None:
+        yield Unrecorded()
+        return
+    with file.open("a", encoding="utf-8") as lines:
+        record, error = Record(lines), "it was interrupted"
+        try:
+            with _limited():
+                yield record
+            error = ""
+        except CommandError as reason:
+            error = str(reason)
+            raise
+        finally:
+            record.note("end", error=error)
 
 
 def show(table: Table) -> None:
@@ -108,11 +143,37 @@ def _cannot_play(reason: str) -> CommandError:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Have SIGTERM end the block in order, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def end(*_: object) -> None:
+        # The kernel may say it again, for each thread of a server that ends: we are tidying up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Have the block end at the limit as a scene that came apart; kill it if that takes long."""
+    alarms = [LIMIT]
+
+    def end(*_: object) -> None:
+        if not alarms:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise LabBroken(f"it was not over within {alarms.pop()} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT, GRACE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _run(program: Program) -> list[Line]:

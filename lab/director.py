@@ -5,12 +5,15 @@ else has looked as well, waits for a lock, or has been answered.
 """
 
 import contextlib
+import json
 import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
+
+from lab.record import Note, Unrecorded
 
 PATIENCE = 60  # seconds until a scene that doesn't come about is given up
 
@@ -20,9 +23,13 @@ class LabBroken(Exception):
 
 
 class Director:
-    """Hears from every watched click at every point, and answers what shall happen there."""
+    """Hears from every watched click at every point, and answers what shall happen there.
 
-    def __init__(self) -> None:
+    :param note: hears of it as well, and of every click that goes on
+    """
+
+    def __init__(self, note: Note | None = None) -> None:
+        self.note = note or Unrecorded().note
         self._stage_door = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._stage_door.getsockname()[1]
         self._lock = threading.Lock()
@@ -57,6 +64,7 @@ class Director:
         with self._lock:
             for click in clicks:
                 if line := self._lines.pop(click, None):
+                    self.note("goes-on", click=click)
                     _reply(line, "go")
 
     def release(self, *clicks: int) -> None:
@@ -80,16 +88,17 @@ class Director:
                 line, _ = self._stage_door.accept()
             except OSError:
                 return
-            click, _, point = line.recv(64).decode().strip().partition(" ")
-            if point:  # else the shop was killed meanwhile
-                self._decide(line, int(click), point)
+            if report := _report(line):
+                self._decide(line, **report)
             else:
                 line.close()
 
-    def _decide(self, line: socket.socket, click: int, point: str) -> None:
+    def _decide(self, line: socket.socket, click: int, point: str, **facts: Any) -> None:
         with self._lock:
             orders = self._orders.get((click, point))
             what = orders.pop(0) if orders else "go"
+            if point != "waiting" or click not in self.waiting:  # it says so again and again
+                self.note(point, click=click, what=what, **facts)
             (self.waiting.add if point == "waiting" else self.waiting.discard)(click)
             if what == "hold":
                 self._lines[click] = line
@@ -97,6 +106,17 @@ class Director:
             if what != "go":
                 self.carried_out.append(what)
         _reply(line, what)
+
+
+def _report(line: socket.socket) -> dict[str, Any] | None:
+    """Return what a shop reports: a click and its point; None if it was killed meanwhile."""
+    try:
+        with line.makefile(encoding="utf-8") as said:
+            text = said.readline()
+    except OSError:
+        return None
+    report: dict[str, Any] | None = json.loads(text) if text.endswith("\n") else None
+    return report
 
 
 def _reply(line: socket.socket, what: str) -> None:

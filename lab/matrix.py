@@ -9,6 +9,7 @@ from lab.bank import receipt
 from lab.director import Director, LabBroken
 from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, Cell
 from lab.mechanisms import NEED_REDIS
+from lab.record import Unrecorded
 from lab.scenes import PLENTY, SCENARIOS, Answer, Scene
 from lab.stage import Stage
 
@@ -58,6 +59,7 @@ class Program:
     clicks: int
     costs: bool = False  # measure them as well
     redis_url: str | None = None
+    record: Unrecorded = field(default_factory=Unrecorded)
 
     @property
     def playable(self) -> list[str]:
@@ -72,7 +74,7 @@ def run(program: Program, *, advance: Callable[[str, str], object]) -> list[Line
     with Stage({*playable, *measured}, program.redis_url, clicks=program.clicks) as stage:
         for name in playable:
             for scenario in program.scenarios:
-                outcome = _play(stage, name, scenario, clicks=program.clicks)
+                outcome = _play(stage, name, scenario, program)
                 lines[name].outcomes.append(outcome)
                 advance(name, scenario)
         for name, cost in _costs(stage, measured):
@@ -81,13 +83,21 @@ def run(program: Program, *, advance: Callable[[str, str], object]) -> list[Line
     return list(lines.values())
 
 
-def _play(stage: Stage, mechanism: str, scenario: str, *, clicks: int) -> Outcome:
-    chosen = SCENARIOS[scenario]
-    with Director() as director:
-        scene = Scene(stage, mechanism, director, clicks=clicks, opening=chosen.opening)
-        chosen.play(scene)
-        answers = scene.answers()
-    expected = EXPECTED[mechanism].cell(scenario, clicks=clicks)
+def _play(stage: Stage, mechanism: str, scenario: str, program: Program) -> Outcome:
+    chosen, record = SCENARIOS[scenario], program.record
+    with Director(record.note) as director:
+        scene = Scene(stage, mechanism, director, clicks=program.clicks, opening=chosen.opening)
+        account = f"{stage.run.schema(mechanism)}.account", scene.account
+        with record.scene(mechanism, scenario, account=account, sessions=stage.run.prefix):
+            chosen.play(scene)
+            answers = scene.answers()
+    outcome = _outcome(scene, scenario, answers)
+    record.note("outcome", **asdict(outcome))
+    return outcome
+
+
+def _outcome(scene: Scene, scenario: str, answers: Sequence[Answer]) -> Outcome:
+    expected = EXPECTED[scene.mechanism].cell(scenario, clicks=scene.clicks)
     told = [_told(answer, scene.opening) for answer in answers]
     charges = _shown(scene.charges(), answers)
     return Outcome(scenario, charges, _repeats(told), expected, tuple(_timeline(answers, told)))
@@ -95,10 +105,14 @@ def _play(stage: Stage, mechanism: str, scenario: str, *, clicks: int) -> Outcom
 
 def _told(answer: Answer, opening: int) -> str:
     """Say what an answer is: the result of a first charge, of a further one, or none."""
-    first = receipt(answer.page.amount, opening - answer.page.amount)
-    if answer.status == 200:
-        return FIRST if answer.text == first else NEW
-    return {409: ERROR, None: NOTHING}.get(answer.status, BROKEN)
+    return meaning(answer.status, answer.text, amount=answer.page.amount, opening=opening)
+
+
+def meaning(status: int | None, text: str, *, amount: int, opening: int) -> str:
+    """Say what a status and a text are: a first charge's result, a further one's, or none."""
+    if status == 200:
+        return FIRST if text == receipt(amount, opening - amount) else NEW
+    return {409: ERROR, None: NOTHING}.get(status, BROKEN)
 
 
 def _repeats(told: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 
+from lab.lifeline import ends_with_us
+
 START_SECONDS = 20
 CONFIG = """
 bind 127.0.0.1
@@ -21,6 +23,11 @@ dir {folder}
 save ""
 appendonly no
 """
+
+
+def can_be_had() -> bool:
+    """Say whether `available` would have a Redis, without asking whether it answers."""
+    return bool(settings.REDIS_URL or shutil.which("redis-server"))
 
 
 @contextlib.contextmanager
@@ -66,7 +73,7 @@ def _own(binary: str) -> Iterator[str]:
 
 def _start(binary: str, config: str) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
-        [*_ends_with_us(), binary, "-"],
+        [*ends_with_us("KILL"), binary, "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         process_group=0,
@@ -76,12 +83,6 @@ def _start(binary: str, config: str) -> subprocess.Popen[bytes]:
     server.stdin.write(config.encode())
     server.stdin.close()
     return server
-
-
-def _ends_with_us() -> list[str]:
-    """Return what makes the kernel end a command when its parent ends, even by kill -9."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _free_port() -> int:

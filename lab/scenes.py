@@ -19,6 +19,7 @@ from lab.stage import Stage
 
 PRICE = 100
 PLENTY = 1000 * PRICE
+ONE_MORE = -1  # SET col = col + 1, as a payment
 PATIENT_LEASE, SHORT_LEASE = 30.0, 0.3  # seconds
 BLOCKED = """
 SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"""
@@ -93,11 +94,12 @@ class Scene:
         number = len(self._sent)
         for point, what in (at or {}).items():
             self.director.order(number, point, what)
+        self.director.note("sent", click=number, order=page.order, shop=shop)
         watch = {"Lab-Watch": f"{self.director.port}/{number}"}
         again = urllib3.Retry(total=retries, allowed_methods=None) if retries else False
         self._sent.append(
             self.stage.threads.submit(
-                self._post, page, "pay", shop=shop, headers=watch, retries=again
+                self._clicked, number, page, shop=shop, headers=watch, retries=again
             )
         )
         return number
@@ -142,6 +144,11 @@ class Scene:
             cursor.execute(BLOCKED, [self.stage.run.prefix])
             blocked: int = cursor.fetchone()[0]
             return blocked
+
+    def _clicked(self, number: int, page: Click, **options: Any) -> Answer:
+        answer = self._post(page, "pay", **options)
+        self.director.note("told", click=number, status=answer.status, text=answer.text)
+        return answer
 
     def _post(self, page: Click, verb: str, *, shop: int, **options: Any) -> Answer:
         url = f"{self.stage.shops[shop].url}/{self.mechanism}/{verb}"
@@ -207,7 +214,7 @@ def two_orders_one_balance(scene: Scene) -> None:
 
 
 def increment(scene: Scene) -> None:
-    _together(scene, [scene.page(amount=-1)] * scene.clicks)
+    _together(scene, [scene.page(amount=ONE_MORE)] * scene.clicks)
 
 
 def _together(scene: Scene, pages: Sequence[Click]) -> None:
@@ -236,6 +243,8 @@ class Scenario:
     play: Callable[[Scene], None]
     about: str
     opening: int = PLENTY  # minor units
+    amount: int = PRICE  # likewise, of a click
+    clicks: int | None = None  # where it has so many, whatever was asked for
 
 
 SCENARIOS = {
@@ -245,12 +254,25 @@ SCENARIOS = {
         Scenario(back_and_resubmit, "the page's form sent N times, each after the last answer"),
         Scenario(two_tabs, "one order open in N tabs, a click in each at the same instant"),
         Scenario(rpc_retry, "the answer is lost after the commit, and the client library retries"),
-        Scenario(crash_before_commit, "the process is killed before its commit; one more click"),
-        Scenario(crash_after_commit, "the process is killed after its commit; one more click"),
-        Scenario(slow_owner, "the first click stands still until its lock has expired; a repeat"),
         Scenario(
-            two_orders_one_balance, "two orders at the same instant, money for one", opening=PRICE
+            crash_before_commit, "the process is killed before its commit; one more click", clicks=2
         ),
-        Scenario(increment, "a double click on a page that says SET col = col + 1"),
+        Scenario(
+            crash_after_commit, "the process is killed after its commit; one more click", clicks=2
+        ),
+        Scenario(
+            slow_owner,
+            "the first click stands still until its lock has expired; a repeat",
+            clicks=2,
+        ),
+        Scenario(
+            two_orders_one_balance,
+            "two orders at the same instant, money for one",
+            opening=PRICE,
+            clicks=2,
+        ),
+        Scenario(
+            increment, "a double click on a page that says SET col = col + 1", amount=ONE_MORE
+        ),
     )
 }

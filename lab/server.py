@@ -87,7 +87,7 @@ class _Shop(WSGIHandler):
             cursor.execute("SELECT set_config('search_path', %s, false)", [_path(self.run, name)])
         click = Click(**json.loads(request.body), http=request)
         said, status = _answer(getattr(mechanism, verb), click)
-        if _ask("answered") == "drop":
+        if _ask("answered", status=status, text=said["text"]) == "drop":
             request.environ["lab.hang_up"]()
         response = JsonResponse(said, status=status)
         response["Content-Length"] = len(response.content)  # keeps the connection open
@@ -102,7 +102,7 @@ def _answer(act: Callable[[Click], str], click: Click) -> tuple[dict[str, Any], 
     """Return what the click is told, with its cost, and the HTTP status."""
     statements = _Counter()
     store.sent.commands = 0
-    _ask("arrived")
+    _ask("arrived", session=_session())
     status, started = 200, time.perf_counter()
     try:
         with connection.execute_wrapper(statements):
@@ -114,6 +114,12 @@ def _answer(act: Callable[[Click], str], click: Click) -> tuple[dict[str, Any], 
     seconds = time.perf_counter() - started
     cost = {"statements": statements.count + store.sent.commands, "seconds": seconds}
     return {"text": text} | cost, status
+
+
+def _session() -> int:
+    """Return the process that serves this thread's database session: waiting, it is seen there."""
+    connection.ensure_connection()
+    return int(connection.connection.info.backend_pid)
 
 
 class _Counter:
@@ -132,7 +138,7 @@ def _report(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _ask(point: str) -> str:
+def _ask(point: str, **facts: Any) -> str:
     """Tell the director where this click is; return what shall happen, as soon as it is decided."""
     watch = getattr(_watched, "by", None)
     if watch is None or point not in WATCHED:
@@ -140,7 +146,8 @@ def _ask(point: str) -> str:
     port, click = watch.split("/")
     try:
         with socket.create_connection(("127.0.0.1", int(port))) as line:
-            line.sendall(f"{click} {point}\n".encode())
+            report = {"click": int(click), "point": point} | facts
+            line.sendall(f"{json.dumps(report)}\n".encode())
             return line.recv(16).decode()
     except ConnectionError:  # the director has gone, and with it whoever wants an answer
         os._exit(1)

@@ -1,12 +1,13 @@
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import path
+
+from lab import views
 
 app_name = "lab"
 
-
-def start(request: HttpRequest) -> HttpResponse:
-    return render(request, "base.html")
-
-
-urlpatterns = [path("", start, name="start")]
+urlpatterns = [
+    path("", views.start, name="start"),
+    path("runs/", views.run, name="run"),
+    path("runs/<uuid:run>/", views.watch, name="watch"),
+    path("runs/<uuid:run>/now/", views.now, name="now"),
+    path("source/<str:name>/", views.source, name="source"),
+]

@@ -97,6 +97,11 @@ def is_settled(order_id: UUID) -> bool:
     return PaymentRequest.objects.filter(pk=order_id, settled_at__isnull=False).exists()
 
 
+def is_parked(order_id: UUID) -> bool:
+    """Say whether an order's payment was refused, and waits for somebody to look."""
+    return PaymentRequest.objects.filter(pk=order_id, parked=True, settled_at=None).exists()
+
+
 def is_silent() -> bool:
     """Say whether the payment system is: it was asked in vain, or has not answered for a while."""
     since = timezone.now() - timedelta(seconds=SILENT_SECONDS)

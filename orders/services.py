@@ -124,6 +124,11 @@ def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
     return waiting.poll(look, seconds=SHORT_WHILE if seconds is None else seconds)
 
 
+def is_held_up(order_id: UUID) -> bool:
+    """Say whether an order that is paying waits for staff, because its payment was refused."""
+    return outbox.is_parked(order_id)
+
+
 def payments_of(order_ids: Collection[UUID]) -> dict[UUID, client.Payment]:
     """Return the payments of those of the orders that have one that is known here, in one query."""
     return outbox.answers(order_ids) if client.is_remote() else client.find(order_ids)

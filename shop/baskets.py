@@ -24,6 +24,10 @@ DO UPDATE SET lines = jsonb_strip_nulls(shop_basket.lines || %(lines)s::jsonb)
 """
 
 
+class BasketFull(Exception):
+    """It would hold more products than an order can have lines. Nothing has changed."""
+
+
 class BasketChanged(Exception):
     """The basket isn't what the customer saw, or it is an order by now. Nothing has happened."""
 
@@ -79,8 +83,18 @@ def contents(basket: Basket) -> Contents:
 
 
 def fill(*, customer: Any, quantities: Mapping[str, int]) -> None:
-    """Set the quantities of some products in the customer's basket; a repeat changes nothing."""
-    lines = {sku: quantity or None for sku, quantity in quantities.items()}
+    """Set the quantities of some products in the customer's basket; a repeat changes nothing.
+
+    What nobody sells isn't put in.
+
+    :raises BasketFull: there would be too many products in it
+    """
+    sold = set(Product.objects.filter(sku__in=quantities).values_list("sku", flat=True))
+    lines = {sku: (sku in sold and quantity) or None for sku, quantity in quantities.items()}
+    found = open_basket(customer=customer)
+    after = (found.lines if found else {}) | lines
+    if sum(quantity is not None for quantity in after.values()) > MAX_LINES:
+        raise BasketFull
     values = {"id": uuid7(), "customer": customer.pk, "lines": json.dumps(lines)}
     with connection.cursor() as cursor:
         cursor.execute(FILL, values)
@@ -110,6 +124,21 @@ def make_order(basket: Basket) -> Order:
     if mine.update(order=order) != 1:
         raise BasketChanged
     return order
+
+
+def became(basket: Basket, order_id: UUID) -> None:
+    """Note the order that the basket's key names, if an API request with it was the first."""
+    Basket.objects.filter(pk=basket.pk, order=None).update(order=order_id)
+
+
+def order_of(basket: Basket) -> UUID | None:
+    """Return the order that a basket has become by now."""
+    return Basket.objects.filter(pk=basket.pk).values_list("order", flat=True).first()
+
+
+def renew_key(basket: Basket) -> None:
+    """Give an open basket another id, because its key was used for something else."""
+    Basket.objects.filter(pk=basket.pk, order=None).update(id=uuid7())
 
 
 def asked(basket: Basket) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Heard:
         self.told, self.reason = Click.Told.REFUSED, reason
 
 
+def shown(key: str) -> str:
+    """Return what is told of a key: enough to recognise it by, not enough to send it."""
+    return key if len(key) <= SHOWN_OF_A_KEY else f"{key[:SHOWN_OF_A_KEY]}…"
+
+
 @contextmanager
 def kept(
     request: HttpRequest, wanted: str, *, key: str, order_id: UUID | None = None
@@ -65,18 +70,18 @@ def kept(
 
 def _arrived(request: HttpRequest, wanted: str, key: str, order_id: UUID | None) -> Click | None:
     assert request.user.is_authenticated, "only a customer's click is kept"
-    shown = key if len(key) <= SHOWN_OF_A_KEY else f"{key[:SHOWN_OF_A_KEY]}…"
     request_id = getattr(request, "request_id", "")
     try:
         return Click.objects.create(
             customer=request.user,
             wanted=wanted,
             order_id=order_id,
-            key=shown,
+            key=shown(key),
             request_id=request_id,
         )
-    except (Error, ValueError) as error:  # ValueError: a NUL in what the browser sent
+    except (Error, ValueError) as error:  # ValueError: what the browser sent can't be encoded
         log.warning("a click was not kept", error=str(error).strip())
+        _forget_a_lost_session()
         return None
 
 
@@ -93,3 +98,10 @@ def _over(click: Click | None, heard: Heard) -> None:
         )
     except Error as error:
         log.warning("a click's answer was not kept", error=str(error).strip())
+        _forget_a_lost_session()
+
+
+def _forget_a_lost_session() -> None:
+    """Have the next statement open a new session if this one is gone, as a new request would."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()

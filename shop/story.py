@@ -17,7 +17,8 @@ from idempotency.models import Record
 from idempotency.read_only_admin import moment
 from orders.models import Order
 from orders.views import location
-from shop.models import Click
+from shop.clicks import shown
+from shop.models import Basket, Click
 from shop.steps import CONDITIONAL, SAID, WAITED
 
 MAX_REQUESTS = 200
@@ -75,13 +76,17 @@ def story(order: Order, *, for_staff: bool = False) -> list[Event]:
     staff = list(_log(order).select_related("user").order_by("id"))
     requests = list(_requests(order, callers={order.customer_id, *(log.user_id for log in staff)}))
     placing = next((record for record in requests if _placed_it(record, order)), None)
-    clicks = list(Click.objects.filter(order_id=order.pk).order_by("id")[:MAX_REQUESTS])
-    clicked = {click.request_id for click in clicks if click.request_id}
+    clicks = list(_clicks(order))
+    clicked = {(click.request_id, click.key) for click in clicks}
     told = [
         *_changes(order, for_staff),
         *_money(order, for_staff),
         *_attempts(
-            (each for each in requests if each is not placing and each.request_id not in clicked),
+            (
+                each
+                for each in requests
+                if each is not placing and (each.request_id, shown(each.key)) not in clicked
+            ),
             for_staff,
         ),
         *map(_click, clicks),
@@ -112,6 +117,15 @@ def _requests(order: Order, *, callers: set[int]) -> Any:
     names_it = Q(path=reverse("pay-order", args=[order.pk])) | Q(headers__Location=location(order))
     records = Record.objects.filter(names_it, caller__in=callers)
     return records.defer("body").select_related("caller").order_by("id")[:MAX_REQUESTS]
+
+
+def _clicks(order: Order) -> Any:
+    """Return the clicks of an order's pages; with those to place it whose process was killed."""
+    mine = Q(order_id=order.pk)
+    if basket := Basket.objects.filter(order=order).first():
+        key = shown(str(basket.pk))
+        mine |= Q(customer=order.customer_id, order_id=None, wanted="order", key=key)
+    return Click.objects.filter(mine).order_by("id")[:MAX_REQUESTS]
 
 
 def _placed_it(record: Record, order: Order) -> bool:
@@ -175,7 +189,7 @@ def _attempts(records: Iterable[Record], for_staff: bool) -> Iterator[Event]:
 
 def _under(record: Record, for_staff: bool) -> str:
     """Say under which key a request came, and to staff whose it was."""
-    key = _("key %(key)s") % {"key": record.key}
+    key = _("key %(key)s") % {"key": record.key if for_staff else shown(record.key)}
     if for_staff:
         key = _("by %(caller)s, %(key)s") % {"caller": record.caller, "key": key}
     request = _("request %(id)s") % {"id": record.request_id}
@@ -192,7 +206,7 @@ def _click(click: Click) -> Event:
     tag, mood = _made_of_it(click)
     details = _("key %(key)s, request %(id)s") % {"key": click.key, "id": click.request_id}
     if click.answered_at is None:
-        nothing = _("its process may have been killed: then nothing of it was kept")
+        nothing = _("its process may have been killed; what it had committed is kept")
         details = f"{details}; {nothing}"
     steps = [_step(*step) for step in click.steps if step[0] in SAID]
     return Event(click.arrived_at, what, details, tag=tag, mood=mood, steps=steps)

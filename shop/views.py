@@ -6,41 +6,48 @@ page translates. So whatever a customer does with a page, it ends on what the fi
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import AnonymousUser, User
-from django.db import Error
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from idempotency import problem, records, tokens
 from idempotency.boundary import answer_once, rendered
-from idempotency.database_errors import is_temporary
-from idempotency.errors import KeyInvalid, RateLimited, Refusal
+from idempotency.errors import KeyInUse, KeyInvalid, RateLimited, Refusal
 from orders import services
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order
-from orders.serializers import MAX_QUANTITY
+from orders.serializers import MAX_LINES, MAX_QUANTITY
 from orders.views import answer, location, pay_answer
 from payments import client
 from shop import baskets, clicks
-from shop.models import Basket
+from shop.models import Basket, Click
 from shop.story import story
 
 WAIT_SECONDS = 5  # of a repeat, for the click that came first
 ORDERS_A_PAGE = 20
-BUSY_RETRY_SECONDS = 2
 
 View = Callable[..., HttpResponse]
+
+NOT_PLACED = (
+    Refusal,
+    baskets.BasketChanged,
+    ProductNotFound,
+    MixedCurrencies,
+    ValidationError,
+)
 
 # Why a page is shown again, by what its address says.
 NOTES = {
@@ -49,6 +56,7 @@ NOTES = {
     "terms": _("This order's payment was made on other terms. Nothing was charged."),
     "changed": _("The basket was changed in another tab. Nothing was ordered; please look again."),
     "unorderable": _("Something in the basket can't be ordered any more. Nothing was ordered."),
+    "full": _("A basket holds at most 100 different products. Nothing was changed."),
     "quantity": _("A quantity is a whole number from 0 to 1000. Nothing was changed."),
 }
 
@@ -69,15 +77,21 @@ def page_for_all(view: View) -> View:
             return trouble(request, 404)
         except RateLimited as error:
             return trouble(request, 429, retry_after=error.retry_after)
-        except Error as error:
-            if not is_temporary(error):
-                raise
-            request.user = AnonymousUser()  # who it is, only the database could tell
-            return trouble(request, 503, retry_after=BUSY_RETRY_SECONDS)
         patch_cache_control(response, private=True)
-        return response
+        return _for_script(request, response)
 
     return shown
+
+
+def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Tell the page's script where to go, instead of having it load that page, and again."""
+    if response.status_code != SeeOther.status_code or not request.headers.get("X-Asked-By"):
+        return response
+    told = JsonResponse({"location": response["Location"]})
+    told.decision = getattr(response, "decision", response)  # type: ignore[attr-defined]
+    if "Idempotent-Replayed" in response:
+        told["Idempotent-Replayed"] = "true"
+    return told
 
 
 def trouble(request: HttpRequest, status: int, *, retry_after: int | None = None) -> HttpResponse:
@@ -105,9 +119,12 @@ def basket(request: HttpRequest) -> HttpResponse:
         quantities = _quantities(request)
         if quantities is None:
             return _back_to("shop:basket", note="quantity")
-        baskets.fill(customer=request.user, quantities=quantities)
+        try:
+            baskets.fill(customer=request.user, quantities=quantities)
+        except baskets.BasketFull:
+            return _back_to("shop:basket", note="full")
         return redirect("shop:basket")
-    context = {"most": MAX_QUANTITY, **_note(request)}
+    context = {"most": MAX_QUANTITY, "most_lines": MAX_LINES, **_note(request)}
     if found := baskets.open_basket(customer=request.user):
         contents = baskets.contents(found)
         context |= {"basket": found, "contents": contents, "seen": baskets.seen(found)}
@@ -125,10 +142,15 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
     with clicks.kept(request, "order", key=str(basket_id)) as click:
         try:
             done = _place(request, found)
-        except (Refusal, baskets.BasketChanged, ProductNotFound, MixedCurrencies) as error:
-            return _not_placed(click, error, basket_id)
+        except KeyInUse as error:  # the first click is still at it
+            click.refused(error.default_code)
+            return trouble(request, 503, retry_after=error.retry_after)
+        except NOT_PLACED as error:
+            return _not_placed(click, error, found)
         click.order_id = UUID(json.loads(done.content)["id"])
         click.answered(done)
+        if found.order_id is None and click.told == Click.Told.REPLAYED:
+            baskets.became(found, click.order_id)
     return _leading_to("shop:checkout", click.order_id, done)
 
 
@@ -147,14 +169,17 @@ def _place(request: HttpRequest, found: Basket) -> HttpResponse:
     return answer_once(claim, execute, wait=WAIT_SECONDS)
 
 
-def _not_placed(click: clicks.Heard, error: Exception, basket_id: UUID) -> HttpResponse:
+def _not_placed(click: clicks.Heard, error: Exception, found: Basket) -> HttpResponse:
     """Lead to the order that the basket became after all, or back to the basket."""
-    click.refused(getattr(error, "default_code", "basket-changed"))
-    became = Basket.objects.filter(pk=basket_id).values_list("order", flat=True).first()
-    if became is not None:
-        click.order_id = became
-        return redirect("shop:checkout", became)
     changed = isinstance(error, baskets.BasketChanged)
+    click.refused("basket-changed" if changed else "unorderable")
+    click.order_id = baskets.order_of(found)
+    if click.order_id is not None:
+        return SeeOther(reverse("shop:checkout", args=[click.order_id]))
+    if isinstance(error, Refusal):  # its key was used for something else, past this page
+        click.refused(str(error.default_code))
+        baskets.renew_key(found)
+        changed = True
     return _back_to("shop:basket", note="changed" if changed else "unorderable")
 
 
@@ -247,8 +272,13 @@ def again(request: HttpRequest, order_id: UUID) -> HttpResponse:
     if request.method != "POST":
         return redirect("shop:order", order_id)
     order = services.find_order(customer=request.user, order_id=order_id)
-    lines = order.lines.values_list("sku", "quantity")
-    baskets.fill(customer=request.user, quantities=dict(lines))
+    quantities: Counter[str] = Counter()
+    for sku, quantity in order.lines.values_list("sku", "quantity"):
+        quantities[sku] = min(quantities[sku] + quantity, MAX_QUANTITY)
+    try:
+        baskets.fill(customer=request.user, quantities=quantities)
+    except baskets.BasketFull:
+        return _back_to("shop:basket", note="full")
     return redirect("shop:basket")
 
 
@@ -266,14 +296,16 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 
 def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
+    # Asked before the order is read: a click that ends in between is then in the order.
+    in_flight = records.is_in_flight(caller=_customer(request).pk, subject=_subject(order_id))
     order = services.find_order(customer=request.user, order_id=order_id)
-    is_paying = order.status == Order.Status.PAYING or (
-        order.status == Order.Status.SUBMITTED
-        and records.is_in_flight(caller=_customer(request).pk, subject=_subject(order_id))
-    )
+    is_paying = order.status == Order.Status.PAYING
+    is_held_up = is_paying and services.is_held_up(order_id)
     return {
         "order": order,
-        "is_paying": is_paying,
+        "is_held_up": is_held_up,
+        "is_paying": (is_paying and not is_held_up)
+        or (in_flight and order.status == Order.Status.SUBMITTED),
         "lines": order.lines.order_by("id"),
         "story": story(order),
         "is_story_open": settings.CLICKS_ARE_KEPT,
@@ -320,7 +352,7 @@ def _quantities(request: HttpRequest) -> dict[str, int] | None:
         name.removeprefix(prefix): _whole_number(str(value) or "0", most=MAX_QUANTITY)
         for name, value in given.items()
     }
-    if any(quantity is None or "\0" in sku for sku, quantity in read.items()):
+    if any(quantity is None or not _is_text(sku) for sku, quantity in read.items()):
         return None
     return {sku: quantity for sku, quantity in read.items() if quantity is not None}
 
@@ -329,6 +361,11 @@ def _whole_number(text: str, *, most: int) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     return int(text) if int(text) <= most else None
+
+
+def _is_text(name: str) -> bool:
+    """Say whether the database can keep what a browser sent as a name."""
+    return "\0" not in name and name.isprintable()
 
 
 def _uuid(text: str) -> UUID | None:

@@ -71,7 +71,7 @@ def wave(scenario: str, number: int) -> list[Guard]:
 def differing(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Play a scenario in a copy of the project without some guards; return who went wrong."""
     root = tmp_path_factory.mktemp("mutated") / "project"
-    for part in ("config", "idempotency", "lab", "orders", "payments"):
+    for part in ("shop", "config", "idempotency", "lab", "orders", "payments"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", root)
 

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand
 
 from config.arguments import new_file, number_up_to
 from lab import report
-from lab.command import ALL, CLICKS, MECHANISMS, MOST_CLICKS, conclude, play, show
+from lab.command import ALL, CLICKS, MECHANISMS, MOST_CLICKS, conclude, play, show, watched
 from lab.mechanisms import NAMES
 from lab.scenes import SCENARIOS
 
@@ -28,19 +28,37 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--mechanism",
+            action="append",
             choices=MECHANISMS,
-            default=ALL,
             metavar="NAME",
-            help=f"one row of it (default: all): {', '.join(NAMES)}",
+            help=f"one row of it (default: all), or more: {', '.join(NAMES)}",
+        )
+        parser.add_argument(
+            "--scenario",
+            action="append",
+            choices=tuple(SCENARIOS),
+            metavar="NAME",
+            help=f"one column of it (default: all), or more: {', '.join(SCENARIOS)}",
         )
         parser.add_argument("--json", type=new_file, metavar="FILE", help="write everything there")
         parser.add_argument(
             "--markdown", action="store_true", help="print the matrix as the README has it"
         )
+        parser.add_argument(
+            "--watch",
+            type=new_file,
+            metavar="FILE",
+            help="write every event there as it happens, as the lab's page reads it; costs are "
+            "not measured then",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        scenarios = tuple(SCENARIOS)
-        played = play(options["mechanism"], scenarios, clicks=options["clicks"], costs=True)
+        chosen = options["scenario"] or SCENARIOS
+        scenarios = tuple(name for name in SCENARIOS if name in chosen)
+        mechanisms, clicks = options["mechanism"] or ALL, options["clicks"]
+        with watched(options["watch"]) as record:
+            costs = options["watch"] is None
+            played = play(mechanisms, scenarios, clicks=clicks, costs=costs, record=record)
         if options["markdown"]:
             self.stdout.write(report.markdown(played.lines, scenarios))
         else:

@@ -17,9 +17,11 @@ async function send(form) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const answer = await fetch(form.action, {
-        method: "POST", body, signal: AbortSignal.timeout(PATIENCE_MS),
+        method: "POST", body, headers: {"X-Asked-By": "script"},
+        signal: AbortSignal.timeout(PATIENCE_MS),
       });
-      if (answer.redirected && answer.ok) return location.assign(answer.url);
+      if (answer.redirected && answer.ok) return location.assign(answer.url); // to sign in again
+      if (answer.ok) return location.assign((await answer.json()).location);
       if (answer.status < 500 && answer.status !== 429) return form.submit();
     } catch {
       // Nothing came back: the server may or may not have done it. The key says that it is a repeat.

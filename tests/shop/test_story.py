@@ -1,0 +1,348 @@
+"""What an order's page tells of the clicks that the server got, and to whom."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError
+from django.test import Client
+from rest_framework.test import APIClient
+
+from idempotency import errors
+from idempotency.models import Record
+from orders.models import Order, Product
+from payments.models import Account, Entry
+from payments.services import open_account
+from shop.models import Click
+from shop.story import story
+from tests.shop.browserless import Form, Page, Visitor
+from tests.shop.conftest import charged
+
+pytestmark = pytest.mark.django_db
+
+FIRST_PAYMENT = [
+    "claimed",
+    "0→1",
+    "payment-claimed",
+    "debited",
+    "entries-written",
+    "payment-decided",
+    "1→2",
+    "token-and-answer",
+]
+FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-taken", "answer-stored"]
+
+
+@pytest.fixture(autouse=True)
+def _clicks_are_kept(settings: Any) -> None:
+    settings.CLICKS_ARE_KEPT = True
+
+
+@pytest.fixture
+def form(shop: Visitor, order: Order) -> Form:
+    return shop.open(f"/orders/{order.pk}/checkout/").form("/pay/")
+
+
+def told_of(order: Order) -> list[tuple[str, str]]:
+    return list(
+        Click.objects.filter(order_id=order.pk).order_by("id").values_list("told", "reason")
+    )
+
+
+def steps_of(click: Click) -> list[str]:
+    return [name for name, _rows, _ms in click.steps]
+
+
+def test_the_first_payment_is_told_statement_by_statement(
+    shop: Visitor, form: Form, order: Order
+) -> None:
+    page = shop.send(form)
+
+    click = Click.objects.get()
+    assert steps_of(click) == FIRST_PAYMENT
+    assert click.answered_at is not None
+    assert told_of(order) == [("executed", "")]
+    assert page.says("executed")
+    assert page.says("Took the money from the account, if there is enough: yes")
+
+
+def test_the_first_order_is_told_statement_by_statement(shop: Visitor, product: Product) -> None:
+    basket = shop.send(shop.open("/").form("/basket/").filled(quantity__TEA=2))
+    shop.send(basket.form("/order/"))
+
+    click, order = Click.objects.get(), Order.objects.get()
+    assert steps_of(click) == FIRST_ORDER
+    assert click.order_id == order.pk
+    assert [event.what for event in story(order)] == ["Click on “Place the order”", "placed"]
+
+
+def test_a_repeat_is_told_as_one_that_only_looked(shop: Visitor, form: Form, order: Order) -> None:
+    shop.send(form)
+    page = shop.send(form)
+
+    assert told_of(order) == [("executed", ""), ("replayed", "")]
+    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed"]
+    assert page.says("told the first answer again")
+
+
+def test_a_second_tab_is_told_with_the_race_that_it_lost(
+    shop: Visitor, form: Form, order: Order
+) -> None:
+    shop.send(form)
+    page = shop.send(form.filled(key="a-second-tab"))
+
+    assert told_of(order)[1] == ("refused", "order-already-paid")
+    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "answer-stored"]
+    assert page.says("Order from submitted to paying, if it still is submitted: no")
+    assert page.says("refused: another page had paid the order")
+
+
+def test_refused_clicks_say_why(
+    shop: Visitor, form: Form, order: Order, bob_account: Account
+) -> None:
+    shop.send(form.filled(key="tok_made-up"))
+    shop.send(form.filled(account="nonsense"))
+    shop.send(form.filled(account=bob_account.pk))
+    shop.send(form)
+    shop.send(form.filled(account=bob_account.pk))
+
+    assert told_of(order) == [
+        ("refused", "idempotency-key-invalid"),
+        ("refused", "account"),
+        ("refused", "account"),
+        ("executed", ""),
+        ("refused", "idempotency-key-reused"),
+    ]
+
+
+def test_a_declined_payment_is_told_as_executed_and_where_it_was_decided(
+    shop: Visitor, alice: User, place: Callable[..., Order], alice_account: Account
+) -> None:
+    dear = place(customer=alice, quantity=1000)
+    page = shop.send(shop.open(f"/orders/{dear.pk}/checkout/").form("/pay/"))
+
+    assert told_of(dear) == [("executed", "")]
+    assert page.says("Took the money from the account, if there is enough: no")
+    assert page.says("payment declined")
+    assert "1→3" in steps_of(Click.objects.get())
+
+
+def test_a_click_whose_process_failed_is_told_as_such(
+    shop: Visitor, form: Form, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_args: object, **_kwargs: object) -> Any:
+        raise errors.RecordUnreadable
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shop.views.answer_once", failing)
+        page = shop.send(form)
+
+    assert told_of(order) == [("refused", "idempotency-record-unreadable")]
+    assert page.says("refused: ")
+
+
+def test_a_click_without_an_answer_is_told_as_such(
+    shop: Visitor, alice: User, order: Order
+) -> None:
+    Click.objects.create(customer=alice, wanted="pay", order_id=order.pk, key="tok_12345678…")
+
+    page = shop.open(f"/orders/{order.pk}/")
+
+    assert page.says("no answer yet")
+    assert page.says("its process may have been killed")
+
+
+def test_what_was_asked_over_the_api_is_told_beside_the_clicks(
+    shop: Visitor, as_alice: APIClient, form: Form, order: Order
+) -> None:
+    shop.send(form)
+    as_alice.post(
+        f"/api/v1/orders/{order.pk}/pay/",
+        {"account": form.fields["account"]},
+        headers={"Idempotency-Key": "by-api"},
+    )
+
+    told = [event.what for event in story(order)]
+
+    assert told.count("answered 409") == 1
+    assert told.count("Click on “Pay”") == 1
+    assert "answered 200" not in told, "a click is told once"
+
+
+def test_a_request_id_that_is_used_again_hides_nothing(
+    alice: User, as_alice: APIClient, order: Order, form: Form
+) -> None:
+    client, named = Client(), {"X-Request-Id": "mine"}
+    client.force_login(alice)
+    as_alice.post(
+        f"/api/v1/orders/{order.pk}/pay/",
+        {"account": form.fields["account"]},
+        headers={"Idempotency-Key": "by-api"} | named,
+    )
+    client.post(form.action, form.fields, headers=named)
+
+    assert "answered 200" in [event.what for event in story(order, for_staff=True)]
+
+
+# --- To whom
+
+
+def test_a_key_is_shown_by_its_beginning_only(shop: Visitor, form: Form) -> None:
+    page, token = shop.send(form), form.fields["key"]
+
+    assert f"{token[:12]}…" in page.text
+    assert token not in page.text
+
+
+def test_a_key_is_shown_by_its_beginning_only_where_no_clicks_are_kept(
+    shop: Visitor, form: Form, settings: Any
+) -> None:
+    settings.CLICKS_ARE_KEPT = False
+
+    page, token = shop.send(form), form.fields["key"]
+
+    assert token[:12] in page.text
+    assert token not in page.text
+
+
+def test_a_customer_sees_the_own_leg_of_a_movement_and_staff_both(
+    shop: Visitor, form: Form, order: Order, alice_account: Account
+) -> None:
+    page = shop.send(form)
+    settlement = Entry.objects.exclude(account=alice_account).get().account_id
+
+    theirs = " ".join(event.details for event in story(order))
+    ours = " ".join(event.details for event in story(order, for_staff=True))
+
+    assert f"on account {alice_account.pk}" in theirs
+    assert f"on account {settlement}" not in theirs
+    assert not page.says(f"on account {settlement}")
+    assert f"on account {settlement}" in ours
+
+
+def test_a_customer_is_not_told_who_of_the_staff_acted_nor_led_into_the_admin(
+    shop: Visitor, form: Form, order: Order
+) -> None:
+    shop.send(form)
+    boss = User.objects.create_superuser("theboss")
+    of_orders = ContentType.objects.get_for_model(Order)
+    LogEntry.objects.create(
+        user=boss,
+        content_type=of_orders,
+        object_id=str(order.pk),
+        action_flag=CHANGE,
+        change_message="Paid.",
+    )
+    page = shop.open(f"/orders/{order.pk}/")
+
+    assert page.says("Paid.")
+    assert "theboss" not in page.text
+    assert "/admin/" not in page.text
+    assert "theboss" in " ".join(event.what for event in story(order, for_staff=True))
+
+
+def test_a_customer_is_not_told_the_keys_of_the_staff(
+    shop: Visitor, form: Form, order: Order
+) -> None:
+    boss = User.objects.create_superuser("theboss")
+    of_orders = ContentType.objects.get_for_model(Order)
+    LogEntry.objects.create(
+        user=boss, content_type=of_orders, object_id=str(order.pk), action_flag=CHANGE
+    )
+    Record.objects.create(
+        caller=boss,
+        key="the-staffs-own-key-of-this",
+        fingerprint_version=1,
+        fingerprint="f",
+        method="POST",
+        path=f"/api/v1/orders/{order.pk}/pay/",
+    )
+
+    assert "the-staffs-own-key-of-this" not in shop.open(f"/orders/{order.pk}/").text
+
+
+def test_the_clicks_of_one_order_are_not_told_of_another(
+    shop: Visitor, alice: User, form: Form, place: Callable[..., Order]
+) -> None:
+    shop.send(form)
+
+    assert [event.what for event in story(place(customer=alice))] == ["placed"]
+
+
+# --- Not kept
+
+
+def test_where_no_clicks_are_kept_none_is_and_the_order_is_paid(
+    shop: Visitor, form: Form, order: Order, settings: Any, alice_account: Account
+) -> None:
+    settings.CLICKS_ARE_KEPT = False
+
+    pages = [shop.send(form) for _ in range(2)]
+
+    assert Click.objects.count() == 0
+    assert all(page.says("charged once, to") for page in pages)
+    assert charged(alice_account) == order.amount
+
+
+@pytest.mark.parametrize("half", ["create", "filter"])
+def test_a_click_that_cant_be_written_down_pays_all_the_same(
+    half: str,
+    shop: Visitor,
+    form: Form,
+    order: Order,
+    alice_account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(**_: object) -> Any:
+        raise DatabaseError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"shop.clicks.Click.objects.{half}", broken)
+        status, headers, _text = shop.ask("POST", form.action, form.fields)
+
+    assert (status, headers["Location"]) == (303, f"/orders/{order.pk}/")
+    assert charged(alice_account) == order.amount
+
+
+def test_a_script_in_a_name_is_shown_and_not_run(
+    shop: Visitor, alice: User, product: Product, alice_account: Account
+) -> None:
+    script = "<script>alert(1)</script>"
+    Product.objects.update(name=script)
+    pages: list[Page] = [shop.open("/")]
+    pages.append(shop.send(pages[0].form("/basket/").filled(quantity__TEA=2)))
+    pages.append(shop.send(pages[1].form("/order/")))
+    pages.append(shop.send(pages[2].form("/pay/")))
+    pages.append(shop.open("/orders/"))
+
+    assert not [page.path for page in pages if script in page.text]
+    assert all("&lt;script&gt;" in page.text for page in pages)
+
+
+def test_a_story_with_many_clicks_says_that_it_leaves_some_out(
+    shop: Visitor, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shop.story.MAX_REQUESTS", 3)
+
+    pages = [shop.send(form) for _ in range(4)]
+
+    left_out = "later requests are not told here"
+    assert [page.says(left_out) for page in pages] == [False, False, True, True]
+
+
+def test_an_account_whose_number_looks_like_a_status_does_not_confuse_the_story(
+    shop: Visitor, alice: User, place: Callable[..., Order]
+) -> None:
+    open_account(owner=alice, currency="EUR", opening_balance=0)
+    number = min({1, 2, 3} - set(Account.objects.values_list("pk", flat=True)))
+    account = Account(owner=alice, currency="EUR", opening_balance=10**6, balance=10**6)
+    account.pk = number
+    account.save(force_insert=True)
+    order = place(customer=alice)
+
+    shop.send(shop.open(f"/orders/{order.pk}/checkout/").form("/pay/").filled(account=number))
+
+    assert steps_of(Click.objects.get()) == FIRST_PAYMENT
