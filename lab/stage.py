@@ -21,6 +21,12 @@ LEFT_BEHIND = r"""
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_[0-9a-f]{8}_' AND NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = substring(nspname FOR 12))"""
 
+# Of killed shops: a session that waits for a lock learns late that its process has gone, and what
+# it holds is in the way of dropping the tables.
+END_SESSIONS = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+ WHERE application_name = %s AND pid <> pg_backend_pid()"""
+
 SHOPS = 2
 
 _processes = multiprocessing.get_context("forkserver")
@@ -96,6 +102,8 @@ class Stage:
         for shop in self.shops:
             shop.close()
         self.threads.shutdown()
+        with connection.cursor() as cursor:
+            cursor.execute(END_SESSIONS, [self.run.prefix])
         self._drop(map(self.run.schema, self.mechanisms))
         with connection.cursor() as cursor:
             cursor.execute("RESET application_name")

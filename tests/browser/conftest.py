@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
@@ -45,6 +46,33 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+MOST_BYTES = 60_000
+
+
+def violations(page: Page) -> list[str]:
+    """Return what is seriously wrong with a page for people who can't see or point."""
+    found = Axe().run(page).response["violations"]
+    return [each["id"] for each in found if each["impact"] in {"serious", "critical"}]
+
+
+def is_narrow(page: Page) -> bool:
+    """Say whether a page is no wider than its window."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def bytes_loaded(page: Page) -> float:
+    """Load a page anew, with nothing of it kept, and return what came over the network for it."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    loaded: list[float] = []
+    network.on("Network.loadingFinished", lambda said: loaded.append(said["encodedDataLength"]))
+    page.reload(wait_until="networkidle")
+    network.detach()
+    assert len(loaded) >= 2, "the page, and at least its style sheet"
+    return sum(loaded)
 
 
 @dataclass

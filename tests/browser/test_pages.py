@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
@@ -16,13 +15,21 @@ from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
 from shop.models import Basket, Click
-from tests.browser.conftest import PICTURES, Till, Visit, Visitor
+from tests.browser.conftest import (
+    MOST_BYTES,
+    PICTURES,
+    Till,
+    Visit,
+    Visitor,
+    bytes_loaded,
+    is_narrow,
+    violations,
+)
 from tests.browser.test_shop import CHECKOUT, ORDER, PAYS, at_checkout, ends_paid, order_of, pay
 from tests.languages import untranslated
 from tests.live import LiveServer, until
 from tests.network.conftest import Network
 
-MOST_BYTES = 60_000
 PRODUCTS = [name for _sku, name, *_price in demo.PRODUCTS]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -97,42 +104,27 @@ def test_the_language_is_switched_by_a_button_and_stays(visit: Visit) -> None:
 def test_no_page_of_the_shop_has_a_serious_accessibility_violation(
     scheme: str, visit: Visit
 ) -> None:
-    axe = Axe()
     for name, page in all_pages(visit(color_scheme=scheme)):
-        found = axe.run(page).response["violations"]
-        serious = [each["id"] for each in found if each["impact"] in {"serious", "critical"}]
-        assert serious == [], (name, found)
+        assert violations(page) == [], name
 
 
 def test_axe_would_find_a_violation(visit: Visit) -> None:
     page = visit().tab()
     page.set_content("<html><body><input><img src='data:,'></body></html>")
 
-    found = Axe().run(page).response["violations"]
-
-    assert {"label", "image-alt"} <= {each["id"] for each in found}
+    assert {"label", "image-alt"} <= set(violations(page))
 
 
 def test_no_page_of_the_shop_is_wider_than_a_phone(visit: Visit) -> None:
     for name, page in all_pages(visit(viewport={"width": 360, "height": 700})):
-        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert widths[0] <= widths[1], name
+        assert is_narrow(page), name
 
 
 def test_a_page_of_the_shop_is_less_than_sixty_kilobytes_with_all_that_it_loads(
     visit: Visit,
 ) -> None:
-    visitor = visit()
-    for name, page in all_pages(visitor):
-        network = visitor.context.new_cdp_session(page)
-        network.send("Network.enable")
-        network.send("Network.setCacheDisabled", {"cacheDisabled": True})
-        loaded: list[float] = []
-        network.on("Network.loadingFinished", lambda said: loaded.append(said["encodedDataLength"]))  # noqa: B023
-        page.reload(wait_until="networkidle")
-        network.detach()
-        assert len(loaded) >= 2, name
-        assert sum(loaded) < MOST_BYTES, name
+    for name, page in all_pages(visit()):
+        assert bytes_loaded(page) < MOST_BYTES, name
 
 
 def test_from_the_first_page_to_paid_by_keyboard_alone(visit: Visit, till: Till) -> None:

@@ -1,9 +1,81 @@
 """The pictures in the README, from a real run: `make screenshots`. Otherwise they go to build/."""
 
 import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-from tests.browser.conftest import PICTURES
-from tests.live import ROOT
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page
 
-FOLDER = ROOT / os.environ.get("SCREENSHOTS", PICTURES)
-SIZE = {"width": 820, "height": 620}
+from config.chaos import ChaosProxy
+from config.hourly import this_hour
+from config.models import HourlyCount
+from orders.models import PaymentRequest
+from orders.services import pay_order
+from tests.browser.conftest import PICTURES, Till, Visit
+from tests.browser.test_lab import watch
+from tests.browser.test_pages import account_of
+from tests.browser.test_shop import at_checkout, ends_paid, order_of, pay
+
+FOLDER = Path(os.environ.get("SCREENSHOTS", PICTURES)).absolute()
+MOST_BYTES = 150_000
+SIZE = {"width": 880, "height": 660}
+
+
+@pytest.fixture(autouse=True)
+def _folder() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture of what a visitor sees first."""
+    page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
+    assert (FOLDER / f"{name}.png").stat().st_size < MOST_BYTES
+
+
+def test_picture_of_the_checkout_and_of_an_orders_story(
+    visit: Visit, proxy: ChaosProxy, till: Till
+) -> None:
+    order_id = order_of()
+    page = at_checkout(visit(viewport=SIZE).signed_in(), order_id)
+    picture(page, "checkout")
+    proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}
+
+    pay(page).dblclick(no_wait_after=True)
+    ends_paid(page)
+    proxy.calm()
+    page.reload()
+    picture(page, "story")
+
+    proxy.resume()
+    till.of_one_order(amount=500)
+
+
+def test_picture_of_the_lab(visit: Visit) -> None:
+    page = watch(visit(viewport=SIZE), "naive", "request_id")
+    page.evaluate("document.querySelector('#naive').scrollIntoView()")
+
+    picture(page, "lab")
+
+
+def test_picture_of_the_desk(visit: Visit, till: Till, settings: Any) -> None:
+    settings.PAYMENTS_URL = "http://payments.example"  # so that a payment is asked for, in vain
+    for name in ("alice", "bob", "carol"):
+        customer = User.objects.get(username=name)
+        pay_order(customer=customer, order_id=order_of(name), account_id=account_of(name))
+    refused = PaymentRequest.objects.filter(order__customer__username="bob")
+    refused.update(parked=True, attempts=1, trouble="404: There is no such object.")
+    for hours, (replays, conflicts) in enumerate([(9, 2), (14, 0), (3, 1), (22, 5), (7, 0)]):
+        hour = this_hour() - timedelta(hours=hours)
+        HourlyCount.objects.create(hour=hour, kind="replay", count=replays)
+        HourlyCount.objects.create(hour=hour, kind="conflict", count=conflicts)
+    visitor = visit(viewport={"width": 1100, "height": 1240}).signed_in("admin")
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/admin/desk/")
+    page.locator("#toggle-nav-sidebar").click()
+
+    picture(page, "desk")
+
+    assert till.taken == 0
