@@ -32,7 +32,7 @@ urlpatterns = [
     path("metrics", metrics.scrape),
     path("api/v1/", include(api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="docs.html"), name="docs"),
     path("problems/<slug:slug>", problems.explain),
     path("admin/", admin.site.urls),
     re_path(r"^api/", problems.unknown_route),

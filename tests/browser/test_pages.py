@@ -282,3 +282,36 @@ def test_the_story_tells_of_every_click_in_order(
     expect(story).to_contain_text("UPDATE account SET balance = balance - n WHERE balance >= n")
     page.screenshot(path=PICTURES / "the-story.png", full_page=True)
     till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_the_admin_asks_nobody_else_and_breaks_no_rule_of_the_pages(
+    javascript: bool, language: str, visit: Visit, till: Till
+) -> None:
+    visitor = visit(javascript=javascript, locale=language)
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/admin/login/")
+    alice, order_id = User.objects.get(username="alice"), order_of()
+    pay_order(customer=alice, order_id=order_id, account_id=account_of("alice"))
+    visitor.signed_in("admin")
+
+    for path in ("", "desk/", "orders/order/", f"orders/order/{order_id}/change/"):
+        page.goto(f"{visitor.url}/admin/{path}")
+        assert page.locator("h1").count() == 1, path
+
+    story = page.locator("#story")
+    expect(story).to_contain_text("→")
+    assert till.taken == 500
+
+
+def test_the_apis_documentation_can_be_tried_in_the_browser(visit: Visit) -> None:
+    visitor = visit().signed_in()
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/api/docs/")
+
+    page.get_by_role("button", name="GET /api/v1/products/", exact=True).click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
