@@ -8,7 +8,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
@@ -23,14 +23,20 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     return {"has_shop": apps.is_installed("shop"), "has_lab": settings.LAB_ENABLED}
 
 
-class DatabaseTrouble:
-    """Tells on a page that the database is down or busy; the API has problems of its own for it."""
+class Trouble:
+    """Tells on a page that the database is down or busy; the API has problems of its own for it.
+
+    And in development, too, that an address leads nowhere: Django's own page is for programmers.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if settings.DEBUG and response.status_code == 404 and is_html(response):
+            return not_found(request, Http404())
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer 503 where a view couldn't reach its rows; leave any other failure to Django."""
@@ -40,6 +46,10 @@ class DatabaseTrouble:
         response = _without_database(request, 503)
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
+
+
+def is_html(response: HttpResponseBase) -> bool:
+    return response.get("Content-Type", "").startswith("text/html")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

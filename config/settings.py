@@ -69,7 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "config.pages.DatabaseTrouble",
+    "config.pages.Trouble",
 ]
 
 ROOT_URLCONF = "config.urls"

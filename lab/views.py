@@ -11,7 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.translation import get_language
 from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import condition, require_POST, require_safe
+from django.views.decorators.http import condition, require_safe
 
 from lab import mechanisms, runs, story, wording
 from lab.command import MOST_CLICKS
@@ -49,9 +49,10 @@ def start(request: HttpRequest) -> HttpResponse:
     return _form(request, RunForm(initial=chosen), run=uuid4())
 
 
-@require_POST
 def run(request: HttpRequest) -> HttpResponse:
     """Start the page's run, and lead to it; a repeat leads to the same one."""
+    if request.method != "POST":  # as after choosing another language on a form that came back
+        return redirect("lab:start")
     form = RunForm(request.POST)
     if not form.is_valid():
         asked = uuid4() if "run" in form.errors else UUID(request.POST["run"])

@@ -84,15 +84,23 @@ def verdict(performance: Performance) -> Verdict | None:
     if outcome is None:
         return None
     charges = performance.charges
-    charged = ngettext("Charged once", "Charged %(charges)s times", charges)
     return Verdict(
         "good" if outcome["charges"] == 1 else "bad",
-        charged % {"charges": charges},
+        _charged(outcome["charges"], charges),
         _loss(performance, outcome["charges"]),
         told(each.heard for each in performance.tries),
         prose(outcome["expected"]["reason"]),
         "" if as_expected(outcome) else _difference(outcome["expected"]),
     )
+
+
+def _charged(outcome: int | str, charges: int) -> str:
+    if outcome == REFUSED:
+        return gettext("Not charged, and can't pay")
+    if outcome == LOST:
+        return gettext("Lost: one of two orders was not charged")
+    charged = ngettext("Charged once", "Charged %(charges)s times", charges)
+    return charged % {"charges": charges}
 
 
 def told(words: Iterable[str]) -> str:
@@ -121,7 +129,7 @@ def _loss(performance: Performance, charges: int | str) -> str:
     extra = (performance.charges - 1) * performance.amount
     if extra < 0:
         return gettext("The column was counted up %(times)s times too often.") % {"times": -extra}
-    text = gettext("%(money)s cents too much were taken from the account.")
+    text = gettext("%(money)s cents too much was taken from the account.")
     return text % {"money": extra} if extra else ""
 
 
@@ -163,4 +171,4 @@ def _end(told: Story) -> str:
         text = gettext("Over. Not as expected: %(mechanisms)s.")
         names = ", ".join(title(each.mechanism) for each in told.differing)
         return text % {"mechanisms": names}
-    return gettext("Over. Every mechanism did what is expected of it.")
+    return gettext("Over. Every mechanism did what was expected of it.")

@@ -207,6 +207,7 @@ class OrderAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         context["may_operate"] = self.has_operate_permission(request)
+        context["may_pay"] = context["may_operate"] and _is_payable(kwargs["obj"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description=_("Pay the selected orders"), permissions=["operate"])
@@ -256,7 +257,7 @@ class OrderAdmin(ReadOnlyAdmin):
                     with translation.override(None):  # the log is kept in one language
                         self.log_change(request, order, str(text))
         except (client.AccountNotFound, client.CurrencyMismatch):
-            text = gettext("No account in %(currency)s. Nothing changed.")
+            text = gettext("No account in %(currency)s is known here. Nothing changed.")
             return messages.ERROR, text % {"currency": order.currency}
         except client.PaymentMismatch:
             return OTHER_TERMS
@@ -315,6 +316,11 @@ class OrderAdmin(ReadOnlyAdmin):
         level, text = said
         self.message_user(request, str(text), level)
         return HttpResponseRedirect(order_page(pk))
+
+
+def _is_payable(order: Order) -> bool:
+    """Say whether there is anything to pay, and an account to choose that is known here."""
+    return order.status in {Order.Status.SUBMITTED, Order.Status.PAYING} and not client.is_remote()
 
 
 def link_where_installed(view: str, identifier: object, label: object) -> str:

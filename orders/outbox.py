@@ -97,9 +97,10 @@ def is_settled(order_id: UUID) -> bool:
     return PaymentRequest.objects.filter(pk=order_id, settled_at__isnull=False).exists()
 
 
-def is_parked(order_id: UUID) -> bool:
-    """Say whether an order's payment was refused, and waits for somebody to look."""
-    return PaymentRequest.objects.filter(pk=order_id, parked=True, settled_at=None).exists()
+def parked_among(order_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the orders whose payment was refused, and waits for somebody to look."""
+    parked = PaymentRequest.objects.filter(pk__in=order_ids, parked=True, settled_at=None)
+    return set(parked.values_list("pk", flat=True))
 
 
 def is_silent() -> bool:

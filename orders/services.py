@@ -124,9 +124,9 @@ def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
     return waiting.poll(look, seconds=SHORT_WHILE if seconds is None else seconds)
 
 
-def is_held_up(order_id: UUID) -> bool:
-    """Say whether an order that is paying waits for staff, because its payment was refused."""
-    return outbox.is_parked(order_id)
+def held_up_among(order_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the orders that wait for staff, because their payment was refused."""
+    return outbox.parked_among(order_ids)
 
 
 def payments_of(order_ids: Collection[UUID]) -> dict[UUID, client.Payment]:

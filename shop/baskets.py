@@ -68,7 +68,7 @@ class Contents:
 def on_offer(basket: Basket | None) -> list[Offer]:
     """Return the catalogue, as far as a page shows it, with the quantities in a basket."""
     lines = basket.lines if basket else {}
-    products = Product.objects.order_by("sku")[:MAX_LINES]
+    products = Product.objects.order_by("price", "sku")[:MAX_LINES]
     return [Offer(product, lines.get(product.sku, 0)) for product in products]
 
 
@@ -141,11 +141,23 @@ def renew_key(basket: Basket) -> None:
     Basket.objects.filter(pk=basket.pk, order=None).update(id=uuid7())
 
 
+def was_edited(basket: Basket, quantities: Mapping[str, int] | None, *, seen: str | None) -> bool:
+    """Say whether a customer typed other quantities than the basket has, into a page that is new.
+
+    (An old page shows what the basket was then: that is for `make_order` to find out.)
+    """
+    if basket.order_id is not None or seen != digest(basket):
+        return False
+    if quantities is None:
+        return True
+    return any(basket.lines.get(sku, 0) != quantity for sku, quantity in quantities.items())
+
+
 def asked(basket: Basket) -> dict[str, Any]:
     """Return the body of the API's call that would place the same order."""
     return {"lines": [{"sku": sku, "quantity": basket.lines[sku]} for sku in sorted(basket.lines)]}
 
 
-def seen(basket: Basket) -> str:
+def digest(basket: Basket) -> str:
     """Return a digest of a basket's lines: what a page says that its customer has seen."""
     return hashlib.sha256(json.dumps(asked(basket)).encode()).hexdigest()[:16]

@@ -24,6 +24,7 @@ NOTES = {
     "terms": _("This order's payment was made on other terms. Nothing was charged."),
     "changed": _("The basket was changed in another tab. Nothing was ordered; please look again."),
     "unorderable": _("Something in the basket can't be ordered any more. Nothing was ordered."),
+    "edited": _("The quantities were changed. Look at the new total, then place the order."),
     "full": _("A basket holds at most 100 different products. Nothing was changed."),
     "quantity": _("A quantity is a whole number from 0 to 1000. Nothing was changed."),
 }
@@ -87,7 +88,8 @@ def leading_to(view: str, order_id: UUID, done: HttpResponse) -> HttpResponse:
 
 
 def back_to(view: str, *args: object, note: str) -> HttpResponse:
-    return SeeOther(f"{reverse(view, args=args)}?note={note}")
+    there = reverse(view, args=args)
+    return SeeOther(f"{there}?note={note}" if note else there)
 
 
 def note_of(request: HttpRequest) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
@@ -10,12 +10,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from idempotency.models import Record
 from idempotency.read_only_admin import moment
-from orders.models import Order
+from orders.models import Order, PaymentRequest
 from orders.views import location
 from shop.clicks import shown
 from shop.models import Basket, Click
@@ -23,14 +24,19 @@ from shop.steps import CONDITIONAL, SAID, WAITED
 
 MAX_REQUESTS = 200
 
+GIVEN_UP = timedelta(minutes=1)  # longer than any request may take
+
+# What a click was told that came with another key than the one that decided.
+DECIDED: dict[str, Any] = {
+    "order-already-paid": gettext_lazy("told that it was paid already"),
+    "order-failed": gettext_lazy("told that it had failed already"),
+}
 # Why a click was told no, by what it is called in the API, or on the page.
 REASONS: dict[str, Any] = {
     "idempotency-key-in-use": gettext_lazy("the first click was still under way"),
     "idempotency-key-invalid": gettext_lazy("the page was too old, or its key not the customer's"),
     "idempotency-key-reused": gettext_lazy("its key had been used for something else"),
     "idempotency-key-expired": gettext_lazy("its key was used long ago"),
-    "order-already-paid": gettext_lazy("another page had paid the order"),
-    "order-failed": gettext_lazy("another page had tried, and the account lacked the money"),
     "payment-mismatch": gettext_lazy("the payment was made on other terms"),
     "account": gettext_lazy("no such account of the customer's"),
     "basket-changed": gettext_lazy("the basket was another one, or an order, by then"),
@@ -80,6 +86,7 @@ def story(order: Order, *, for_staff: bool = False) -> list[Event]:
     clicked = {(click.request_id, click.key) for click in clicks}
     told = [
         *_changes(order, for_staff),
+        *_outbox(order),
         *_money(order, for_staff),
         *_attempts(
             (
@@ -176,6 +183,27 @@ def _money(order: Order, for_staff: bool) -> Iterator[Event]:
         yield Event(entry.created_at, _("entry"), details, _page(entry, for_staff))
 
 
+def _outbox(order: Order) -> Iterator[Event]:
+    """Tell of the payment system behind a network: asked, how often, and what it answered."""
+    request = PaymentRequest.objects.filter(pk=order.pk).defer("body", "answer").first()
+    if request is None:
+        return
+    asked = ngettext("asked once", "asked %(count)d times", request.attempts) % {
+        "count": request.attempts
+    }
+    what = _("the payment is to be asked for over the network")
+    if request.settled_at:
+        yield Event(request.created_at, what, "")
+        yield Event(request.settled_at, _("the payment system has answered"), asked)
+    elif request.parked:
+        refused = _("refused, and set aside for somebody to look at: %(trouble)s")
+        told = refused % {"trouble": request.trouble}
+        yield Event(request.created_at, what, f"{asked}; {told}")
+    else:
+        details = f"{asked}; {request.trouble}" if request.trouble else asked
+        yield Event(request.created_at, what, details if request.attempts else "")
+
+
 def _attempts(records: Iterable[Record], for_staff: bool) -> Iterator[Event]:
     for record in records:
         what = (
@@ -214,18 +242,26 @@ def _click(click: Click) -> Event:
 
 def _made_of_it(click: Click) -> tuple[str, str]:
     """Return in a word what the server made of a click, and its colour."""
-    waited = sum(ms for name, _rows, ms in click.steps if name == WAITED)
     match click.told:
         case Click.Told.EXECUTED:
             return _("executed"), "good"
-        case Click.Told.REPLAYED if waited:
-            return _("waited %(ms)d ms, then told the first answer") % {"ms": waited}, "busy"
         case Click.Told.REPLAYED:
-            return _("told the first answer again"), "calm"
+            return _replayed(sum(ms for name, _rows, ms in click.steps if name == WAITED))
+        case Click.Told.REFUSED if click.reason in DECIDED:
+            return DECIDED[click.reason], "calm"
         case Click.Told.REFUSED:
             reason = REASONS.get(click.reason, click.reason)
             return _("refused: %(reason)s") % {"reason": reason}, "bad"
+    if timezone.now() - click.arrived_at > GIVEN_UP:
+        return _("never answered"), "bad"
     return _("no answer yet"), "busy"
+
+
+def _replayed(waited: float) -> tuple[str, str]:
+    if not waited:
+        return _("told the first answer again"), "calm"
+    text = _("waited %(ms)d ms, then told the first answer")
+    return text % {"ms": max(1, waited)}, "busy"
 
 
 def _step(name: str, rows: int, ms: float) -> Step:

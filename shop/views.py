@@ -6,6 +6,7 @@ page translates. So whatever a customer does with a page, it ends on what the fi
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -57,19 +58,25 @@ def catalogue(request: HttpRequest) -> HttpResponse:
 def basket(request: HttpRequest) -> HttpResponse:
     """Show the basket; on POST set quantities in it. A form sent twice says the same thing."""
     if request.method == "POST":
-        quantities = forms.quantities(request)
-        if quantities is None:
-            return back_to("shop:basket", note="quantity")
-        try:
-            baskets.fill(customer=request.user, quantities=quantities)
-        except baskets.BasketFull:
-            return back_to("shop:basket", note="full")
-        return redirect("shop:basket")
+        return _fill(request, forms.quantities(request))
     context = {"most": MAX_QUANTITY, "most_lines": MAX_LINES, **note_of(request)}
     if found := baskets.open_basket(customer=request.user):
         contents = baskets.contents(found)
-        context |= {"basket": found, "contents": contents, "seen": baskets.seen(found)}
+        context |= {"basket": found, "contents": contents, "seen": baskets.digest(found)}
     return render(request, "shop/basket.html", context)
+
+
+def _fill(
+    request: HttpRequest, quantities: Mapping[str, int] | None, *, note: str = ""
+) -> HttpResponse:
+    """Set quantities in the basket and show it; `note` is what to say there."""
+    if quantities is None:
+        return back_to("shop:basket", note="quantity")
+    try:
+        baskets.fill(customer=request.user, quantities=quantities)
+    except baskets.BasketFull:
+        return back_to("shop:basket", note="full")
+    return back_to("shop:basket", note=note)
 
 
 @page
@@ -80,6 +87,9 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
     found = baskets.find(customer=request.user, basket_id=basket_id)
     if found is None:
         return trouble(request, 404)
+    edited = forms.quantities(request)
+    if baskets.was_edited(found, edited, seen=request.POST.get("seen")):
+        return _fill(request, edited, note="edited")
     with clicks.kept(request, "order", key=str(basket_id)) as click:
         try:
             done = _place(request, found)
@@ -101,7 +111,7 @@ def _place(request: HttpRequest, found: Basket) -> HttpResponse:
     )
 
     def execute() -> HttpResponse:
-        if request.POST.get("seen") != baskets.seen(found):
+        if request.POST.get("seen") != baskets.digest(found):
             raise baskets.BasketChanged
         order = baskets.make_order(found)
         headers = {"Location": location(order)}
@@ -138,6 +148,7 @@ def checkout(request: HttpRequest, order_id: UUID) -> HttpResponse:
     accounts = client.accounts_of(owner=request.user, currency=order.currency)
     lines = order.lines.order_by("id")
     context = {"order": order, "lines": lines, "token": token, "accounts": accounts}
+    context["is_demo"] = settings.DEMO_SIGN_IN
     return render(request, "shop/checkout.html", context | note_of(request))
 
 
@@ -216,11 +227,7 @@ def again(request: HttpRequest, order_id: UUID) -> HttpResponse:
     quantities: Counter[str] = Counter()
     for sku, quantity in order.lines.values_list("sku", "quantity"):
         quantities[sku] = min(quantities[sku] + quantity, MAX_QUANTITY)
-    try:
-        baskets.fill(customer=request.user, quantities=quantities)
-    except baskets.BasketFull:
-        return back_to("shop:basket", note="full")
-    return redirect("shop:basket")
+    return _fill(request, quantities)
 
 
 @page
@@ -233,7 +240,9 @@ def orders(request: HttpRequest) -> HttpResponse:
     listed = list(found.prefetch_related("lines")[: ORDERS_A_PAGE + 1])
     shown = listed[:ORDERS_A_PAGE]
     more = shown[-1].pk if len(listed) > ORDERS_A_PAGE else None
-    return render(request, "shop/orders.html", {"orders": shown, "more": more})
+    held_up = services.held_up_among([each.pk for each in shown])
+    context = {"orders": shown, "more": more, "held_up": held_up}
+    return render(request, "shop/orders.html", context)
 
 
 def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
@@ -241,7 +250,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     in_flight = records.is_in_flight(caller=_customer(request).pk, subject=_subject(order_id))
     order = services.find_order(customer=request.user, order_id=order_id)
     is_paying = order.status == Order.Status.PAYING
-    is_held_up = is_paying and services.is_held_up(order_id)
+    is_held_up = is_paying and bool(services.held_up_among([order_id]))
     return {
         "order": order,
         "is_held_up": is_held_up,

@@ -393,7 +393,7 @@ def test_selected_orders_are_paid_once_however_often_the_list_is_sent(
     second = as_boss.post(changelist(Order), form)
 
     assert "Paid. (2 of 3)" in shown
-    assert "No account in EUR. Nothing changed. (1 of 3)" in shown
+    assert "No account in EUR is known here. Nothing changed. (1 of 3)" in shown
     assert "Already paid, nothing changed. (2 of 3)" in said(second)
     assert Payment.objects.count() == 2
     assert balance(alice_account) == OPENING - 2 * orders[0].amount
@@ -461,7 +461,7 @@ def test_what_the_services_refuse_is_a_message(
     pay(order_id=order.pk, account_id=smaller.pk, amount=order.amount, currency="EUR")
     paid_otherwise = as_boss.post(url)
 
-    assert said(without_account) == ["No account in EUR. Nothing changed."]
+    assert said(without_account) == ["No account in EUR is known here. Nothing changed."]
     assert said(paid_otherwise)[1:] == ["Its payment was made on other terms. Nothing changed."]
     assert Order.objects.get().status == Order.Status.SUBMITTED
     assert balance(account) == OPENING

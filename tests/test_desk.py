@@ -32,6 +32,7 @@ from idempotency.models import Record
 from orders.models import Order, PaymentRequest
 from orders.services import pay_order
 from payments.models import Account
+from shop.models import Click
 from tests.concurrency.together import together
 from tests.conftest import read_only
 from tests.live import ROOT, database_url
@@ -517,7 +518,7 @@ def test_any_other_text_finds_nothing_and_is_no_error(
 ) -> None:
     page = as_boss.get(url(), {"q": text})
     assert page.status_code == 200
-    assert "Nothing is called that." in page.text
+    assert "Nothing found." in page.text
     assert found(as_boss, text) == {}
     assert "<script>" not in page.text
 
@@ -775,3 +776,16 @@ def test_each_of_the_two_systems_has_a_desk(
     assert f"not compared with payments: {other.upper()}_DATABASE_URL is not set." in text
     assert "the audit" in text
     assert "/admin/desk/" in index[1]
+
+
+def test_a_repeats_request_id_leads_to_its_order(
+    as_boss: Client, alice: User, place: Callable[..., Order]
+) -> None:
+    order = place(customer=alice)
+    Click.objects.create(
+        customer=alice, wanted="pay", order_id=order.pk, key="tok_", request_id="of-a-repeat"
+    )
+
+    page = as_boss.get(reverse("admin:desk"), {"q": "of-a-repeat"}).text
+
+    assert str(order.pk) in page.partition("Found")[2]

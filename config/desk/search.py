@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from config.desk.lists import (
+    MOST,
     VIEW_ORDERS,
     VIEW_PAYMENTS,
     VIEW_RECORDS,
@@ -31,6 +32,7 @@ from idempotency.read_only_admin import moment, whole_uuid
 
 if apps.is_installed("orders"):
     from orders.models import Order, PaymentRequest
+    from shop.models import Click
 if apps.is_installed("payments"):
     from payments.models import Payment
 
@@ -86,6 +88,8 @@ class _Search:
         asked: Listed[Any] = self._requests() if may(self.user, VIEW_REQUESTS) else Listed([])
         named = {UUID(order) for record in records.rows for order in orders_named(record)}
         named |= {request.pk for request in asked.rows}
+        if may(self.user, VIEW_RECORDS):
+            named |= self._clicked()
         groups = [_records_group(records), _requests_group(asked)]
         if may(self.user, VIEW_ORDERS):
             groups.insert(0, _orders_group(self._orders(named)))
@@ -102,6 +106,14 @@ class _Search:
             wanted |= Q(path__contains=path) | Q(headers__Location__icontains=path)
         rows = Record.objects.filter(wanted).defer("body").select_related("caller")
         return Listed.of(rows.order_by("-id")[: Listed.read])
+
+    def _clicked(self) -> set[UUID]:
+        """Return the orders of a click with this request id: a repeat has no record of its own."""
+        if not apps.is_installed("orders"):
+            return set()
+        clicks = Click.objects.filter(request_id=self.text).exclude(order_id=None)
+        named = clicks.values_list("order_id", flat=True)[:MOST]
+        return {order_id for order_id in named if order_id}
 
     def _requests(self) -> Listed[Any]:
         wanted = Q(request_id=self.text)

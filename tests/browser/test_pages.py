@@ -48,6 +48,18 @@ def orders_of_each_kind(name: str) -> dict[str, str]:
     return {kind: f"/orders/{order_id}/" for kind, order_id in kinds.items()}
 
 
+def placed_by_hand(visitor: Visitor) -> Page:
+    """Fill the basket with two teas and place the order; return the page at its checkout."""
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+    page.get_by_label("Green tea").fill("2")
+    page.get_by_role("button", name="Put into the basket").click()
+    page.wait_for_url("**/basket/")
+    page.get_by_role("button", name="Place the order").click()
+    expect(page).to_have_url(CHECKOUT)
+    return page
+
+
 def all_pages(visitor: Visitor) -> Iterator[tuple[str, Page]]:
     """Go through every page of the shop as dave, whose money is enough for one tea."""
     page = visitor.tab()

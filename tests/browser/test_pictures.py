@@ -16,8 +16,8 @@ from orders.models import PaymentRequest
 from orders.services import pay_order
 from tests.browser.conftest import PICTURES, Till, Visit
 from tests.browser.test_lab import watch
-from tests.browser.test_pages import account_of
-from tests.browser.test_shop import at_checkout, ends_paid, order_of, pay
+from tests.browser.test_pages import account_of, placed_by_hand
+from tests.browser.test_shop import ends_paid, order_of, pay
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", PICTURES)).absolute()
 MOST_BYTES = 150_000
@@ -38,8 +38,7 @@ def picture(page: Page, name: str) -> None:
 def test_picture_of_the_checkout_and_of_an_orders_story(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
-    order_id = order_of()
-    page = at_checkout(visit(viewport=SIZE).signed_in(), order_id)
+    page = placed_by_hand(visit(viewport=SIZE).signed_in())
     picture(page, "checkout")
     proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}
 

@@ -42,7 +42,7 @@ def pay(page: Page) -> Locator:
 def ends_paid(page: Page) -> None:
     """Wait until the page is the order's, and says that it is paid."""
     expect(page).to_have_url(ORDER)
-    expect(page.get_by_role("status").first).to_contain_text("were charged once")
+    expect(page.get_by_role("status").first).to_contain_text("was charged once")
 
 
 def clicks_that_arrived(order_id: UUID) -> list[str]:
@@ -178,7 +178,7 @@ def test_ten_rapid_clicks_on_pay_with_the_first_answer_cut_are_one_charge(
     ends_paid(page)
     told = clicks_that_arrived(order_id)
     assert proxy.happened["cut-answer"] == 1
-    assert len(told) >= 2
+    assert len(told) > 2  # more than one click and its repeat
     assert told.count("executed") == 1
     till.of_one_order(amount=TEAS)
 

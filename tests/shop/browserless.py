@@ -56,6 +56,7 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
+        self.elsewhere: list[tuple[str, Form]] = []  # where a button of a form leads
         self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -64,6 +65,8 @@ class _Reader(HTMLParser):
             self.forms.append(Form(given.get("action", "")))
         elif tag == "input" and self.forms and "name" in given:
             self.forms[-1].fields[given["name"]] = given.get("value", "")
+        elif tag == "button" and "formaction" in given:
+            self.elsewhere.append((given["formaction"], self.forms[-1]))
         elif tag == "select":
             self._select = given["name"]
         elif tag == "option" and self._select:
@@ -78,7 +81,7 @@ def forms_of(text: str) -> list[Form]:
     """Return the forms of a page."""
     reader = _Reader()
     reader.feed(text)
-    return reader.forms
+    return reader.forms + [Form(action, form.fields) for action, form in reader.elsewhere]
 
 
 Answer = tuple[int, dict[str, str], str]

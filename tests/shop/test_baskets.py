@@ -293,7 +293,7 @@ def test_a_basket_in_two_currencies_says_so_and_is_not_ordered(
     form = shop.send(quantities(TEA=2)).form("/order/")
 
     page = shop.send(quantities(BOOK=1))
-    sent = shop.send(form.filled(seen=baskets.seen(Basket.objects.get())))
+    sent = shop.send(form.filled(seen=baskets.digest(Basket.objects.get())))
 
     assert page.says(ONE_CURRENCY)
     assert page.says("€5.00")
@@ -337,7 +337,7 @@ def test_what_nobody_sells_any_more_is_taken_out_and_never_an_error(
     Basket.objects.update(lines={"TEA": 2, sku: 1})
     found, page = Basket.objects.get(), shop.open("/basket/")
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.seen(found)}))
+    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
     shop.send(page.form("/basket/"))
 
     assert (sent.status, sent.says(UNORDERABLE)) == (200, True)
@@ -351,7 +351,7 @@ def test_a_basket_of_nothing_is_not_ordered_and_is_no_error(
     shop.send(quantities(TEA=0))
     found = Basket.objects.get()
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.seen(found)}))
+    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
 
     assert (sent.status, sent.path.partition("?")[0]) == (200, "/basket/")
     assert not Order.objects.exists()
@@ -378,7 +378,7 @@ def test_a_hundred_and_one_lines_are_not_ordered_and_are_no_error(
     Basket.objects.update(lines={each.sku: 1 for each in many})  # two tabs were too fast
     found, page = Basket.objects.get(), shop.open("/basket/")
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.seen(found)}))
+    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
 
     assert page.status == 200
     assert not [form for form in page.forms if form.action.endswith("/order/")]
@@ -404,6 +404,21 @@ def test_a_basket_has_a_limit(shop: Visitor, alice: User, many: list[Product]) -
 
     assert page.says("holds at most 100 different products")
     assert lines_of(alice) == {each.sku: 1 for each in many[:60]}
+
+
+def test_a_quantity_that_was_typed_and_not_set_is_shown_before_it_is_ordered(
+    shop: Visitor, alice: User, product: Product
+) -> None:
+    form = shop.send(quantities(TEA=2)).form("/order/")
+
+    page = shop.send(form.filled(quantity__TEA=5))
+    placed = shop.send(page.form("/order/"))
+    again = shop.send(page.form("/order/").filled(quantity__TEA=7))
+
+    assert page.says("Look at the new total")
+    assert page.form("/order/").fields["quantity-TEA"] == "5"
+    assert placed.path == again.path, "it is an order by now: that is the first result"
+    assert Order.objects.get().amount == 5 * product.price
 
 
 # --- Somebody else's

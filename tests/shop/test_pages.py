@@ -61,7 +61,7 @@ def test_a_customer_comes_from_the_catalogue_to_a_paid_order(
     assert checkout.path == f"{page_of(order)}checkout/"
     assert is_paid(paid, order)
     assert [status for status, _ in paid.trail] == [303, 200]
-    assert paid.says(f"€7.50 were charged once, to account {alice_account.pk}.")
+    assert paid.says(f"€7.50 was charged once, to account {alice_account.pk}.")
     assert charged(alice_account) == 750
 
 
@@ -513,7 +513,9 @@ def test_a_declined_payment_says_so_to_every_repeat(
 
     for page in pages:
         assert page.path == page_of(dear)
-        assert page.says(f"Account {alice_account.pk} doesn't hold the amount. Nothing was charged")
+        assert page.says(
+            f"Account {alice_account.pk} doesn't hold enough money. Nothing was charged"
+        )
     assert charged(alice_account) == 0
 
 

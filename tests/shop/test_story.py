@@ -97,7 +97,7 @@ def test_a_second_tab_is_told_with_the_race_that_it_lost(
     assert told_of(order)[1] == ("refused", "order-already-paid")
     assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "answer-stored"]
     assert page.says("Order from submitted to paying, if it still is submitted: no")
-    assert page.says("refused: another page had paid the order")
+    assert page.says("told that it was paid already")
 
 
 def test_refused_clicks_say_why(

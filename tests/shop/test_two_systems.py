@@ -82,7 +82,7 @@ def test_a_declined_payment_is_told_once_it_is_known(
 
     page = shop.open(f"/orders/{dear.pk}/")
 
-    assert page.says("doesn't hold the amount. Nothing was charged.")
+    assert page.says("doesn't hold enough money. Nothing was charged.")
     assert shop.send(page.form("/again/")).path == "/basket/"
     assert charged(alice_account) == 0
 
@@ -102,3 +102,7 @@ def test_a_mistyped_account_does_not_leave_the_order_being_paid_for_ever(
 
     assert charged(alice_account) == 0
     assert not page.says("This page shows what it comes to, by itself."), "nothing will come"
+    listed, told = shop.open("/orders/"), page.text
+    assert listed.says("held up")
+    assert not listed.says("being paid")
+    assert "refused, and set aside for somebody to look at" in told

@@ -10,19 +10,22 @@ const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
 // One click: the same form with the same key, until an answer comes. The page goes where the first
 // answer leads; the clicks still under way are then dropped by the browser, not by the server.
-async function send(form) {
+async function send(form, to) {
   const body = new FormData(form);
   const said = form.querySelector("[role=status]");
   said.textContent = form.dataset.sent;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const answer = await fetch(form.action, {
+      const answer = await fetch(to, {
         method: "POST", body, headers: {"X-Asked-By": "script"},
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
       if (answer.redirected && answer.ok) return location.assign(answer.url); // to sign in again
       if (answer.ok) return location.assign((await answer.json()).location);
-      if (answer.status < 500 && answer.status !== 429) return form.submit();
+      if (answer.status < 500 && answer.status !== 429) {
+        form.action = to; // the browser shows what the server has to say
+        return form.submit();
+      }
     } catch {
       // Nothing came back: the server may or may not have done it. The key says that it is a repeat.
     }
@@ -31,10 +34,12 @@ async function send(form) {
   }
 }
 
-for (const form of document.querySelectorAll("form[data-once]")) {
+for (const form of document.forms) {
   form.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (!button?.matches("[data-once]")) return;
     event.preventDefault();
-    send(form);
+    send(form, button.hasAttribute("formaction") ? button.formAction : form.action);
   });
 }
 
