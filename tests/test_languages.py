@@ -1,6 +1,5 @@
 """English and Simplified Chinese: everything said to people, and nothing said to programs."""
 
-import gettext
 import io
 import json
 import re
@@ -524,21 +523,6 @@ def test_a_text_has_the_same_chinese_in_every_catalogue() -> None:
             if message.id:
                 key = (message.context, message.id)
                 assert said.setdefault(key, message.string) == message.string, (path, key)
-
-
-@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parents[3].name)
-def test_the_compiled_catalogue_is_the_written_one(path: Path) -> None:
-    with path.with_suffix(".mo").open("rb") as file:
-        compiled = gettext.GNUTranslations(file)
-
-    for message in catalogue(path):
-        if isinstance(message.id, tuple):
-            singular, plural = message.id
-            assert compiled.ngettext(singular, plural, 1) == first(message.string)
-        elif message.context:
-            assert compiled.pgettext(message.context, str(message.id)) == message.string
-        elif message.id:
-            assert compiled.gettext(str(message.id)) == message.string
 
 
 # --- The reader

@@ -20,7 +20,7 @@ from tests.browser.test_pages import account_of, placed_by_hand
 from tests.browser.test_shop import ends_paid, order_of, pay
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", PICTURES)).absolute()
-MOST_BYTES = 150_000
+MOST_BYTES = 200_000
 SIZE = {"width": 880, "height": 660}
 
 
@@ -45,6 +45,7 @@ def test_picture_of_the_checkout_and_of_an_orders_story(
     pay(page).dblclick(no_wait_after=True)
     ends_paid(page)
     proxy.calm()
+    page.set_viewport_size({"width": 880, "height": 980})
     page.reload()
     picture(page, "story")
 
