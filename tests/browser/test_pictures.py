@@ -20,7 +20,7 @@ from tests.browser.test_pages import account_of, placed_by_hand
 from tests.browser.test_shop import ends_paid, order_of, pay
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", PICTURES)).absolute()
-MOST_BYTES = 200_000
+MOST_BYTES = 250_000
 SIZE = {"width": 880, "height": 660}
 
 
