@@ -348,8 +348,8 @@ import psycopg
 from config.embedded_postgres import server
 server.ensure_running()
 with psycopg.connect(server.dsn("postgres")) as connection:
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         sys.stdin.read()
     except KeyboardInterrupt:
         for _ in range(300):
