@@ -16,6 +16,7 @@ from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
 from config import metrics
+from config.pages import is_html
 from config.problems import for_status
 
 log = structlog.get_logger("request")
@@ -81,8 +82,8 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
             with translation.override(translation.get_language_from_request(request)):
                 return for_status(refused)
         response = get_response(request)
-        is_html = response.get("Content-Type", "").startswith("text/html")
-        if response.status_code < 400 or not is_html or not request.path.startswith(_MACHINE):
+        is_error = response.status_code >= 400 and is_html(response)
+        if not is_error or not request.path.startswith(_MACHINE):
             return response
         return for_status(response.status_code)
 

@@ -10,10 +10,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 
 from config.problems import RETRY_AFTER_SECONDS
 from idempotency.database_errors import is_temporary, sqlstate
+from shop.pages import trouble
 
 log = structlog.get_logger("pages")
 
@@ -43,9 +43,7 @@ class Trouble:
         if not (isinstance(error, Error) and is_temporary(error)):
             return None
         log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
-        response = _without_database(request, 503)
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return response
+        return _without_database(request, 503, retry_after=RETRY_AFTER_SECONDS)
 
 
 def is_html(response: HttpResponseBase) -> bool:
@@ -63,12 +61,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         str(request.user)  # the page's head asks who it is
     except Error:
         return _without_database(request, 404)
-    return _trouble(request, 404)
+    return trouble(request, 404)
 
 
 def too_old(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form that was loaded before its user signed in or out; CSRF_FAILURE_VIEW."""
-    return _trouble(request, 403)
+    return trouble(request, 403)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -76,10 +74,8 @@ def broken(request: HttpRequest) -> HttpResponse:
     return _without_database(request, 500)
 
 
-def _without_database(request: HttpRequest, status: int) -> HttpResponse:
+def _without_database(
+    request: HttpRequest, status: int, *, retry_after: int | None = None
+) -> HttpResponse:
     request.user = AnonymousUser()  # who it is, only the database could tell
-    return _trouble(request, status)
-
-
-def _trouble(request: HttpRequest, status: int) -> HttpResponse:
-    return render(request, "trouble.html", {"status": status}, status=status)
+    return trouble(request, status, retry_after=retry_after)

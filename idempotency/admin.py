@@ -1,7 +1,6 @@
 """The dedup table and the tokens in the admin."""
 
 import json
-import re
 from typing import Any
 
 from django.contrib import admin
@@ -13,9 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from idempotency import tokens
 from idempotency.models import Record, Token
-from idempotency.read_only_admin import ReadOnlyAdmin, link, link_to, moment_of
-
-_ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
+from idempotency.read_only_admin import ReadOnlyAdmin, link, link_to, moment_of, orders_named
 
 
 class TombstoneFilter(admin.SimpleListFilter):
@@ -67,8 +64,8 @@ class RecordAdmin(ReadOnlyAdmin):
     @admin.display(description=_("orders"))
     def orders(self, record: Record) -> str:
         """Link to the orders that the request's path and its answer's Location name."""
-        named = _ORDER.findall(f"{record.path} {record.headers.get('Location', '')}")
-        links = ((link("orders_order_change", order, order),) for order in dict.fromkeys(named))
+        named = dict.fromkeys(orders_named(record))
+        links = ((link("orders_order_change", order, order),) for order in named)
         return format_html_join(" ", "{}", links) or "-"
 
     @admin.display(description=_("answer"))

@@ -1,5 +1,6 @@
 """What an admin page that never writes is made of, and how its columns show rows."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,8 @@ from django.utils.html import format_html
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from idempotency.models import Record
+
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
@@ -23,6 +26,8 @@ else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 Column = Callable[[Any, Any], Any]
+
+_ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 
 
 class ReadOnly:
@@ -69,6 +74,11 @@ class ReadOnlyInline(ReadOnly, TabularInline):
         return True
 
 
+def orders_named(record: Record) -> list[str]:
+    """Return the ids of the orders that a request's path and its answer's Location name."""
+    return _ORDER.findall(f"{record.path} {record.headers.get('Location', '')}")
+
+
 def whole_uuid(text: str) -> UUID | None:
     """Return the UUID that a text spells, or None."""
     try:
@@ -110,9 +120,14 @@ def link(view: str, identifier: object, label: object) -> str:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=[identifier]), label)
 
 
+def page_of(row: Model) -> str:
+    """Return the address of a row's own page."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
 def link_to(row: Model) -> str:
     """Return a link to a row's own page."""
-    return link(f"{row._meta.app_label}_{row._meta.model_name}_change", row.pk, row)
+    return format_html('<a href="{}">{}</a>', page_of(row), row)
 
 
 def link_to_list(view: str, query: str, label: "StrOrPromise") -> str:

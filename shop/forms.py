@@ -1,7 +1,5 @@
 """Reading the shop's forms: what no browser of a customer's sends is no number, or no text."""
 
-from uuid import UUID
-
 from django.http import HttpRequest
 
 from orders.serializers import MAX_QUANTITY
@@ -29,10 +27,3 @@ def whole_number(text: str, *, most: int) -> int | None:
 def is_text(name: str) -> bool:
     """Say whether the database can keep what a browser sent as a name."""
     return "\0" not in name and name.isprintable()
-
-
-def uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -87,7 +87,8 @@ def leading_to(view: str, order_id: UUID, done: HttpResponse) -> HttpResponse:
     return response
 
 
-def back_to(view: str, *args: object, note: str) -> HttpResponse:
+def back_to(view: str, *args: object, note: str = "") -> HttpResponse:
+    """Lead to a page; `note` is what to say there."""
     there = reverse(view, args=args)
     return SeeOther(f"{there}?note={note}" if note else there)
 

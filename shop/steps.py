@@ -120,10 +120,6 @@ class Recorder:
                 took = round((time.perf_counter() - started) * 1000, 1)
                 self.steps.append((name, max(0, context["cursor"].rowcount), took))
 
-    @property
-    def waited(self) -> bool:
-        return any(name == WAITED for name, *_ in self.steps)
-
 
 def named(sql: str, params: Sequence[Any] | None) -> str | None:
     """Return the name of a statement that is on the way to pay, or None."""

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from idempotency.models import Record
-from idempotency.read_only_admin import moment
+from idempotency.read_only_admin import moment, page_of
 from orders.models import Order, PaymentRequest
 from orders.views import location
 from shop.clicks import shown
@@ -270,6 +270,4 @@ def _step(name: str, rows: int, ms: float) -> Step:
 
 
 def _page(row: Model, for_staff: bool) -> str:
-    if not for_staff:
-        return ""
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return page_of(row) if for_staff else ""

@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from idempotency import problem, records, tokens
 from idempotency.boundary import answer_once, rendered
 from idempotency.errors import KeyInUse, KeyInvalid, Refusal
+from idempotency.read_only_admin import whole_uuid
 from orders import services
 from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order
@@ -30,7 +31,7 @@ from orders.views import answer, location, pay_answer
 from payments import client
 from shop import baskets, clicks, forms
 from shop.models import Basket, Click
-from shop.pages import SeeOther, back_to, leading_to, note_of, page, page_for_all, trouble
+from shop.pages import back_to, leading_to, note_of, page, page_for_all, trouble
 from shop.story import story
 
 WAIT_SECONDS = 5  # of a repeat, for the click that came first
@@ -126,7 +127,7 @@ def _not_placed(click: clicks.Heard, error: Exception, found: Basket) -> HttpRes
     click.refused("basket-changed" if changed else "unorderable")
     click.order_id = baskets.order_of(found)
     if click.order_id is not None:
-        return SeeOther(reverse("shop:checkout", args=[click.order_id]))
+        return back_to("shop:checkout", click.order_id)
     if isinstance(error, Refusal):  # its key was used for something else, past this page
         click.refused(str(error.default_code))
         baskets.renew_key(found)
@@ -235,7 +236,7 @@ def again(request: HttpRequest, order_id: UUID) -> HttpResponse:
 def orders(request: HttpRequest) -> HttpResponse:
     """List the customer's orders, newest first, a page at a time."""
     found = Order.objects.filter(customer=_customer(request)).order_by("-id")
-    if before := forms.uuid(request.GET.get("before", "")):
+    if before := whole_uuid(request.GET.get("before", "")):
         found = found.filter(pk__lt=before)
     listed = list(found.prefetch_related("lines")[: ORDERS_A_PAGE + 1])
     shown = listed[:ORDERS_A_PAGE]

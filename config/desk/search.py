@@ -3,16 +3,13 @@
 Of what somebody may not view nothing is found, nor anything by way of it.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.apps import apps
 from django.db import OperationalError
-from django.db.models import Model, Q
-from django.urls import reverse
+from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -28,7 +25,7 @@ from config.desk.lists import (
 )
 from idempotency import tokens
 from idempotency.models import Record, Token
-from idempotency.read_only_admin import moment, whole_uuid
+from idempotency.read_only_admin import moment, orders_named, page_of, whole_uuid
 
 if apps.is_installed("orders"):
     from orders.models import Order, PaymentRequest
@@ -37,7 +34,6 @@ if apps.is_installed("payments"):
     from payments.models import Payment
 
 LONGEST = 255  # of a key
-_ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 
 
 @dataclass(frozen=True)
@@ -140,21 +136,12 @@ class _Search:
         return Listed.of(found)
 
 
-def orders_named(record: Record) -> Iterable[str]:
-    """Return the ids of the orders that a request's path and its answer's Location name."""
-    return _ORDER.findall(f"{record.path} {record.headers.get('Location', '')}")
-
-
-def _page(row: Model) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-
-
 def _orders_group(found: Listed[Any]) -> Group:
     headings = (_("Order"), _("Status"), _("Customer"), _("Amount (minor units)"), _("Placed"))
     hits = [
         Hit(
             order.pk,
-            _page(order),
+            page_of(order),
             (
                 order.get_status_display(),
                 order.customer,
@@ -172,7 +159,7 @@ def _records_group(found: Listed[Record]) -> Group:
     hits = [
         Hit(
             record,
-            _page(record),
+            page_of(record),
             (record.key, record.caller, record.request_id, moment(record.created_at)),
         )
         for record in found.rows
@@ -183,7 +170,7 @@ def _records_group(found: Listed[Record]) -> Group:
 def _requests_group(found: Listed[Any]) -> Group:
     headings = (_("Payment request"), _("Attempts"), _("Request id"), _("Written"))
     hits = [
-        Hit(row, _page(row), (row.attempts, row.request_id, moment(row.created_at)))
+        Hit(row, page_of(row), (row.attempts, row.request_id, moment(row.created_at)))
         for row in found.rows
     ]
     return Group(_("Payment requests"), headings, Listed(hits, found.more))
@@ -194,7 +181,7 @@ def _payments_group(found: Listed[Any]) -> Group:
     hits = [
         Hit(
             row.pk,
-            _page(row),
+            page_of(row),
             (row.get_outcome_display(), f"{row.amount} {row.currency}", moment(row.created_at)),
         )
         for row in found.rows
@@ -205,7 +192,7 @@ def _payments_group(found: Listed[Any]) -> Group:
 def _tokens_group(found: Listed[Token]) -> Group:
     headings = (_("Token"), _("Caller"), _("Issued"), _("Expires"))
     hits = [
-        Hit(row, _page(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
+        Hit(row, page_of(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
         for row in found.rows
     ]
     return Group(_("Tokens not used yet"), headings, Listed(hits, found.more))
