@@ -1,5 +1,6 @@
 """The lab's page in a real browser: chosen, run and watched."""
 
+import re
 from urllib.parse import urlencode
 
 import pytest
@@ -10,6 +11,7 @@ from tests.browser.conftest import (
     MOST_BYTES,
     Visit,
     Visitor,
+    arrives,
     bytes_loaded,
     is_narrow,
     violations,
@@ -60,7 +62,7 @@ def test_a_double_click_on_run_is_one_run(visit: Visit) -> None:
     page = choose(visit(), "naive")
 
     page.locator("form.lab button").dblclick(no_wait_after=True)
-    page.wait_for_url("**/lab/runs/**")
+    arrives(page, re.compile(r"/lab/runs/"))
     is_over(page)
 
     assert len(set(runs.FOLDER.glob("*.jsonl")) - before) == 1

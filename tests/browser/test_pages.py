@@ -21,6 +21,7 @@ from tests.browser.conftest import (
     Till,
     Visit,
     Visitor,
+    arrives,
     bytes_loaded,
     is_narrow,
     violations,
@@ -31,6 +32,7 @@ from tests.live import LiveServer, until
 from tests.network.conftest import Network
 
 PRODUCTS = [name for _sku, name, *_price in demo.PRODUCTS]
+BASKET = re.compile(r"/basket/$")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -54,7 +56,7 @@ def placed_by_hand(visitor: Visitor) -> Page:
     page.goto(f"{visitor.url}/")
     page.get_by_label("Green tea").fill("2")
     page.get_by_role("button", name="Put into the basket").click()
-    page.wait_for_url("**/basket/")
+    arrives(page, BASKET)
     page.get_by_role("button", name="Place the order").click()
     expect(page).to_have_url(CHECKOUT)
     return page
@@ -154,17 +156,17 @@ def test_from_the_first_page_to_paid_by_keyboard_alone(visit: Visit, till: Till)
 
     tab_to("link", "Sign in to order")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/sign-in/")
+    arrives(page, re.compile(r"/sign-in/$"))
     tab_to("button", "alice")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{visitor.url}/")
+    arrives(page, f"{visitor.url}/")
     tab_to("spinbutton", "Green tea")
     page.keyboard.type("2")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/basket/")
+    arrives(page, BASKET)
     tab_to("button", "Place the order")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/checkout/")
+    arrives(page, CHECKOUT)
     tab_to("button", "Pay €5.00")
     page.keyboard.press("Enter")
 
@@ -179,7 +181,7 @@ def test_a_basket_in_two_tabs_becomes_one_order(javascript: bool, visit: Visit, 
     first.goto(f"{visitor.url}/")
     first.get_by_label("Green tea").fill("2")
     first.get_by_role("button", name="Put into the basket").click()
-    first.wait_for_url("**/basket/")
+    arrives(first, BASKET)
     second = visitor.tab()
     second.goto(first.url)
 
@@ -221,7 +223,7 @@ def test_as_two_systems_the_page_is_told_when_the_payment_system_answers(
     page = at_checkout(Visitor(context, network.server.url).signed_in(), order_id)
     page.get_by_label("Pay from").fill(str(account_of("alice")))
     pay(page).click()
-    page.wait_for_url(ORDER)
+    arrives(page, ORDER)
     expect(page.get_by_role("status").first).to_contain_text("being paid")
 
     network.relay()
@@ -253,10 +255,10 @@ def test_a_failed_order_says_so_and_can_be_ordered_again(javascript: bool, visit
 
     pay(page).dblclick(no_wait_after=True)
 
-    page.wait_for_url(ORDER)
+    arrives(page, ORDER)
     expect(page.get_by_role("status").first).to_contain_text("Nothing was charged")
     page.get_by_role("button", name="Order again").dblclick(no_wait_after=True)
-    page.wait_for_url("**/basket/")
+    arrives(page, BASKET)
     expect(page.get_by_label("Green tea")).to_have_value("4")
     assert Till("dave").taken == 0
     assert Order.objects.get().status == Order.Status.FAILED
@@ -268,7 +270,7 @@ def test_a_page_that_was_open_for_too_long_is_renewed_and_says_so(visit: Visit, 
     Token.objects.all().delete()
 
     pay(page).click()
-    page.wait_for_url("**/checkout/?note=renewed")
+    arrives(page, re.compile(r"/checkout/\?note=renewed$"))
     expect(page.get_by_role("status").first).to_contain_text("open for too long")
     pay(page).click()
 

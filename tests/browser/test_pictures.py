@@ -49,7 +49,6 @@ def test_picture_of_the_checkout_and_of_an_orders_story(
     page.reload()
     picture(page, "story")
 
-    proxy.resume()
     till.of_one_order(amount=500)
 
 
