@@ -21,6 +21,7 @@ from rich.table import Table
 from idempotency.database_errors import sqlstate
 from lab import report
 from lab.director import LabBroken
+from lab.lifeline import ends_in_order
 from lab.matrix import Line, Program, as_json, run
 from lab.mechanisms import NAMES, NEED_REDIS
 from lab.record import Record, Unrecorded
@@ -67,7 +68,7 @@ def play(
     chosen = (mechanism,) if isinstance(mechanism, str) else mechanism
     names = NAMES if ALL in chosen else tuple(dict.fromkeys(chosen))
     try:
-        with _terminable(), available(wanted=not NEED_REDIS.isdisjoint(names)) as redis_url:
+        with ends_in_order(), available(wanted=not NEED_REDIS.isdisjoint(names)) as redis_url:
             notes = record or Unrecorded()
             program = Program(names, scenarios, clicks, costs, redis_url, notes)
             if not program.playable:
@@ -141,23 +142,6 @@ def _cannot_play(reason: str) -> CommandError:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Have SIGTERM end the block in order, as Ctrl-C does."""
-
-    def end(*_: object) -> None:
-        # The kernel may say it again, for each thread of a server that ends: we are tidying up.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is end:
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
 def _limited() -> Iterator[None]:
     """Have the block end at the limit as a scene that came apart; kill it if that takes long."""
     alarms = [LIMIT]
@@ -168,8 +152,8 @@ def _limited() -> Iterator[None]:
         raise LabBroken(f"it was not over within {alarms.pop()} s")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT, GRACE)
     try:
+        signal.setitimer(signal.ITIMER_REAL, LIMIT, GRACE)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Self
 
+from lab.lifeline import may_end
 from lab.record import Note, Unrecorded
 
 PATIENCE = 60  # seconds until a scene that doesn't come about is given up
@@ -75,9 +76,10 @@ class Director:
         self.go_on(*clicks)
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition; not for a time."""
+        """Wait for a condition, not for a time; the place where a run ends that is told to."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
+            may_end()
             if time.monotonic() > deadline:
                 raise LabBroken(f"{what}: not within {PATIENCE} s")
             time.sleep(0.003)

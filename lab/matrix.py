@@ -8,6 +8,7 @@ from typing import Any
 from lab.bank import receipt
 from lab.director import Director, LabBroken
 from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, Cell
+from lab.lifeline import may_end
 from lab.mechanisms import NEED_REDIS
 from lab.record import Unrecorded
 from lab.scenes import PLENTY, SCENARIOS, Answer, Scene
@@ -152,6 +153,7 @@ def _costs(stage: Stage, mechanisms: Sequence[str]) -> Iterator[tuple[str, Cost]
     with Director() as director:
         for _ in range(ROUNDS):
             for name, answers in taken.items():
+                may_end()
                 scene = Scene(stage, name, director, clicks=1, opening=PLENTY)
                 answers.append(scene.undisturbed())
     times = {name: median(a.seconds for a in answers) for name, answers in taken.items()}

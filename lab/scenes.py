@@ -113,6 +113,11 @@ class Scene:
 
     def answers(self) -> list[Answer]:
         """Wait for all clicks to end; return what each was told, in the order of clicking."""
+        everybody = range(len(self._sent))
+        self.director.until(
+            lambda: all(map(self.is_answered, everybody)),
+            f"{self.mechanism}: everybody is answered",
+        )
         return [click.result() for click in self._sent]
 
     def stand_still(self, *clicks: int, outlast_leases: bool = False) -> None:

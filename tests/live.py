@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -22,7 +24,7 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Any, *, seconds: float = 20, what: str = "") -> Any:
+def until(condition: Any, *, seconds: float = 60, what: str = "") -> Any:
     """Wait for a condition to become true and return its value; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -45,6 +47,16 @@ def descendants(pid: int) -> dict[int, str]:
     for child in tuple(found):
         found |= {child: _read(Path(f"/proc/{child}/cmdline")), **descendants(child)}
     return found
+
+
+@contextmanager
+def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Have a process ended when the block is, even where a test fails: the next one is not to."""
+    with process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def is_running(pid: int) -> bool:
@@ -88,7 +100,11 @@ class LiveServer:
             self.process = subprocess.Popen(
                 [sys.executable, *command], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        until(self._answers, seconds=30, what=f"the server answers; its log is {self.log}")
+        try:
+            until(self._answers, what=f"the server answers; its log is {self.log}")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,10 +133,10 @@ class LiveServer:
 
     def disarm(self) -> None:
         """Release everybody and forget all faults."""
-        for held in self.folder.glob("*.hit"):
+        for held in self.folder.glob("*.holding"):
             self.release(held.name.partition(".")[0])
         for file in self.folder.glob("*.*"):
-            if file != self.log and file.suffix != ".released":
+            if file != self.log and file.suffix not in {".released", ".holding"}:
                 file.unlink(missing_ok=True)
         # A held request polls for its release file: leave it until nobody is held any more.
         until(lambda: not list(self.folder.glob("*.holding")), what="nobody is held")
@@ -133,7 +149,7 @@ class Caller:
 
     def __init__(self, url: str, token: str, *, timeout: float = 40) -> None:
         self.url = url
-        self.headers = {"Authorization": f"Token {token}"}
+        self.headers = {"Authorization": f"Token {token}", "Connection": "close"}
         self.timeout = timeout
 
     def post(

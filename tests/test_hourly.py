@@ -64,7 +64,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
         raise OperationalError("connection refused")
 
     with monkeypatch.context() as patch:
-        patch.setattr(connection, "cursor", refuse)
+        patch.setattr("config.hourly._write", refuse)  # in every thread
         yield patch.undo
 
 
@@ -174,7 +174,7 @@ def test_nothing_counted_asks_nothing_of_the_database(tally: Tally) -> None:
 def test_hours_past_their_time_go_with_the_next_flush(
     tally: Tally, clock: Callable[[datetime], None]
 ) -> None:
-    last = this_hour() - timedelta(days=KEPT_DAYS) + timedelta(hours=1)
+    last = this_hour() - timedelta(days=KEPT_DAYS) + timedelta(hours=2)
     old = this_hour() - timedelta(days=KEPT_DAYS, hours=1)
     for hour in (old, last):
         HourlyCount.objects.create(hour=hour, kind=Kind.REPLAY, count=7)

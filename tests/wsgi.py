@@ -20,7 +20,7 @@ def strike(point: str) -> None:
         if fault not in {"kill", "hold", "error"}:
             continue
         try:
-            armed.rename(armed.with_suffix(".hit"))
+            armed.rename(armed.with_suffix(".holding" if fault == "hold" else ".hit"))
         except FileNotFoundError:
             continue
         act(point, fault, armed)
@@ -32,11 +32,10 @@ def act(point: str, fault: str, armed: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == "error":
         raise RuntimeError(f"fault at {point}")
-    holding = armed.with_suffix(".holding")
-    holding.touch()
+    armed.with_suffix(".hit").touch()
     while not (FOLDER / f"{point}.released").exists():
         time.sleep(0.005)
-    holding.unlink()
+    armed.with_suffix(".holding").unlink()
 
 
 faults.install(strike)

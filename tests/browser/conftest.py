@@ -56,6 +56,7 @@ def chromium() -> Iterator[Browser]:
 
 
 MOST_BYTES = 60_000
+expect.set_options(timeout=20_000)  # as the contexts' own: 5 s are short for a loaded machine
 
 
 def violations(page: Page) -> list[str]:

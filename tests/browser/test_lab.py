@@ -34,6 +34,11 @@ def is_over(page: Page) -> None:
     expect(page.locator("#overview[data-over]")).to_have_count(1, timeout=60_000)
 
 
+def read_the_source(page: Page) -> None:
+    page.locator("#naive-source").click()
+    arrives(page, re.compile(r"/lab/source/naive/$"))
+
+
 def watch(visitor: Visitor, *mechanisms: str) -> Page:
     """Have mechanisms play the double click, and wait until all of it is shown."""
     page = choose(visitor, *mechanisms)
@@ -53,7 +58,7 @@ def test_the_naive_version_is_watched_to_overcharge_beside_a_safe_one(
     expect(page.locator("#naive svg").first).to_be_visible()
     if language == "zh-CN":
         assert untranslated(page.content()) == []
-        page.locator("#naive-source").click()
+        read_the_source(page)
         assert untranslated(page.content()) == []
 
 
@@ -88,7 +93,7 @@ def test_no_page_of_the_lab_has_a_serious_accessibility_violation(
     for table in page.locator("details > summary").all():
         table.click()
     assert violations(page) == []
-    page.locator("#naive-source").click()
+    read_the_source(page)
     assert violations(page) == []
 
 

@@ -122,7 +122,7 @@ def test_clicks_to_place_with_different_keys_place_as_many_orders(
 
 
 def test_naive_clicks_to_place_place_as_many_orders_as_there_are_clicks() -> None:
-    looked = threading.Barrier(MANY)
+    looked = threading.Barrier(MANY, timeout=60)
     with naive_shop(0) as shop:
         together(MANY, lambda _: shop.place_once(7, looked.wait))
         assert shop.count(7) == MANY

@@ -42,7 +42,7 @@ def test_twenty_calls_at_once_pay_an_order_once(
 
 
 def test_twenty_naive_calls_at_once_charge_twenty_times() -> None:
-    looked = threading.Barrier(MANY)
+    looked = threading.Barrier(MANY, timeout=60)
     with naive_shop(OPENING) as shop:
         shop.place(1)
         together(MANY, lambda _: shop.pay(1, 500, looked.wait))
@@ -84,7 +84,7 @@ def test_two_orders_race_for_money_that_is_enough_for_one(
 
 
 def test_two_naive_orders_spend_the_same_money_twice() -> None:
-    looked = threading.Barrier(2)
+    looked = threading.Barrier(2, timeout=60)
     with naive_shop(500) as shop:
         shop.place(0)
         shop.place(1)

@@ -11,7 +11,7 @@ from django.db import connection
 
 def together(count: int, act: Callable[[int], Any]) -> list[Any]:
     """Run `act(0) … act(count - 1)` in threads that start at one barrier; return their results."""
-    barrier = threading.Barrier(count)
+    barrier = threading.Barrier(count, timeout=60)
 
     def run(number: int) -> Any:
         try:

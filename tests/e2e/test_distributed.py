@@ -1,19 +1,21 @@
 """`make demo-distributed`: two services, a network that loses answers, and nothing left of it."""
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import urllib3
 
 from config.processes import is_free
-from tests.live import ROOT, descendants, free_port, is_running, until
+from tests.live import ROOT, descendants, ended, is_running, until
 
 Environment = dict[str, str]
 DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
@@ -88,10 +90,23 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
+@pytest.fixture
+def start(environment: Environment, log: Path) -> Iterator[Callable[..., Demo]]:
+    """Start the demo with options, and environment variables besides."""
+    with ExitStack() as started:
+
+        def start(*options: str, **more: str) -> Demo:
+            demo = Demo(log, environment | more, *options)
+            started.enter_context(ended(demo.process))
+            return demo
+
+        yield start
+
+
 def three_free_ports() -> int:
-    """Return the first of three in a row."""
-    ports = (free_port() for _ in range(1000))
-    return next(port for port in ports if all(is_free(port + number) for number in (1, 2)))
+    """Return the first of three in a row, where no outgoing connection gets one meanwhile."""
+    ports = random.sample(range(10_000, 32_000), 1000)
+    return next(port for port in ports if all(is_free(port + number) for number in range(3)))
 
 
 def table_of(said: str) -> dict[str, str]:
@@ -111,10 +126,10 @@ def assert_nothing_is_left(family: dict[int, str], environment: Environment) -> 
 
 
 def test_two_services_charge_once_while_answers_get_lost_and_end_together(
-    environment: Environment, log: Path
+    start: Callable[..., Demo], environment: Environment
 ) -> None:
-    demo = Demo(log, environment, *STORM)
-    until(lambda: demo.has_said("Serving until Ctrl-C"), seconds=150, what=str(log))
+    demo = start(*STORM)
+    until(lambda: demo.has_said("Serving until Ctrl-C"), seconds=300, what=str(demo.log))
     ready = [demo.is_ready(number) for number in range(3)]  # the third one asks the second
     family = descendants(demo.process.pid)
 
@@ -133,9 +148,11 @@ def test_two_services_charge_once_while_answers_get_lost_and_end_together(
     assert_nothing_is_left(family, environment)
 
 
-def test_ctrl_c_in_the_storm_ends_everything(environment: Environment, log: Path) -> None:
-    demo = Demo(log, environment, "--storm", "--orders", "100")
-    until(demo.has_asked, seconds=120, what=str(log))
+def test_ctrl_c_in_the_storm_ends_everything(
+    start: Callable[..., Demo], environment: Environment
+) -> None:
+    demo = start("--storm", "--orders", "100")
+    until(demo.has_asked, seconds=300, what=str(demo.log))
     family = descendants(demo.process.pid)
 
     assert demo.end(signal.SIGINT) == 0, demo.said()
@@ -145,19 +162,19 @@ def test_ctrl_c_in_the_storm_ends_everything(environment: Environment, log: Path
 
 @pytest.mark.parametrize("name", DATABASES)
 def test_one_database_for_two_systems_is_refused_in_a_line(
-    name: str, environment: Environment, log: Path
+    name: str, start: Callable[..., Demo]
 ) -> None:
-    demo = Demo(log, environment | {name: "postgres://nobody@127.0.0.1:1/none"})
+    demo = start(**{name: "postgres://nobody@127.0.0.1:1/none"})
 
     assert demo.process.wait(60) == 1
     (line,) = demo.said().splitlines()
     assert line.startswith("Two systems need two databases")
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(environment: Environment, log: Path) -> None:
+def test_a_port_that_is_taken_is_said_in_a_line(start: Callable[..., Demo]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         third = taken.getsockname()[1]
-        demo = Demo(log, environment, "--port", str(third - 2))
+        demo = start("--port", str(third - 2))
 
         assert demo.process.wait(60) == 1
     (line,) = demo.said().splitlines()

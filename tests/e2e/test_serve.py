@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.live import ROOT, free_port, until
+from tests.live import ROOT, ended, free_port, until
 
 
 @pytest.fixture
@@ -69,21 +69,22 @@ def test_ctrl_c_stops_everything_that_was_started(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    until(lambda: b"Serving until Ctrl-C" in log.read_bytes(), seconds=60, what=str(log))
-    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
-    database = subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    started = children(serving.pid)
+    with ended(serving):
+        until(lambda: b"Serving until Ctrl-C" in log.read_bytes(), seconds=180, what=str(log))
+        answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
+        database = subprocess.run(
+            [sys.executable, "-m", "config.embedded_postgres", "dsn"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        started = children(serving.pid)
 
-    serving.send_signal(end)
+        serving.send_signal(end)
 
-    assert serving.wait(60) == 0, log.read_text()
+        assert serving.wait(60) == 0, log.read_text()
     assert answer.status == 200
     assert database.stdout.startswith("postgresql://")
     assert started

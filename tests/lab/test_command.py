@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from lab.lifeline import ends_in_order, may_end
 from tests.lab.conftest import REDIS, Manage
-from tests.live import ROOT, database_url, descendants, free_port, is_running, until
+from tests.live import ROOT, database_url, descendants, ended, is_running, until
 
 ONE = ("simulate", "double_click", "--mechanism", "order_id")
 REDIS_ONE = ("simulate", "double_click", "--mechanism", "token_redis")
@@ -54,8 +55,8 @@ def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
     [
         (ONE, {"DEBUG": "false", "SECRET_KEY": "x" * 50, "HTTPS": "false"}, "DEBUG=true"),
         (ONE, {"DATABASE_POOLER": "true"}, "no pooler"),
-        (ONE, {"DATABASE_URL": f"postgres://u:p@127.0.0.1:{free_port()}/none"}, "refused"),
-        (REDIS_ONE, {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, "refused"),
+        (ONE, {"DATABASE_URL": "postgres://u:p@127.0.0.1:1/none"}, "refused"),
+        (REDIS_ONE, {"REDIS_URL": "redis://127.0.0.1:1/0"}, "refused"),
         (REDIS_ONE, {"REDIS_URL": "bogus"}, "REDIS_URL"),
         (REDIS_ONE, {"REDIS_URL": "", "PATH": "/nowhere"}, "needs Redis"),
         ((*ONE, "--clicks", "1"), {}, "2 to 25 clicks"),
@@ -104,16 +105,51 @@ def test_an_interrupted_run_leaves_no_process_and_the_next_run_drops_its_tables(
             stdout=log,
             stderr=log,
         )
-    until(lambda: count(SESSIONS) >= 3, what="the command and both shops are in the database")
-    family = descendants(run.pid)
-    assert len(family) >= 3
-    run.send_signal(number)
-    assert run.wait(30) == EXITS[number]
+    with ended(run):
+        until(lambda: count(SESSIONS) >= 3, what="the command and both shops are in the database")
+        family = descendants(run.pid)
+        assert len(family) >= 3
+        run.send_signal(number)
+        assert run.wait(60) == EXITS[number]
     assert number == signal.SIGKILL or count(SCHEMAS) == 0
     until(lambda: not any(map(is_running, family)), what="its processes are gone")
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert manage(*ONE, "--clicks", "2").returncode == 0
     assert count(SCHEMAS) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_between_its_steps_and_never_within_one(number: signal.Signals) -> None:
+    steps = []
+
+    def run() -> None:
+        with ends_in_order():
+            os.kill(os.getpid(), number)
+            steps.append("a lock that was taken is given back")
+            may_end()
+            steps.append("another step")
+
+    before = signal.getsignal(number)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as ended:
+            run()
+    finally:
+        after = signal.signal(number, before)
+    assert len(steps) == 1
+    assert getattr(ended.value, "code", EXITS[number]) == EXITS[number]
+    assert after == (signal.SIG_IGN if number == signal.SIGTERM else before)
+
+
+@ends_in_order()
+def second_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_ctrl_c_ends_a_run_wherever_it_is() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        second_ctrl_c()
 
 
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}

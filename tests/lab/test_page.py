@@ -33,7 +33,7 @@ from lab.mechanisms import NAMES
 from lab.scenes import SCENARIOS
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
-from tests.live import ROOT, database_url, descendants, is_running, until
+from tests.live import ROOT, database_url, descendants, ended, is_running, until
 
 T = TypeVar("T")
 HERE = tuple(name for name in NAMES if name not in REDIS)
@@ -114,12 +114,24 @@ def part(page: str, name: str) -> str:
 
 
 def processes() -> set[int]:
-    """Return the processes of the runs of these tests that live."""
+    """Return the processes of the runs of these tests that live.
+
+    (Each leads its group: what it forks has its name, too, until that becomes another program.)
+    """
     return {
         int(process.name)
         for process in Path("/proc").glob("[0-9]*")
-        if f"--watch={runs.FOLDER}/" in command_line(process) and is_running(int(process.name))
+        if f"--watch={runs.FOLDER}/" in command_line(process)
+        and is_running(int(process.name))
+        and leads_its_group(int(process.name))
     }
+
+
+def leads_its_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:  # it has just ended
+        return False
 
 
 def most_at_once(address: str) -> int:
@@ -368,12 +380,13 @@ def test_a_run_ends_with_the_server_that_started_it_and_leaves_no_tables(
         cwd=ROOT,
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"},
     )
-    until(lambda: count(SESSIONS) >= 3, what="the run and both shops are in the database")
-    family = descendants(server.pid)
-    assert any("--watch=" in line for line in family.values())
+    with ended(server):
+        until(lambda: count(SESSIONS) >= 3, what="the run and both shops are in the database")
+        family = descendants(server.pid)
+        assert any("--watch=" in line for line in family.values())
 
-    server.send_signal(number)
-    server.wait(30)
+        server.send_signal(number)
+        server.wait(60)
 
     until(lambda: not any(map(is_running, family)), what="its processes are gone")
     assert count(SCHEMAS) == 0

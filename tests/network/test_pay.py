@@ -24,7 +24,7 @@ from tests.network.conftest import Network
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOW = {"Prefer": "wait=0"}
-SOON = {"Prefer": "wait=20"}
+SOON = {"Prefer": "wait=30"}
 
 
 def path_of(order: Order) -> str:
@@ -156,7 +156,7 @@ def test_a_relay_that_is_killed_is_taken_over_from(
     network.server.arm(point, "kill")
     first = network.relay()
     accepted = pay(order, "one", **NOW)
-    assert first.wait(20) == -signal.SIGKILL
+    assert first.wait(60) == -signal.SIGKILL
     assert network.server.hits(point) == 1
     assert status_of(order) == Order.Status.PAYING
     assert pay(order, "one", **NOW).data == accepted.data, "all or nothing of the settling"
@@ -214,8 +214,8 @@ def test_a_payment_service_that_is_killed_is_asked_again(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     network.server.arm(point, "kill")
+    pay(order, "one", **NOW)  # answered before anybody is killed: both systems share the workers
     network.relay()
-    pay(order, "one", **NOW)
     until(lambda: settled(order), what="the order is settled")
     assert network.server.hits(point) == 1
     assert network.proxy.happened["no-answer"] >= 1
@@ -227,11 +227,14 @@ def test_who_is_being_told_accepted_while_the_order_is_settled_gets_the_outcome_
     network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     pay(order, "one", **NOW)
+    network.server.arm("before-asking", "hold")
+    network.relay()
+    until(lambda: network.server.hits("before-asking") == 1, what="the relay is at work")
     network.server.arm("answer-stored", "hold")
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(pay, order, "two", **NOW)
         until(lambda: network.server.hits("answer-stored") == 1, what="its 202 isn't committed yet")
-        network.relay()
+        network.server.release("before-asking")
         until(somebody_waits_for_the_order, what="the relay waits for it")
         network.server.release("answer-stored")
         assert late.result().status == 202
@@ -255,8 +258,8 @@ def test_two_relays_never_ask_twice_where_nothing_goes_wrong(
     orders = [place(customer=alice) for _ in range(20)]
     together(20, lambda n: pay(orders[n], f"key-{n}", **NOW))
     asked_before = network.proxy.requests
-    network.relay()
-    network.relay()
+    network.relay(concurrency=2)
+    network.relay(concurrency=2)
     until(lambda: settled(*orders), what="all are settled")
     assert network.proxy.requests - asked_before == len(orders)
     assert charged(alice_account) == sum(order.amount for order in orders)
@@ -285,7 +288,6 @@ def test_a_payment_on_other_terms_is_parked_until_somebody_sends_it_again(
 ) -> None:
     stranger = Account.objects.exclude(owner=alice).exclude(owner=None)
     assert not stranger.exists()
-    network.proxy.arm("drop-request", b"never")  # the network itself is whole
     User.objects.get(username="order-service").user_permissions.clear()
     network.relay()
     pay(order, "one", **NOW)
@@ -334,7 +336,7 @@ def test_a_storm_with_lost_answers_and_relays_that_are_killed_charges_every_orde
 
     together(12, storm)
     for killed in range(1, 6):
-        enough = network.proxy.happened["cut-answer"] + 15
+        enough = network.proxy.happened["cut-answer"] + 8  # while many orders still ask
         until(lambda lost=enough: network.proxy.happened["cut-answer"] >= lost or settled(*orders))
         relays[killed % 2].kill()
         assert relays[killed % 2].wait() == -signal.SIGKILL

@@ -16,6 +16,7 @@ from idempotency.models import Record
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from shop.models import Basket, Click
+from tests.concurrency.test_live_clicks import waiting_on_a_lock
 from tests.concurrency.together import together
 from tests.live import LiveServer, until
 from tests.shop.browserless import Form, Page, Visitor, signed_in
@@ -211,7 +212,7 @@ def test_a_repeat_waits_for_the_first_and_the_story_says_how_long(
     first = held(server, "debited", lambda: shop.send(form))
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(shop.send, form)
-        time.sleep(1)
+        until(waiting_on_a_lock, what="the repeat waits")
         server.release("debited")
         page = second.result(20)
 
