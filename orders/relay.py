@@ -5,12 +5,12 @@ it asks for is safe to ask again, and what it settles is settled once.
 """
 
 import random
-import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 
 import structlog
@@ -44,24 +44,27 @@ class Relay:
         self._askers = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
         self._settlers = [Thread(target=self._settle_all, name="settle") for _ in range(SETTLERS)]
-        self._free = threading.BoundedSemaphore(concurrency)
-        self._stopping = threading.Event()
+        self._free = BoundedSemaphore(concurrency)
+        self._stopping = False
 
     def stop(self) -> None:
-        """Have `run` take nothing more, end what is under way, and return."""
-        self._stopping.set()
+        """Have `run` take nothing more, end what is under way, and return.
+
+        For signal handlers: it takes no lock, which the interrupted thread might hold just then.
+        """
+        self._stopping = True
 
     def run(self) -> None:
         """Work until stopped, once; a database that is away is waited for."""
         for settler in self._settlers:
             settler.start()
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 self._work(outbox.enter())
             except Error as error:
                 log.warning("the database is away", error=str(error).strip())
                 connection.close()
-                self._stopping.wait(1)
+                time.sleep(1)
         self._askers.shutdown()
         for _ in self._settlers:
             self._asked.put(None)
@@ -72,13 +75,13 @@ class Relay:
     def _work(self, relay: int) -> None:
         """Take and ask, under one number, for as long as the session that holds it lives."""
         log.info("relay at work", relay=relay)
-        while not self._stopping.is_set():
+        while not self._stopping:
             taken = self._take(relay)
             for request in taken:
                 faults.point("request-taken")
                 asking = self._askers.submit(_ask, request)
                 asking.add_done_callback(partial(self._hand_over, request, relay))
-            self._stopping.wait(GATHER_SECONDS if taken else IDLE_SECONDS)
+            time.sleep(GATHER_SECONDS if taken else IDLE_SECONDS)
 
     def _take(self, relay: int) -> list[Taken]:
         """Take as much as there are free slots for; what is not used of them stays free."""
@@ -117,12 +120,12 @@ class Relay:
 
     def _put_back_surely(self, taken: Taken, relay: int) -> None:
         """Put a request back, or nobody would work on it for as long as this relay lives."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             connection.close()
             try:
                 _put_back(taken, relay, "a bug, or the database; see the relay's log")
             except Error:
-                self._stopping.wait(1)
+                time.sleep(1)
             else:
                 return
 
