@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import urllib3
+from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +39,24 @@ def database_url(params: dict[str, Any]) -> str:
     """Return the DATABASE_URL of a database from a Django connection's parameters."""
     user, password = quote(params["user"], ""), quote(params.get("password", ""), "")
     return f"postgres://{user}:{password}@{params['host']}:{params['port']}/{params['dbname']}"
+
+
+@contextmanager
+def another_database(name: str) -> Iterator[str]:
+    """Yield the URL of an empty database of its own on the tests' server."""
+
+    def execute(statement: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")  # of a busy disk this asks much
+            cursor.execute(statement)
+            cursor.execute("RESET statement_timeout")
+
+    execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    execute(f"CREATE DATABASE {name}")
+    try:
+        yield database_url(connection.get_connection_params() | {"dbname": name})
+    finally:
+        execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -35,7 +35,7 @@ from payments.models import Account
 from shop.models import Click
 from tests.concurrency.together import together
 from tests.conftest import read_only
-from tests.live import ROOT, database_url
+from tests.live import ROOT, another_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -731,12 +731,8 @@ print(json.dumps([[answer.status_code, answer.text] for answer in answers]))
 @pytest.fixture
 def other_database() -> Iterator[str]:
     """A database of its own on the tests' server, empty."""
-    name = f"desk_{uuid4().hex}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    yield database_url(connection.get_connection_params() | {"dbname": name})
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with another_database(f"desk_{uuid4().hex}") as url:
+        yield url
 
 
 @pytest.mark.parametrize(

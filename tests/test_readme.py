@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
-from tests.live import database_url
+from tests.live import another_database
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -61,16 +60,12 @@ def test_the_readmes_example_works_in_a_fresh_project(tmp_path: Path) -> None:
         (file.parent / "__init__.py").touch()
         file.write_text(SETTINGS + code if added else code)
     assert (tmp_path / "refunds" / "views.py").exists()
-    with connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE IF EXISTS readme_example")
-        cursor.execute("CREATE DATABASE readme_example")
-    parameters = connection.get_connection_params() | {"dbname": "readme_example"}
-    environment = os.environ | {
-        "DATABASE_URL": database_url(parameters),
-        "DJANGO_SETTINGS_MODULE": "settings",
-        "PYTHONPATH": str(tmp_path),
-    }
-    try:
+    with another_database("readme_example") as url:
+        environment = os.environ | {
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "settings",
+            "PYTHONPATH": str(tmp_path),
+        }
         for command in (
             ["-m", "django", "makemigrations", "refunds"],
             ["-m", "django", "makemigrations", "--check", "idempotency"],
@@ -86,6 +81,3 @@ def test_the_readmes_example_works_in_a_fresh_project(tmp_path: Path) -> None:
                 check=False,
             )
             assert ran.returncode == 0, ran.stdout + ran.stderr
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("DROP DATABASE readme_example WITH (FORCE)")

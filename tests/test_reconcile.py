@@ -38,7 +38,7 @@ from config.reconciliation import (
 from orders import models as orders_app
 from orders.services import pay_order
 from payments.models import Account
-from tests.live import database_url
+from tests.live import another_database, database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -334,20 +334,13 @@ def test_a_server_that_goes_away_meanwhile_is_told_by_its_side(alice: User) -> N
 @pytest.fixture
 def apart() -> Iterator[str]:
     """The URL of a second database, which has the tables of payments, empty, and no others."""
-    name = f"{connection.settings_dict['NAME']}_payments"
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        cursor.execute(f"CREATE DATABASE {name}")
         tables = [columns(cursor, f"payments_{table}") for table in ("account", "entry", "payment")]
-    try:
-        address = database_url(connection.get_connection_params() | {"dbname": name})
+    with another_database(f"{connection.settings_dict['NAME']}_payments") as address:
         with psycopg.connect(address) as there:
             for table in tables:
                 there.execute(table.encode())
         yield address
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def columns(cursor: Any, table: str) -> str:
