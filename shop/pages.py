@@ -67,6 +67,7 @@ def trouble(request: HttpRequest, status: int, *, retry_after: int | None = None
     """Answer with a page that says what went wrong, and that repeating is harmless."""
     context = {"status": status, "seconds": retry_after}
     response = render(request, "trouble.html", context, status=status)
+    patch_cache_control(response, private=True)  # its head names who is signed in
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response

@@ -1,15 +1,18 @@
-"""What a wrong environment says, in one line."""
+"""What a wrong environment says, in one line; and what is only for development."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = ["manage.py", "check"]
 GUNICORN = ["-m", "gunicorn", "--config", "config/gunicorn.py"]
+PRODUCTION = {"DEBUG": "false", "SECRET_KEY": "x" * 50}
 
 
 def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,3 +40,33 @@ def test_a_database_that_is_no_postgresql_is_refused(url: str) -> None:
     ran = run(MANAGE, DEBUG="true", DATABASE_URL=url)
     assert ran.returncode == 1
     assert ran.stderr.strip().splitlines()[-1].startswith("DATABASE_URL must name a PostgreSQL")
+
+
+def read(*names: str, **environment: str) -> Any:
+    """Return what some settings are in an environment."""
+    asks = f"import json; from config import settings as s; print(json.dumps([{', '.join(names)}]))"
+    return json.loads(run(["-c", asks], **environment).stdout)
+
+
+@pytest.mark.parametrize("password", ["", "only-for-the-demo"])
+def test_what_is_for_the_demo_is_off_in_production(password: str) -> None:
+    names = ("s.DEMO_SIGN_IN", "s.CLICKS_ARE_KEPT", "s.LAB_ENABLED", "s.DEMO_PASSWORD")
+
+    assert read(*names, **PRODUCTION, DEMO_PASSWORD=password) == [False, False, False, password]
+
+
+def test_no_password_is_public_in_production() -> None:
+    assert read("s.DEMO_PASSWORD", **PRODUCTION) == [""]
+
+
+@pytest.mark.parametrize(("password", "one_click"), [("only-for-the-demo", True), ("own", False)])
+def test_one_click_signs_in_where_the_password_is_the_public_one(
+    password: str, one_click: bool
+) -> None:
+    assert read("s.DEMO_SIGN_IN", DEBUG="true", DEMO_PASSWORD=password) == [one_click]
+
+
+def test_cookies_go_over_https_only_in_production() -> None:
+    names = ("s.SECURE_SSL_REDIRECT", "s.SESSION_COOKIE_SECURE", "s.CSRF_COOKIE_SECURE")
+
+    assert read(*names, **PRODUCTION) == [True, True, True]

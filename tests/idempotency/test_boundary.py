@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.permissions import IsAuthenticated
@@ -17,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
-from idempotency import keys
+from idempotency import keys, records
 from idempotency.boundary import idempotent
 from idempotency.models import Record
 from idempotency.records import STORE, Claim
@@ -477,3 +479,21 @@ def test_nothing_that_could_be_replayed_is_logged(
     assert "answered" in logged
     assert secret not in logged
     assert token not in logged
+
+
+def test_a_form_of_nobody_has_no_key() -> None:
+    request = RequestFactory().post("/pay/")
+    request.user = AnonymousUser()
+
+    with pytest.raises(PermissionDenied):
+        Claim.of_form(request, "k")
+
+
+def test_what_is_in_flight_is_so_for_its_caller_and_its_object_only(alice: User, bob: User) -> None:
+    one, other = (records.subject_of("order_id", number) for number in (1, 2))
+    with transaction.atomic():
+        records.look(Claim(bob.pk, "k", "f", "POST", "/pay/", "", one))
+
+        assert records.is_in_flight(caller=bob.pk, subject=one)
+        assert not records.is_in_flight(caller=alice.pk, subject=one)
+        assert not records.is_in_flight(caller=bob.pk, subject=other)

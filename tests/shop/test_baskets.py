@@ -134,6 +134,13 @@ def test_the_database_keeps_a_customer_to_one_open_basket(alice: User) -> None:
         Basket.objects.create(customer=alice)
 
 
+def test_the_database_keeps_an_order_to_one_basket(alice: User, order: Order) -> None:
+    Basket.objects.create(customer=alice, order=order)
+
+    with pytest.raises(IntegrityError, match="order_id"), transaction.atomic():
+        Basket.objects.create(customer=alice, order=order)
+
+
 def test_a_customer_keeps_the_baskets_that_became_orders(
     shop: Visitor, alice: User, product: Product
 ) -> None:
@@ -159,6 +166,16 @@ def test_a_basket_that_is_ordered_again_and_again_is_one_order(
     assert {(page.status, page.path) for page in pages} == {(200, checkout)}
     assert [page.replayed for page in pages] == [False, True, True, True]
     assert [page.trail[0][0] for page in pages] == [303] * 4
+
+
+def test_a_basket_whose_answer_is_no_longer_kept_leads_to_its_order(
+    shop: Visitor, product: Product
+) -> None:
+    form = shop.send(quantities(TEA=2)).form("/order/")
+    shop.send(form)
+    Record.objects.update(status=None, body=None)  # as the purge does
+
+    assert shop.send(form).path == f"/orders/{Order.objects.get().pk}/checkout/"
 
 
 def test_a_second_tab_with_the_same_basket_leads_to_the_same_order(
@@ -406,6 +423,14 @@ def test_a_basket_has_a_limit(shop: Visitor, alice: User, many: list[Product]) -
     assert lines_of(alice) == {each.sku: 1 for each in many[:60]}
 
 
+def test_what_is_taken_out_makes_room(shop: Visitor, alice: User, many: list[Product]) -> None:
+    shop.send(quantities(**{each.sku: 1 for each in many[:100]}))
+
+    shop.send(quantities(P000=0, P100=1))
+
+    assert lines_of(alice) == {each.sku: 1 for each in many[1:]}
+
+
 def test_a_quantity_that_was_typed_and_not_set_is_shown_before_it_is_ordered(
     shop: Visitor, alice: User, product: Product
 ) -> None:
@@ -462,6 +487,16 @@ def test_ordering_again_sums_up_what_was_ordered_in_two_lines(
     assert lines_of(alice) == {"TEA": 3}
 
 
+def test_ordering_again_puts_no_more_into_the_basket_than_it_takes(
+    shop: Visitor, alice: User, product: Product
+) -> None:
+    order = place_order(customer=alice, lines=[Line("TEA", 600), Line("TEA", 600)])
+
+    shop.send(Form(f"/orders/{order.pk}/again/"))
+
+    assert lines_of(alice) == {"TEA": 1000}
+
+
 def test_ordering_again_keeps_what_else_is_in_the_basket(
     shop: Visitor, alice: User, product: Product, cup: Product
 ) -> None:
@@ -510,6 +545,14 @@ def test_a_key_that_the_api_used_for_other_lines_leaves_a_basket_that_can_be_ord
     pages = [shop.send(form), shop.send(shop.send(quantities(TEA=7)).form("/order/"))]
 
     assert any(page.path.endswith("/checkout/") for page in pages), "it is no dead end"
+
+
+def test_a_basket_that_is_an_order_keeps_its_key(alice: User, order: Order) -> None:
+    taken = Basket.objects.create(customer=alice, order=order)
+
+    baskets.renew_key(taken)
+
+    assert Basket.objects.get().pk == taken.pk
 
 
 # --- Trouble

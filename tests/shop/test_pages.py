@@ -552,7 +552,16 @@ def test_ordering_again_fills_the_basket_with_the_same_however_often(
 # --- Not signed in
 
 
-@pytest.mark.parametrize("path", ["basket/", "orders/", "orders/{order}/", "orders/{order}/now/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "basket/",
+        "orders/",
+        "orders/{order}/",
+        "orders/{order}/now/",
+        "orders/{order}/checkout/",
+    ],
+)
 def test_who_is_not_signed_in_is_asked_to_and_comes_back(
     path: str, alice: User, order: Order
 ) -> None:
@@ -637,6 +646,16 @@ def test_a_place_in_the_list_that_makes_no_sense_is_no_error(
     assert shop.open(f"/orders/?before={before}").status == 200
 
 
+@pytest.mark.parametrize("path", ["/basket/", "/orders/{order}/checkout/"])
+def test_a_page_says_nothing_that_its_address_made_up(
+    path: str, shop: Visitor, order: Order
+) -> None:
+    page = shop.open(f"{path.format(order=order.pk)}?note=made-up")
+
+    assert page.status == 200
+    assert 'role="status"><p>' not in page.text
+
+
 # --- On other terms
 
 
@@ -653,6 +672,16 @@ def test_an_order_that_was_paid_past_the_shop_on_other_terms_is_not_charged_agai
 
     assert page.says("This order's payment was made on other terms. Nothing was charged.")
     assert charged(alice_account) == 0
+
+
+@pytest.mark.parametrize("path", ["orders/", "orders/{order}/", "orders/{order}/now/"])
+def test_a_page_that_only_shows_takes_no_form(path: str, shop: Visitor, order: Order) -> None:
+    assert shop.ask("POST", f"/{path.format(order=order.pk)}", {})[0] == 405
+
+
+def test_a_form_for_the_checkout_is_issued_no_token(shop: Visitor, order: Order) -> None:
+    assert shop.ask("POST", f"{page_of(order)}checkout/", {})[0] == 405
+    assert not SingleUseToken.objects.exists()
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

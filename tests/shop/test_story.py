@@ -1,6 +1,7 @@
 """What an order's page tells of the clicks that the server got, and to whom."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from idempotency.models import Record
 from orders.models import Order, Product
 from payments.models import Account, Entry
 from payments.services import open_account
-from shop.models import Click
+from shop.clicks import shown
+from shop.models import Basket, Click
 from shop.story import story
-from tests.shop.browserless import Form, Page, Visitor
+from tests.shop.browserless import Form, Page, Visitor, through
 from tests.shop.conftest import charged
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +69,7 @@ def test_the_first_payment_is_told_statement_by_statement(
     assert told_of(order) == [("executed", "")]
     assert page.says("executed")
     assert page.says("Took the money from the account, if there is enough: yes")
+    assert not page.says("Wrote both legs of the movement: yes"), "nothing was decided there"
 
 
 def test_the_first_order_is_told_statement_by_statement(shop: Visitor, product: Product) -> None:
@@ -88,6 +91,17 @@ def test_a_repeat_is_told_as_one_that_only_looked(shop: Visitor, form: Form, ord
     assert page.says("told the first answer again")
 
 
+def test_a_basket_that_is_sent_again_is_told_as_one_that_only_looked(
+    shop: Visitor, product: Product
+) -> None:
+    form = shop.send(Form("/basket/", {"quantity-TEA": "2"})).form("/order/")
+    for _ in range(2):
+        shop.send(form)
+
+    assert told_of(Order.objects.get()) == [("executed", ""), ("replayed", "")]
+    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed"]
+
+
 def test_a_second_tab_is_told_with_the_race_that_it_lost(
     shop: Visitor, form: Form, order: Order
 ) -> None:
@@ -98,6 +112,16 @@ def test_a_second_tab_is_told_with_the_race_that_it_lost(
     assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "answer-stored"]
     assert page.says("Order from submitted to paying, if it still is submitted: no")
     assert page.says("told that it was paid already")
+
+
+def test_a_refusal_that_is_sent_again_is_told_as_a_repeat(
+    shop: Visitor, form: Form, order: Order
+) -> None:
+    shop.send(form)
+    for _ in range(2):
+        shop.send(form.filled(key="a-second-tab"))
+
+    assert told_of(order)[1:] == [("refused", "order-already-paid"), ("replayed", "")]
 
 
 def test_refused_clicks_say_why(
@@ -153,6 +177,15 @@ def test_a_click_without_an_answer_is_told_as_such(
 
     assert page.says("no answer yet")
     assert page.says("its process may have been killed")
+
+
+def test_a_click_that_has_been_without_an_answer_for_long_is_given_up(
+    shop: Visitor, alice: User, order: Order
+) -> None:
+    click = Click.objects.create(customer=alice, wanted="pay", order_id=order.pk, key="k")
+    Click.objects.filter(pk=click.pk).update(arrived_at=click.arrived_at - timedelta(hours=1))
+
+    assert shop.open(f"/orders/{order.pk}/").says("never answered")
 
 
 def test_what_was_asked_over_the_api_is_told_beside_the_clicks(
@@ -241,10 +274,11 @@ def test_a_customer_is_not_told_who_of_the_staff_acted_nor_led_into_the_admin(
     assert page.says("Paid.")
     assert "theboss" not in page.text
     assert "/admin/" not in page.text
+    assert not any(event.url for event in story(order))
     assert "theboss" in " ".join(event.what for event in story(order, for_staff=True))
 
 
-def test_a_customer_is_not_told_the_keys_of_the_staff(
+def test_a_customer_is_not_told_the_keys_nor_the_names_of_the_staff(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     boss = User.objects.create_superuser("theboss")
@@ -261,7 +295,32 @@ def test_a_customer_is_not_told_the_keys_of_the_staff(
         path=f"/api/v1/orders/{order.pk}/pay/",
     )
 
-    assert "the-staffs-own-key-of-this" not in shop.open(f"/orders/{order.pk}/").text
+    text = shop.open(f"/orders/{order.pk}/").text
+
+    assert "the-staffs-o…" in text
+    assert "the-staffs-own-key-of-this" not in text
+    assert "theboss" not in text
+
+
+def test_what_staff_did_to_another_kind_of_row_is_not_told_of_an_order(
+    alice: User, order: Order
+) -> None:
+    of_baskets = ContentType.objects.get_for_model(Basket)
+    LogEntry.objects.create(
+        user=alice, content_type=of_baskets, object_id=str(order.pk), action_flag=CHANGE
+    )
+
+    assert [event.what for event in story(order)] == ["placed"]
+
+
+def test_a_click_of_somebody_else_under_the_same_key_is_not_told(
+    alice: User, bob: User, order: Order
+) -> None:
+    basket = Basket.objects.create(customer=alice, order=order)
+    for customer in (alice, bob):
+        Click.objects.create(customer=customer, wanted="order", key=shown(str(basket.pk)))
+
+    assert [event.what for event in story(order)] == ["Click on “Place the order”", "placed"]
 
 
 def test_the_clicks_of_one_order_are_not_told_of_another(
@@ -316,10 +375,25 @@ def test_a_script_in_a_name_is_shown_and_not_run(
     pages.append(shop.send(pages[0].form("/basket/").filled(quantity__TEA=2)))
     pages.append(shop.send(pages[1].form("/order/")))
     pages.append(shop.send(pages[2].form("/pay/")))
-    pages.append(shop.open("/orders/"))
+    pages += [shop.open("/orders/"), through(Client()).open("/")]
 
     assert not [page.path for page in pages if script in page.text]
     assert all("&lt;script&gt;" in page.text for page in pages)
+
+
+def test_a_script_in_a_sku_is_shown_and_not_run(
+    shop: Visitor, alice: User, product: Product
+) -> None:
+    script = '"><script>alert(1)</script>'
+    Product.objects.update(sku=script)
+    basket = shop.send(Form("/basket/", {f"quantity-{script}": "1"}))
+    pages = [shop.open("/"), basket]
+    Product.objects.update(sku="TEA")
+    pages.append(shop.open("/basket/"))
+
+    assert pages[-1].says("is not sold any more")
+    assert not [page.path for page in pages if script in page.text]
+    assert all("&quot;&gt;&lt;script&gt;" in page.text for page in pages)
 
 
 def test_a_story_with_many_clicks_says_that_it_leaves_some_out(

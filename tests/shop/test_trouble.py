@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
 
+from config.sign_in import MANY_NAMES
 from orders.models import Order, Product
 from payments.models import Account
 from tests.shop.browserless import Form, Page, Visitor, through
@@ -102,11 +105,12 @@ def test_a_page_around_the_shop_without_a_database_says_so(path: str, browser: C
     assert in_words(page)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, IntegrityError])
 def test_a_bug_is_a_page_without_a_traceback(
-    browser: Client, order: Order, monkeypatch: pytest.MonkeyPatch
+    error: type[Exception], browser: Client, order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object, **_kwargs: object) -> Any:
-        raise RuntimeError("is away with it")
+        raise error("is away with it")
 
     monkeypatch.setattr("shop.views.story", broken)
 
@@ -168,7 +172,9 @@ def test_who_orders_more_often_than_tokens_are_issued_ends_on_the_order(
 # --- Forms from elsewhere
 
 
-@pytest.mark.parametrize("path", ["/basket/", "/orders/{id}/pay/", "/orders/{id}/again/"])
+@pytest.mark.parametrize(
+    "path", ["/basket/", "/basket/{id}/order/", "/orders/{id}/pay/", "/orders/{id}/again/"]
+)
 def test_a_form_without_its_csrf_token_is_a_page_that_says_what_to_do(
     path: str, alice: User, order: Order, alice_account: Account
 ) -> None:
@@ -245,12 +251,47 @@ def test_the_page_and_the_api_count_the_same_attempts(settings: Any) -> None:
     assert try_to_sign_in("right-password").status_code == 429
 
 
+@pytest.mark.usefixtures("with_password")
+def test_attempts_from_one_address_keep_nobody_out_who_comes_from_another(settings: Any) -> None:
+    settings.SIGN_IN_RATE = (1, LONG_WINDOW)
+    tried = [try_to_sign_in("wrong").status_code for _ in range(2)]
+
+    elsewhere = try_to_sign_in("right-password", client=Client(REMOTE_ADDR="192.0.2.1"))
+
+    assert tried == [200, 429]
+    assert elsewhere.status_code == 302
+
+
+@pytest.mark.usefixtures("with_password")
+def test_an_address_may_not_try_one_name_after_the_other(settings: Any) -> None:
+    settings.SIGN_IN_RATE = (1, LONG_WINDOW)
+    tried = [try_to_sign_in("wrong", f"name-{n}").status_code for n in range(MANY_NAMES)]
+
+    assert set(tried) == {200}
+    assert try_to_sign_in("right-password").status_code == 429
+
+
 @pytest.mark.parametrize("name", ["", "\0", "x" * 5000, "alice\0", "\ud7ff"])
 def test_nonsense_for_a_name_is_told_in_the_form(name: str) -> None:
     response = try_to_sign_in("wrong", name)
 
     assert response.status_code == 200
     assert "match" in response.text
+
+
+def test_a_script_that_somebody_signs_in_with_is_shown_and_not_run(
+    visit: Callable[[User], Visitor],
+) -> None:
+    script = '"><script>alert(1)</script>'
+    stranger = through(Client())
+    pages = [
+        stranger.open(f"/sign-in/?{urlencode({'next': f'/{script}'})}"),
+        stranger.send(Form("/sign-in/", {"username": script, "password": "wrong"})),
+        visit(User.objects.create_user(script)).open("/"),
+    ]
+
+    assert not [page.path for page in pages if script in page.text]
+    assert all("&quot;&gt;&lt;script&gt;" in page.text for page in pages)
 
 
 def test_the_demos_people_sign_in_with_one_click_where_it_is_a_demo(settings: Any) -> None:
@@ -330,6 +371,7 @@ def every_page(shop: Visitor, order: Order, product: Product) -> list[Page]:
         paid,
         shop.open(f"/orders/{order.pk}/now/"),
         shop.open("/orders/"),
+        shop.open(f"/orders/{uuid4()}/"),  # nobody's
         shop.open("/nowhere/"),
         stranger.open("/"),
         stranger.open("/sign-in/"),
@@ -347,12 +389,14 @@ def test_pages_have_no_inline_script_or_style_and_ask_nobody_else(every_page: li
 def test_every_page_carries_the_policy_that_forbids_the_rest(every_page: list[Page]) -> None:
     for page in every_page:
         policy = page.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy
+        for part in ("default-src", "frame-ancestors", "base-uri"):
+            assert f"{part} 'none'" in policy
+        assert "form-action 'self'" in policy
         assert "unsafe" not in policy
 
 
 def test_pages_of_a_customer_are_kept_by_no_shared_cache(every_page: list[Page]) -> None:
-    for page in every_page[:7]:
+    for page in every_page[:8]:
         assert "private" in page.headers["Cache-Control"], page.path
 
 

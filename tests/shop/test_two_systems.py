@@ -87,6 +87,17 @@ def test_a_declined_payment_is_told_once_it_is_known(
     assert charged(alice_account) == 0
 
 
+def test_what_is_no_account_number_is_not_asked_of_the_payment_system(
+    shop: Visitor, order: Order
+) -> None:
+    form = shop.open(f"/orders/{order.pk}/checkout/").form("/pay/")
+
+    pages = [shop.send(form.filled(account=account)) for account in ("", "0", "x", "9" * 19)]
+
+    assert {page.path for page in pages} == {f"/orders/{order.pk}/checkout/?note=account"}
+    assert not PaymentRequest.objects.exists()
+
+
 def test_a_mistyped_account_does_not_leave_the_order_being_paid_for_ever(
     network: Network, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
