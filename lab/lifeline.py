@@ -32,7 +32,7 @@ def ends_in_order() -> Iterator[None]:
     """
 
     def end(number: int, _: Any) -> None:
-        if number == signal.SIGINT in _told:
+        if number == signal.SIGINT and number in _told:
             raise KeyboardInterrupt
         _told.append(signal.Signals(number))
 
