@@ -10,13 +10,15 @@ from typing import Any
 _told: list[signal.Signals] = []  # the signals that asked this process to end
 
 
-def ends_with_us(signal: str) -> list[str]:
+def ends_with_us(told: str) -> list[str]:
     """Return what has the kernel send a command a signal when its parent ends, even by kill -9.
 
     The parent is the very thread that starts it: let that one live as long as the command shall.
+
+    :param told: the signal's name, such as TERM
     """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", signal] if setpriv else []
+    return [setpriv, "--pdeathsig", told] if setpriv else []
 
 
 @contextmanager

@@ -113,9 +113,8 @@ class Scene:
 
     def answers(self) -> list[Answer]:
         """Wait for all clicks to end; return what each was told, in the order of clicking."""
-        everybody = range(len(self._sent))
         self.director.until(
-            lambda: all(map(self.is_answered, everybody)),
+            lambda: all(click.done() for click in self._sent),
             f"{self.mechanism}: everybody is answered",
         )
         return [click.result() for click in self._sent]

@@ -18,6 +18,7 @@ from payments.models import Account
 from payments.services import open_account
 from tests.live import LiveServer
 
+LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 OPENING = 100_000
 
 

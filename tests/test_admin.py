@@ -24,14 +24,13 @@ from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
 from shop import story as stories
 from tests.concurrency.together import together
-from tests.conftest import OPENING
+from tests.conftest import LONG_WINDOW, OPENING
 from tests.live import until
 
 pytestmark = pytest.mark.django_db
 
 READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
-LONG_WINDOW = 10 * 365 * 24 * 3600  # no test runs across its end
 
 
 def story(order: Order) -> list[stories.Event]:

@@ -37,6 +37,7 @@ from orders.services import advance
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Payment
 from payments.services import open_account
+from tests.conftest import LONG_WINDOW
 from tests.languages import CHINESE, chinese, is_untranslated, untranslated
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +49,6 @@ ZH = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 EN = {"Accept-Language": "en"}
 MODELS: list[type[Model]] = sorted(admin.site._registry, key=lambda model: model._meta.label)
 ORDERS = "/api/v1/orders/"
-LONG_WINDOW = 10 * 365 * 24 * 3600  # no test runs across its end
 
 
 def page(name: str, *args: Any) -> str:

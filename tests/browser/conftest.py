@@ -56,7 +56,8 @@ def chromium() -> Iterator[Browser]:
 
 
 MOST_BYTES = 60_000
-expect.set_options(timeout=20_000)  # as the contexts' own: 5 s are short for a loaded machine
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)  # 5 s are short for a busy machine
 
 
 def violations(page: Page) -> list[str]:
@@ -137,7 +138,7 @@ def visit(chromium: Browser, proxy: ChaosProxy, request: Any) -> Iterator[Visit]
     def visit(*, javascript: bool = True, **options: Any) -> Visitor:
         options = {"viewport": {"width": 1000, "height": 760}, "locale": "en-GB"} | options
         context = chromium.new_context(java_script_enabled=javascript, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         visitors.append(Visitor(context, proxy.url))
         return visitors[-1]
 

@@ -56,6 +56,18 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def dsn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Ask the embedded PostgreSQL where it listens, if it does."""
+    return subprocess.run(
+        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_everything_that_was_started(
     end: signal.Signals, environment: dict[str, str], tmp_path: Path
@@ -72,14 +84,7 @@ def test_ctrl_c_stops_everything_that_was_started(
     with ended(serving):
         until(lambda: b"Serving until Ctrl-C" in log.read_bytes(), seconds=180, what=str(log))
         answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
-        database = subprocess.run(
-            [sys.executable, "-m", "config.embedded_postgres", "dsn"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        database = dsn(environment)
         started = children(serving.pid)
 
         serving.send_signal(end)
@@ -89,12 +94,5 @@ def test_ctrl_c_stops_everything_that_was_started(
     assert database.stdout.startswith("postgresql://")
     assert started
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
-    stopped = subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    stopped = dsn(environment)
     assert "not running" in stopped.stderr

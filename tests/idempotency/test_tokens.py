@@ -16,6 +16,7 @@ from idempotency.errors import RateLimited
 from idempotency.models import RateCount, Record, Token
 from orders.models import Order, Product
 from tests.concurrency.together import together
+from tests.conftest import LONG_WINDOW
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_only_a_digest_of_the_token_is_kept(token: str) -> None:
 
 
 def test_the_purge_deletes_expired_tokens_and_counts_only(alice: User, settings: Any) -> None:
-    settings.IDEMPOTENCY_TOKEN_RATE = (60, 10 * 365 * 24 * 3600)  # it does not end meanwhile
+    settings.IDEMPOTENCY_TOKEN_RATE = (60, LONG_WINDOW)
     rate_limit.count("someone", limit=1, seconds=3600)
     RateCount.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     kept, _ = tokens.issue(alice.pk)

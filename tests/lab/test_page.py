@@ -59,7 +59,7 @@ def folder(
 def _quiet(folder: Path) -> Iterator[None]:
     """Leave no process to the next test."""
     yield
-    until(lambda: not processes(), seconds=60, what="all runs are over")
+    until(lambda: not processes(), what="all runs are over")
 
 
 @pytest.fixture

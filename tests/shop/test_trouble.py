@@ -15,12 +15,12 @@ from django.test import Client
 from config.sign_in import MANY_NAMES
 from orders.models import Order, Product
 from payments.models import Account
+from tests.conftest import LONG_WINDOW
 from tests.shop.browserless import Form, Page, Visitor, through
 from tests.shop.conftest import charged
 
 pytestmark = pytest.mark.django_db
 
-LONG_WINDOW = 10 * 365 * 24 * 3600  # no test runs across its end
 CANT_ANSWER = "The shop can't answer just now"
 TOO_OLD = "This page is too old"
 TOO_MANY = "Too many pages at once"
