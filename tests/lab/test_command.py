@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from lab.director import Director, LabBroken
 from lab.lifeline import ends_in_order, may_end
 from tests.lab.conftest import REDIS, Manage
 from tests.live import ROOT, database_url, descendants, ended, is_running, until
@@ -131,25 +133,54 @@ def test_a_signal_ends_a_run_between_its_steps_and_never_within_one(number: sign
 
     before = signal.getsignal(number)
     try:
-        with pytest.raises((KeyboardInterrupt, SystemExit)) as ended:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as end:
             run()
     finally:
         after = signal.signal(number, before)
     assert len(steps) == 1
-    assert getattr(ended.value, "code", EXITS[number]) == EXITS[number]
+    assert getattr(end.value, "code", EXITS[number]) == EXITS[number]
     assert after == (signal.SIG_IGN if number == signal.SIGTERM else before)
 
 
-@ends_in_order()
 def second_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_second_ctrl_c_ends_a_run_wherever_it_is() -> None:
+def ctrl_c_while_it_waits() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        with Director() as director:
+            director.until(lambda: False, "what never comes")
+    except LabBroken:
+        pytest.fail("it waited on")
+
+
+def ctrl_c_that_its_shops_heard_too() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    raise LabBroken("they have gone")
+
+
+@pytest.mark.parametrize(
+    "run", [second_ctrl_c, ctrl_c_while_it_waits, ctrl_c_that_its_shops_heard_too]
+)
+def test_ctrl_c_ends_a_run_and_is_what_ended_it(
+    run: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.director.PATIENCE", 1)
     with pytest.raises(KeyboardInterrupt):
-        second_ctrl_c()
+        ends_in_order()(run)()
+
+
+def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ends_in_order():
+            os.kill(os.getpid(), signal.SIGTERM)
+            may_end()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
