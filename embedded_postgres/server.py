@@ -22,7 +22,7 @@ from pathlib import Path
 
 from django.db.utils import OperationalError
 
-from config.embedded_postgres.cluster import (
+from embedded_postgres.cluster import (
     ADDRESS,
     USER,
     Cluster,
@@ -34,7 +34,7 @@ from config.embedded_postgres.cluster import (
 @cache
 def home() -> Path:
     """Return the embedded server's directory: EMBEDDED_POSTGRES_HOME, by default var/postgres."""
-    default = Path(__file__).parents[2] / "var" / "postgres"
+    default = Path(__file__).parents[1] / "var" / "postgres"
     return Path(os.environ.get("EMBEDDED_POSTGRES_HOME") or default).resolve()
 
 

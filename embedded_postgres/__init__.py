@@ -1,0 +1,1 @@
+"""A Django database backend with a PostgreSQL of its own: ENGINE = "embedded_postgres"."""
