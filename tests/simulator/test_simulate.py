@@ -12,9 +12,9 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
-from config import http_client
-from config.demo import seed
-from tests.live import LiveServer, free_port
+from demo.seed import seed
+from simulator import client as http_client
+from tests.support.live import LiveServer, free_port
 
 PRICE = 250
 REPLAYED = {"Idempotent-Replayed": "true"}

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from config import http_client as shop
-from config.chaos import LOST_ANSWERS
-from config.demo import CUSTOMERS
-from config.http_client import Account, Answer, Client, Customer, Order, ServerUnusable
+from demo.seed import CUSTOMERS
+from simulator import client as shop
+from simulator.chaos import LOST_ANSWERS
+from simulator.client import Account, Answer, Client, Customer, Order, ServerUnusable
 
 CURRENCY = "EUR"
 RICH = 1_000_000

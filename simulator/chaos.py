@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from itertools import cycle
 from typing import Literal, NamedTuple, Self
 
-from config.arguments import number_up_to
+from web.arguments import number_up_to
 
 Fault = Literal["drop-request", "cut-answer", "cut-halfway", "hang", "repeat", "delay"]
 LOSSES: dict[Fault, str] = {
@@ -251,7 +251,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m config.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m simulator.chaos", description=__doc__)
     add, port = parser.add_argument, number_up_to(65_535)
     add("--port", type=port, required=True, metavar="N", help="where to listen, on 127.0.0.1")
     add("--target", type=_address, required=True, metavar="HOST:PORT", help="the server")

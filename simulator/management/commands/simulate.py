@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from config.arguments import new_file, number_up_to, url
-from config.http_client import Client, ServerUnusable
-from config.simulator import SCENARIOS, Load, Row, Servers, Simulation
-from lab import command as lab
-from lab import report as lab_report
-from lab.scenes import SCENARIOS as SCENES
+from lab.harness import command as lab
+from lab.harness import report as lab_report
+from lab.harness.scenarios import SCENARIOS as SCENES
+from simulator.client import Client, ServerUnusable
+from simulator.simulation import SCENARIOS, Load, Row, Servers, Simulation
+from web.arguments import new_file, number_up_to, url
 
 WIDE = 164
 HEADINGS = (
@@ -34,8 +34,8 @@ ADDRESSES = (
     ("--payments-url", "the payment system, if it is another server: accounts are read there"),
     (
         "--chaos-url",
-        "the proxy before the payment system (python -m config.chaos): it tells how many requests "
-        "passed it, how many answers were lost and how many repeats arrived",
+        "the proxy before the payment system (python -m simulator.chaos): it counts the requests "
+        "that passed it, how many answers were lost and how many repeats arrived",
     ),
 )
 NUMBERS = (
@@ -169,7 +169,7 @@ def _servers(options: dict[str, Any], *, connections: int) -> Servers:
 
 
 def _audit() -> dict[str, Any]:
-    from config.audit import run  # noqa: PLC0415 - only the audit needs a database
+    from operations.audit import run  # noqa: PLC0415 - only the audit needs a database
 
     try:
         breaches = sum(finding.breaches for finding in run())

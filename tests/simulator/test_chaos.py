@@ -17,8 +17,8 @@ import pytest
 import urllib3
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from config.chaos import LOSSES, ChaosProxy, Fault
-from tests.live import free_port, until
+from simulator.chaos import LOSSES, ChaosProxy, Fault
+from tests.support.live import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20
@@ -399,7 +399,7 @@ def command(till: TillServer) -> Iterator[Command]:
     def run(*arguments: str) -> "subprocess.Popen[str]":
         target = ["--target", f"127.0.0.1:{till.server_port}"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "config.chaos", *target, *arguments],
+            [sys.executable, "-m", "simulator.chaos", *target, *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
