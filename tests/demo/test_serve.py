@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.live import ROOT, ended, free_port, until
+from tests.support.live import ROOT, ended, free_port, until
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     own = os.environ | {"EMBEDDED_POSTGRES_HOME": str(tmp_path / "postgres"), "DEBUG": "true"}
     own.pop("DATABASE_URL", None)
     yield own
-    command = [sys.executable, "-m", "config.embedded_postgres", "remove"]
+    command = [sys.executable, "-m", "embedded_postgres", "remove"]
     subprocess.run(command, cwd=ROOT, env=own, check=True)
 
 
@@ -59,7 +59,7 @@ def children(pid: int) -> set[int]:
 def dsn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Ask the embedded PostgreSQL where it listens, if it does."""
     return subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres", "dsn"],
+        [sys.executable, "-m", "embedded_postgres", "dsn"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -75,7 +75,7 @@ def test_ctrl_c_stops_everything_that_was_started(
     port, log = free_port(), tmp_path / "log"
     with log.open("wb") as output:
         serving = subprocess.Popen(
-            [sys.executable, "-m", "config.serve", "--port", str(port)],
+            [sys.executable, "-m", "demo.serve", "--port", str(port)],
             cwd=ROOT,
             env=environment,
             stdout=output,

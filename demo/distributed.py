@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, ExitStack
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Self
 
-from config.embedded_postgres import server as embedded
-from config.processes import gunicorn, is_free, manage, running, say, wait_until_ready
+from demo.processes import gunicorn, is_free, manage, running, say, wait_until_ready
+from embedded_postgres import server as embedded
 
 Server = Popen[bytes]
 
@@ -33,7 +33,7 @@ WELCOME = """
 Serving until Ctrl-C:
   shop      {urls[orders]}/               sign in as alice, bob, carol or dave with one click
   accounts  {accounts}
-  admin     {urls[orders]}/admin/desk/    sign in as admin / {password}
+  admin     {urls[orders]}/admin/dashboard/    sign in as admin / {password}
   orders    {urls[orders]}/api/v1/        docs: {urls[orders]}/api/docs/
   payments  {urls[payments]}/api/v1/        docs: {urls[payments]}/api/docs/
   network   {urls[network]}/chaos          what it did; kill -USR1 {proxy}: lossy, or calm again
@@ -86,7 +86,7 @@ class Demo:
         self._must("orders", "migrate", "--verbosity", "0")
         self._must("orders", "seed_demo")
         for side, environment in self.environments.items():
-            name = f"{side.upper()}_DATABASE_URL"  # what `reconcile` and the operator's desk read
+            name = f"{side.upper()}_DATABASE_URL"  # what `reconcile` and the dashboard read
             self.environments["orders"].setdefault(name, _address(environment))
 
     def start(self) -> None:
@@ -136,7 +136,7 @@ class Demo:
 
     def _keep_postgres(self, environment: Mapping[str, str]) -> None:
         """Run an embedded server for as long as the demo runs."""
-        command = ("-m", "config.embedded_postgres", "run")
+        command = ("-m", "embedded_postgres", "run")
         server = self._add(running(*command, environment=environment, stdout=PIPE))
         assert server.stdout
         if not server.stdout.readline():
@@ -149,7 +149,7 @@ class Demo:
     def _proxy(self) -> tuple[str, ...]:
         target = f"127.0.0.1:{self.ports['payments']}"
         place = ("--port", str(self.ports["network"]), "--target", target)
-        return ("-m", "config.chaos", *place, *WEATHER)
+        return ("-m", "simulator.chaos", *place, *WEATHER)
 
     def _turn_weather(self) -> None:
         self.network.send_signal(signal.SIGUSR1)
@@ -172,7 +172,7 @@ def _databases() -> dict[str, dict[str, str]]:
 def _address(environment: Mapping[str, str]) -> str:
     if given := environment.get("DATABASE_URL"):
         return given
-    return _output("-m", "config.embedded_postgres", "dsn", of=environment).strip()
+    return _output("-m", "embedded_postgres", "dsn", of=environment).strip()
 
 
 def _output(*command: str, of: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Serve the project in the foreground: `python -m config.serve [--storm]`. Ctrl-C ends it all.
+"""Serve the project in the foreground: `python -m demo.serve [--storm]`. Ctrl-C ends it all.
 
 This process only looks after the others; Django is loaded by those that it starts, so that
 looking costs little memory.
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import environ
 
-from config import distributed
-from config.arguments import number_up_to
-from config.embedded_postgres import server as embedded
-from config.processes import ROOT, gunicorn, is_free, manage, say, wait_until_ready
+from demo import distributed
+from demo.processes import ROOT, gunicorn, is_free, manage, say, wait_until_ready
+from embedded_postgres import server as embedded
+from web.arguments import number_up_to
 
 IDLE_SECONDS = 10  # by then the connections that the storm opened are closed
 WELCOME = """
 Serving until Ctrl-C:
   shop      {url}/               sign in as alice, bob, carol or dave with one click
   lab       {url}/lab/           watch the naive version overcharge beside the safe ones
-  admin     {url}/admin/desk/    sign in as admin / {password}
+  admin     {url}/admin/dashboard/    sign in as admin / {password}
   API       {url}/api/v1/        docs: {url}/api/docs/
   customers alice, bob, carol, dave / {password}
   tokens    .venv/bin/python manage.py seed_demo --json

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from config.processes import is_free
-from tests.live import ROOT, descendants, ended, is_running, until
+from demo.processes import is_free
+from tests.support.live import ROOT, descendants, ended, is_running, until
 
 Environment = dict[str, str]
 DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
@@ -36,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
 def postgres(command: str, side: str, environment: Environment) -> subprocess.CompletedProcess[str]:
     home = f"{environment['EMBEDDED_POSTGRES_HOME']}-{side}"
     return subprocess.run(
-        [sys.executable, "-m", "config.embedded_postgres", command],
+        [sys.executable, "-m", "embedded_postgres", command],
         cwd=ROOT,
         env=environment | {"EMBEDDED_POSTGRES_HOME": home},
         capture_output=True,
@@ -50,7 +50,7 @@ class Demo:
 
     def __init__(self, log: Path, environment: Environment, *options: str) -> None:
         self.port, self.log = three_free_ports(), log
-        command = ["-m", "config.serve", "--distributed", "--port", str(self.port), *options]
+        command = ["-m", "demo.serve", "--distributed", "--port", str(self.port), *options]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
