@@ -1,0 +1,61 @@
+"""Idempotency records in the admin, with a link to the order that they are about."""
+
+from typing import Any, ClassVar
+
+from django.apps import apps
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from idempotency.admin import RecordAdmin, TokenAdmin
+from idempotency.models import Record, Token
+from operations.records import order_of
+from web.read_only_admin import link, link_to, moment_of
+
+admin.site.unregister([Record, Token])
+
+
+@admin.register(Record)
+class RecordPage(RecordAdmin):
+    created = moment_of("created_at", _("created at"))
+    list_display = (
+        "created",
+        "called_by",
+        "method",
+        "path",
+        "key",
+        "response_status",
+        "request_id",
+    )
+    fields: ClassVar[Any] = (
+        ("created", "caller"),
+        ("key", "request_id"),
+        ("method", "path"),
+        "order",
+        ("response_status", "content_type", "headers"),
+        "response",
+        ("fingerprint", "fingerprint_version"),
+    )
+
+    @admin.display(description=_("caller"), ordering="caller__username")
+    def called_by(self, record: Record) -> str:
+        return link_to(record.caller)
+
+    @admin.display(description=_("order"))
+    def order(self, record: Record) -> str:
+        """Link to the order that the record's subject names."""
+        order_id = order_of(record)
+        if order_id is None or not apps.is_installed("orders"):
+            return record.subject or "-"
+        return link("orders_order_change", order_id, order_id)
+
+
+@admin.register(Token)
+class TokenPage(TokenAdmin):
+    issued = moment_of("issued_at", _("issued at"))
+    expires = moment_of("expires_at", _("expires at"))
+    list_display = ("__str__", "issued_to", "issued", "expires")
+    fields = ("digest", "caller", "issued", "expires")
+
+    @admin.display(description=_("caller"), ordering="caller__username")
+    def issued_to(self, token: Token) -> str:
+        return link_to(token.caller)

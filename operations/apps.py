@@ -1,0 +1,23 @@
+from django.apps import AppConfig, apps
+from django.contrib import admin
+from django.contrib.admin import apps as admin_apps
+from django.utils.translation import gettext_lazy as _
+
+
+class OperationsConfig(AppConfig):
+    """The operator's side: the admin site, audit, reconciliation, metrics and the dashboard."""
+
+    default = True
+    name = "operations"
+    verbose_name = _("Operations")
+
+
+class ChargeOnceAdminConfig(admin_apps.AdminConfig):
+    """Django's own admin, on this project's site."""
+
+    default = False
+    default_site = "operations.site.ChargeOnceSite"
+
+    def ready(self) -> None:
+        super().ready()  # every app registers its pages
+        admin.site.unregister(apps.get_model("authtoken", "TokenProxy"))  # it shows the secrets

@@ -1,0 +1,198 @@
+"""The dashboard's search: by a key, an order's id or a request's id, each exact and whole.
+
+Of what somebody may not view nothing is found, nor anything by way of it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db import OperationalError
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from idempotency import tokens
+from idempotency.models import Record, Token
+from operations.dashboard.lists import (
+    MOST,
+    VIEW_ORDERS,
+    VIEW_PAYMENTS,
+    VIEW_RECORDS,
+    VIEW_REQUESTS,
+    VIEW_TOKENS,
+    Listed,
+    may,
+)
+from operations.records import ORDER, order_of
+from web.read_only_admin import moment, page_of, whole_uuid
+
+if apps.is_installed("orders"):
+    from orders.models import Order, PaymentRequest
+    from shop.models import Click
+if apps.is_installed("payments"):
+    from payments.models import Payment
+
+LONGEST = 255  # of a key
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row that was found: its page in the admin, and what its columns say."""
+
+    label: object
+    url: str
+    cells: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one kind that were found."""
+
+    title: Promise
+    headings: tuple[Promise, ...]
+    listed: Listed[Hit]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to; a search that took too long came to nothing."""
+
+    groups: list[Group]
+    took_too_long: bool = False
+
+
+def search(user: Any, text: str) -> Found:
+    """Find the rows that a text names, of what somebody may view; reads only."""
+    if not 0 < len(text) <= LONGEST or "\0" in text:
+        return Found([])
+    try:
+        groups = _Search(user, text).groups()
+    except OperationalError:  # the database's limit on a statement
+        return Found([], took_too_long=True)
+    return Found([group for group in groups if group.listed.rows])
+
+
+class _Search:
+    def __init__(self, user: Any, text: str) -> None:
+        self.user = user
+        self.text = text
+        self.identifier = whole_uuid(text)
+
+    def groups(self) -> list[Group]:
+        records = self._records() if may(self.user, VIEW_RECORDS) else Listed[Record]([])
+        asked: Listed[Any] = self._requests() if may(self.user, VIEW_REQUESTS) else Listed([])
+        named = {order_id for record in records.rows if (order_id := order_of(record))}
+        named |= {request.pk for request in asked.rows}
+        if may(self.user, VIEW_RECORDS):
+            named |= self._clicked()
+        groups = [_records_group(records), _requests_group(asked)]
+        if may(self.user, VIEW_ORDERS):
+            groups.insert(0, _orders_group(self._orders(named)))
+        if may(self.user, VIEW_PAYMENTS):
+            groups.append(_payments_group(self._payments()))
+        if may(self.user, VIEW_TOKENS):
+            groups.append(_tokens_group(self._tokens()))
+        return groups
+
+    def _records(self) -> Listed[Record]:
+        wanted = Q(key=self.text) | Q(request_id=self.text)
+        if self.identifier:
+            wanted |= Q(subject=f"{ORDER}{self.identifier}")
+        rows = Record.objects.filter(wanted).defer("body").select_related("caller")
+        return Listed.of(rows.order_by("-id")[: Listed.read])
+
+    def _clicked(self) -> set[UUID]:
+        """Return the orders of a click with this request id: a repeat has no record of its own."""
+        if not apps.is_installed("orders"):
+            return set()
+        clicks = Click.objects.filter(request_id=self.text).exclude(order_id=None)
+        named = clicks.values_list("order_id", flat=True)[:MOST]
+        return {order_id for order_id in named if order_id}
+
+    def _requests(self) -> Listed[Any]:
+        wanted = Q(request_id=self.text)
+        if self.identifier:
+            wanted |= Q(order=self.identifier)
+        rows = PaymentRequest.objects.filter(wanted).defer("body", "response")
+        return Listed.of(rows.order_by("-created_at")[: Listed.read])
+
+    def _orders(self, named: set[UUID]) -> Listed[Any]:
+        wanted = named | ({self.identifier} if self.identifier else set())
+        rows = Order.objects.filter(pk__in=wanted).select_related("customer")
+        return Listed.of(rows.order_by("-id")[: Listed.read])
+
+    def _payments(self) -> Listed[Any]:
+        if self.identifier is None:
+            return Listed([])
+        return Listed.of(Payment.objects.filter(order_id=self.identifier))
+
+    def _tokens(self) -> Listed[Token]:
+        """Find a token that was issued and not used yet; a used one is the key of a record."""
+        if not tokens.looks_issued(self.text):
+            return Listed([])
+        found = Token.objects.filter(digest=tokens.digest(self.text)).select_related("caller")
+        return Listed.of(found)
+
+
+def _orders_group(found: Listed[Any]) -> Group:
+    headings = (_("Order"), _("Status"), _("Customer"), _("Amount (minor units)"), _("Placed"))
+    hits = [
+        Hit(
+            order.pk,
+            page_of(order),
+            (
+                order.get_status_display(),
+                order.customer,
+                f"{order.amount} {order.currency}",
+                moment(order.created_at),
+            ),
+        )
+        for order in found.rows
+    ]
+    return Group(_("Orders"), headings, Listed(hits, found.more))
+
+
+def _records_group(found: Listed[Record]) -> Group:
+    headings = (_("Request"), _("Key"), _("Caller"), _("Request id"), _("Answered"))
+    hits = [
+        Hit(
+            record,
+            page_of(record),
+            (record.key, record.caller, record.request_id, moment(record.created_at)),
+        )
+        for record in found.rows
+    ]
+    return Group(_("Idempotency records"), headings, Listed(hits, found.more))
+
+
+def _requests_group(found: Listed[Any]) -> Group:
+    headings = (_("Payment request"), _("Attempts"), _("Request id"), _("Written"))
+    hits = [
+        Hit(row, page_of(row), (row.attempts, row.request_id, moment(row.created_at)))
+        for row in found.rows
+    ]
+    return Group(_("Payment requests"), headings, Listed(hits, found.more))
+
+
+def _payments_group(found: Listed[Any]) -> Group:
+    headings = (_("Payment"), _("Outcome"), _("Amount (minor units)"), _("Made"))
+    hits = [
+        Hit(
+            row.pk,
+            page_of(row),
+            (row.get_outcome_display(), f"{row.amount} {row.currency}", moment(row.created_at)),
+        )
+        for row in found.rows
+    ]
+    return Group(_("Payments"), headings, Listed(hits, found.more))
+
+
+def _tokens_group(found: Listed[Token]) -> Group:
+    headings = (_("Token"), _("Caller"), _("Issued"), _("Expires"))
+    hits = [
+        Hit(row, page_of(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
+        for row in found.rows
+    ]
+    return Group(_("Tokens not used yet"), headings, Listed(hits, found.more))

@@ -1,0 +1,26 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.table import Table
+
+from operations.audit import run
+
+
+class Command(BaseCommand):
+    help = (
+        "Checks every invariant in one snapshot of the database and prints a table. "
+        "Exits 1 on any breach. Reads only."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        findings = run()
+        table = Table("invariant", "rule", "breaches", title="Audit")
+        for found in findings:
+            colour = "red" if found.breaches else "green"
+            table.add_row(
+                str(found.invariant), found.what, f"[{colour}]{found.breaches}[/{colour}]"
+            )
+        Console().print(table)
+        if any(found.breaches for found in findings):
+            raise SystemExit(1)

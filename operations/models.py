@@ -1,0 +1,29 @@
+"""What the project itself keeps: how often something was repeated, by the hour."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class HourlyCount(models.Model):
+    """How many replays or conflicts an hour had; only `operations.hourly` writes it."""
+
+    class Kind(models.TextChoices):
+        REPLAY = "replay"
+        CONFLICT = "conflict"
+
+    pk = models.CompositePrimaryKey("hour", "kind")
+    hour = models.DateTimeField()
+    kind = models.CharField(max_length=8, choices=Kind)
+    count = models.PositiveBigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["replay", "conflict"]),
+                name="operations_hourlycount_known_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h: {self.count} × {self.kind}"

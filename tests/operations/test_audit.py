@@ -1,0 +1,98 @@
+"""The audit finds what was corrupted past every guard, and says so with its exit code."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection, transaction
+from rest_framework.test import APIClient
+
+from operations.audit import RULES, count_breaches, run
+from orders.models import Order
+from orders.services import pay_order
+from payments.models import Account
+from tests.conftest import read_only
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# By rule (its place in RULES): the damage that it must find.
+DAMAGE: dict[int, str] = {
+    0: """ALTER TABLE payments_payment DROP CONSTRAINT payments_payment_order_id_key;
+          INSERT INTO payments_payment (id, order_id, account_id, amount, currency, outcome)
+          SELECT gen_random_uuid(), order_id, account_id, amount, currency, 'declined'
+            FROM payments_payment""",
+    1: "DELETE FROM payments_payment",
+    2: "UPDATE orders_order SET status = 3 WHERE status = 2",
+    3: """UPDATE orders_order SET status = 1 WHERE status = 2;
+          UPDATE payments_payment SET created_at = now() - interval '1 hour'""",
+    4: "UPDATE payments_payment SET amount = amount + 1",
+    5: "DELETE FROM payments_entry WHERE amount > 0",
+    6: "UPDATE payments_payment SET outcome = 'declined'",
+    7: "UPDATE payments_account SET balance = balance - 1 WHERE owner_id IS NOT NULL",
+    8: "UPDATE payments_account SET balance = balance + 1 WHERE owner_id IS NOT NULL",
+    9: "UPDATE orders_orderline SET quantity = quantity + 1",
+    10: "DELETE FROM orders_statuschange WHERE source = 1",
+    11: """ALTER TABLE idempotency_record DROP CONSTRAINT idempotency_record_once;
+           INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint,
+                  method, path, status, content_type, headers, body, request_id, subject)
+           SELECT caller_id, key, 1, 'other', method, path, status, content_type, headers, body,
+                  '', ''
+             FROM idempotency_record""",
+    12: "UPDATE orders_order SET amount = amount + 1",
+    13: "UPDATE payments_payment SET outcome = 'declined'",
+    14: "UPDATE idempotency_record SET status = 202 WHERE path LIKE '%/pay/'",
+    15: """INSERT INTO orders_paymentrequest
+                  (order_id, body, request_id, key_digest, attempts, last_error, dead_lettered)
+           SELECT id, '', '', '', 0, '', false FROM orders_order""",
+    16: "UPDATE orders_order SET status = 1, updated_at = now() - interval '1 hour'",
+}
+
+
+@pytest.fixture
+def paid(
+    as_alice: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
+) -> None:
+    order = place(customer=alice)
+    as_alice.post(
+        f"/api/v1/orders/{order.pk}/pay/",
+        {"account": alice_account.pk},
+        headers={"Idempotency-Key": "k"},
+    )
+    pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
+
+
+def test_a_sound_database_passes(paid: None, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("audit")
+    assert "an order id has one payment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rule", range(len(RULES)), ids=[what for _, what, _ in RULES])
+def test_the_audit_finds(rule: int, paid: None) -> None:
+    assert findings()[RULES[rule][1]] == 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # past every trigger
+        cursor.execute(DAMAGE[rule])
+        found = findings()
+        transaction.set_rollback(True)
+    assert found[RULES[rule][1]] >= 1
+
+
+def findings() -> dict[str, int]:
+    """Run the audit's rules in the transaction at hand, so that the damage can be undone."""
+    return {what: count_breaches(query) for _, what, query in RULES}
+
+
+def test_a_breach_is_the_exit_code(paid: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payments_account DISABLE TRIGGER USER")
+        cursor.execute("UPDATE payments_account SET balance = balance + 1 WHERE balance > 0")
+        cursor.execute("ALTER TABLE payments_account ENABLE TRIGGER USER")
+    with pytest.raises(SystemExit) as exit_code:
+        call_command("audit")
+    assert exit_code.value.code == 1
+
+
+def test_the_audit_writes_nothing(paid: None) -> None:
+    with read_only():
+        assert not any(finding.breaches for finding in run())
