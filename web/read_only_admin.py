@@ -1,6 +1,5 @@
 """What an admin page that never writes is made of, and how its columns show rows."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,8 +14,6 @@ from django.utils.html import format_html
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.models import Record
-
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
@@ -26,8 +23,6 @@ else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 Column = Callable[[Any, Any], Any]
-
-_ORDER = re.compile(r"/orders?/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
 
 
 class ReadOnly:
@@ -72,11 +67,6 @@ class ReadOnlyInline(ReadOnly, TabularInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
-
-
-def orders_named(record: Record) -> list[str]:
-    """Return the ids of the orders that a request's path and its answer's Location name."""
-    return _ORDER.findall(f"{record.path} {record.headers.get('Location', '')}")
 
 
 def whole_uuid(text: str) -> UUID | None:

@@ -16,9 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from config.demo import CUSTOMERS
-from idempotency import problem, rate_limit
+from idempotency import rate_limit
 from idempotency.errors import RateLimited
+from web import problems
 
 MANY_NAMES = 5  # an address may try so many times as often as one name may be tried from it
 
@@ -35,9 +35,8 @@ def count_attempt(request: HttpRequest | Request, username: str) -> None:
 
 
 def _refused() -> Response:
-    response = problem.answer(
+    response = problems.response(
         "not-authenticated",
-        status=401,
         title=_("Unauthorized"),
         detail=_("Unknown user name or wrong password."),
     )
@@ -50,7 +49,7 @@ class SignInRequest(serializers.Serializer[dict[str, Any]]):
     password = serializers.CharField(max_length=128, trim_whitespace=False)
 
 
-class SignInAnswer(serializers.Serializer[dict[str, str]]):
+class SignInResponse(serializers.Serializer[dict[str, str]]):
     token = serializers.CharField()
 
 
@@ -60,7 +59,7 @@ class SignInView(APIView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=SignInRequest, responses={200: SignInAnswer}, auth=[])
+    @extend_schema(request=SignInRequest, responses={200: SignInResponse}, auth=[])
     def post(self, request: Request) -> Response:
         """Return the token to send as `Authorization: Token …`."""
         wanted = SignInRequest(data=request.data)
@@ -84,7 +83,7 @@ class LimitedForm(AuthenticationForm):
 
 
 class SignInPage(LoginView):
-    """Sign in to the shop; in the demo one click is enough. A repeat signs in again."""
+    """Sign in to the pages. A repeat signs in again."""
 
     template_name = "sign_in.html"
     authentication_form = LimitedForm
@@ -99,8 +98,3 @@ class SignInPage(LoginView):
             response = self.render_to_response(context, status=RateLimited.status_code)
             response["Retry-After"] = str(error.retry_after)
             return response
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        demo = CUSTOMERS if settings.DEMO_SIGN_IN else ()
-        password = settings.PUBLIC_PASSWORD if demo else ""
-        return super().get_context_data(customers=demo, password=password, **kwargs)

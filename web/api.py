@@ -16,7 +16,7 @@ MAX_PAGE_SIZE = 200
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON of a bounded depth; `config.middleware` bounds its size."""
+    """JSON of a bounded depth; `web.middleware` bounds its size."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:

@@ -1,6 +1,5 @@
 """What happens around every request: its id, its one log line, and no HTML errors from the API."""
 
-import hashlib
 import re
 import time
 import uuid
@@ -15,21 +14,21 @@ from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
-from config import metrics
-from config.pages import is_html
-from config.problems import for_status
+from idempotency import keys
+from web.pages import is_html
+from web.problems import for_status
 
 log = structlog.get_logger("request")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _KEY_DIGEST = re.compile(r"[0-9a-f]{12}")
-_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")
+QUIET = ("/healthz", "/readyz", "/metrics", "/static/")  # neither logged nor counted
 _MACHINE = ("/api/", "/healthz", "/readyz", "/metrics")
 
 
 class Traced:
-    """Answers requests in a way that can be followed in logs and metrics; see `request_id`."""
+    """Makes each request traceable in the logs; see `request_id`."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -49,7 +48,7 @@ class Traced:
         identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         request.request_id = identifier  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=identifier, **_key_digest(request))
-        if request.path.startswith(_QUIET):
+        if request.path.startswith(QUIET):
             response = self.get_response(request)
         else:
             response = self._told(request, started)
@@ -57,10 +56,8 @@ class Traced:
         return response
 
     def _told(self, request: HttpRequest, started: float) -> HttpResponseBase:
-        with metrics.IN_FLIGHT.track_inprogress():
-            response = self.get_response(request)
+        response = self.get_response(request)
         seconds = time.perf_counter() - started
-        metrics.count(request, response, seconds=seconds)
         log.info("answered", **_facts(request, response), ms=round(seconds * 1000, 1))
         return response
 
@@ -69,7 +66,7 @@ def request_id(get_response: GetResponse) -> Traced:
     """Accept or make an `X-Request-Id`, bind it to every log line, return it with the answer.
 
     With it the digest of the key and the order's id, where they are known; at the end the one log
-    line of the request is written, and its answer counted.
+    line of the request is written.
     """
     return Traced(get_response)
 
@@ -113,7 +110,7 @@ def _refused_body(request: HttpRequest) -> int | None:
 def _key_digest(request: HttpRequest) -> dict[str, str]:
     """Return what logs may know of the key: of this request's own, or of its caller's."""
     if key := request.headers.get("Idempotency-Key"):
-        return {"key_digest": hashlib.sha256(key.strip('" ').encode()).hexdigest()[:12]}
+        return {"key_digest": keys.digest(key.strip('" '))}
     sent = request.headers.get("X-Key-Digest", "")
     return {"key_digest": sent} if _KEY_DIGEST.fullmatch(sent) else {}
 

@@ -10,10 +10,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.cache import patch_cache_control
 
-from config.problems import RETRY_AFTER_SECONDS
 from idempotency.database_errors import is_temporary, sqlstate
-from shop.pages import trouble
+from web.problems import RETRY_AFTER_SECONDS
 
 log = structlog.get_logger("pages")
 
@@ -23,7 +24,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     return {"has_shop": apps.is_installed("shop"), "has_lab": settings.LAB_ENABLED}
 
 
-class Trouble:
+class ErrorPages:
     """Tells on a page that the database is down or busy; the API has problems of its own for it.
 
     And in development, too, that an address leads nowhere: Django's own page is for programmers.
@@ -61,12 +62,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         str(request.user)  # the page's head asks who it is
     except Error:
         return _without_database(request, 404)
-    return trouble(request, 404)
+    return error_page(request, 404)
 
 
 def too_old(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form that was loaded before its user signed in or out; CSRF_FAILURE_VIEW."""
-    return trouble(request, 403)
+    return error_page(request, 403)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -74,8 +75,20 @@ def broken(request: HttpRequest) -> HttpResponse:
     return _without_database(request, 500)
 
 
+def error_page(
+    request: HttpRequest, status: int, *, retry_after: int | None = None
+) -> HttpResponse:
+    """Answer with a page that says what went wrong, and that repeating is harmless."""
+    context = {"status": status, "seconds": retry_after}
+    response = render(request, "error.html", context, status=status)
+    patch_cache_control(response, private=True)  # its head names who is signed in
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
 def _without_database(
     request: HttpRequest, status: int, *, retry_after: int | None = None
 ) -> HttpResponse:
     request.user = AnonymousUser()  # who it is, only the database could tell
-    return trouble(request, status, retry_after=retry_after)
+    return error_page(request, status, retry_after=retry_after)

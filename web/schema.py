@@ -7,8 +7,8 @@ from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 
-from idempotency.problem import CONTENT_TYPE, document
-from idempotency.views import TokenAnswer
+from idempotency.serializers import TokenResponse
+from web.problems import CONTENT_TYPE, document
 
 KEY_HEADER = OpenApiParameter(
     "Idempotency-Key",
@@ -186,7 +186,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
                 "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
             },
         },
-        "order": {"$ref": "#/components/schemas/OrderAnswer"},
+        "order": {"$ref": "#/components/schemas/OrderResponse"},
     },
 }
 
@@ -207,7 +207,7 @@ class TokenSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     target_class = "idempotency.views.TokenView"
 
     def view_replacement(self) -> Any:
-        described = extend_schema(request=None, responses={201: TokenAnswer})
+        described = extend_schema(request=None, responses={201: TokenResponse})
         return extend_schema_view(post=described)(self.target)
 
 

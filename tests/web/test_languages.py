@@ -26,7 +26,6 @@ from django.utils.translation import override
 from django.utils.translation.template import templatize
 from rest_framework.test import APIClient
 
-from config.problems import MEANINGS, SLUGS, TITLES, for_status
 from idempotency import errors, tokens
 from idempotency.models import Record
 from orders import admin as orders_admin
@@ -38,13 +37,26 @@ from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Payment
 from payments.services import open_account
 from tests.conftest import LONG_WINDOW
-from tests.languages import CHINESE, chinese, is_untranslated, untranslated
+from tests.support.languages import CHINESE, chinese, is_untranslated, untranslated
+from web.catalogue import BY_STATUS, CATALOGUE
+from web.problems import for_status
 
 pytestmark = pytest.mark.django_db
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CATALOGUES = sorted(ROOT.glob("*/locale/zh_Hans/LC_MESSAGES/django.po"))
-APPS = ("config", "shop", "lab", "orders", "payments", "idempotency")
+APPS = (
+    "config",
+    "demo",
+    "idempotency",
+    "lab",
+    "operations",
+    "orders",
+    "payments",
+    "shop",
+    "simulator",
+    "web",
+)
 ZH = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 EN = {"Accept-Language": "en"}
 MODELS: list[type[Model]] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -112,11 +124,11 @@ def everything(
     pay(as_alice, Order.objects.get(pk=placed.json()["id"]), alice_account)
     pay(as_bob, place(customer=bob), poor)
     place(customer=alice)
-    for parked in (False, True):
+    for dead_lettered in (False, True):
         order = place(customer=alice)
         advance(order, Order.start_paying, account_id=alice_account.pk)
-        outbox.write(order, customer="alice")
-        PaymentRequest.objects.filter(order=order).update(parked=parked)
+        outbox.write(order, customer="alice", request_id="", key_digest="")
+        PaymentRequest.objects.filter(order=order).update(dead_lettered=dead_lettered)
     tokens.issue(alice.pk)
     Record.objects.filter(status=201).update(status=None, body=None, content_type="", headers={})
     Group.objects.create(name="clerks")
@@ -210,7 +222,7 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
         url = page(f"orders_{model._meta.model_name}_changelist")
         return as_boss.post(url, {"action": action, "_selected_action": rows}, headers=ZH)
 
-    answers = [act(Order, "pay_selected"), act(PaymentRequest, "send_again")]
+    answers = [act(Order, "pay_selected"), act(PaymentRequest, "requeue")]
     monkeypatch.setattr("orders.admin.MAX_PAID_AT_ONCE", 1)
     answers.append(act(Order, "pay_selected"))
     texts = [text for answer in answers for text in said(answer)]
@@ -362,7 +374,7 @@ def test_only_the_words_of_a_problem_depend_on_the_language(
     assert_only_words_differ(in_english, in_chinese)
 
 
-@pytest.mark.parametrize("status", SLUGS)
+@pytest.mark.parametrize("status", BY_STATUS)
 def test_a_problem_outside_of_any_view_is_in_the_language_of_the_moment(status: int) -> None:
     in_english = for_status(status).content.decode()
     with override("zh-hans"):
@@ -392,7 +404,7 @@ def test_only_the_words_about_a_payment_depend_on_the_language(
                 )
 
 
-@pytest.mark.parametrize("slug", MEANINGS)
+@pytest.mark.parametrize("slug", CATALOGUE)
 def test_what_a_problems_type_leads_to_is_in_the_readers_language(
     slug: str, client: Client
 ) -> None:
@@ -402,7 +414,7 @@ def test_what_a_problems_type_leads_to_is_in_the_readers_language(
     name, _, meaning = in_chinese.partition("\n\n")
     assert name == slug
     assert CHINESE.search(meaning)
-    assert in_english == f"{slug}\n\n{MEANINGS[slug]}\n"
+    assert in_english == f"{slug}\n\n{CATALOGUE[slug].meaning}\n"
     assert not CHINESE.search(in_english)
 
 
@@ -413,9 +425,9 @@ def test_the_titles_are_the_words_of_the_slugs() -> None:
         if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
     }
 
-    assert TITLES.keys() == {*SLUGS.values(), *refusals - {errors.Refusal.default_code}}
-    for slug, title in TITLES.items():
-        assert str(title) == slug.replace("-", " ").capitalize()
+    by_name = {problem.slug for problem in BY_STATUS.values()} | refusals
+    for slug in by_name - {errors.Refusal.default_code}:
+        assert str(CATALOGUE[slug].title) == slug.replace("-", " ").capitalize()
 
 
 # --- Nothing else

@@ -1,0 +1,225 @@
+"""Every problem that a response can name: its slug, status, words and meaning, in one place.
+
+The exception handler, the OpenAPI schema, the explanation pages under /problems/, the translations
+and the test of docs/contract.md read this list.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+from idempotency import errors
+from idempotency.errors import Outcome, Refusal
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem type of RFC 9457; `same_key` and `retryable` tell a client how to go on.
+
+    :param detail: what a response says that knows nothing more particular
+    :param meaning: what `/problems/<slug>` explains: the cause, and what a client does
+    :param outcome: whether the effect took place
+    :param same_key: whether to retry with the same Idempotency-Key; None: no key is in play
+    """
+
+    slug: str
+    status: int
+    title: "StrOrPromise"
+    detail: "StrOrPromise"
+    meaning: "StrOrPromise"
+    outcome: Outcome = "none"
+    retryable: bool = False
+    same_key: bool | None = None
+
+
+def _of(refusal: type[Refusal], title: "StrOrPromise", meaning: "StrOrPromise") -> Problem:
+    """Return the problem that a refusal of the idempotency boundary becomes."""
+    return Problem(
+        refusal.default_code,
+        refusal.status_code,
+        title,
+        refusal.default_detail,  # type: ignore[arg-type]  # ours are plain texts
+        meaning,
+        refusal.outcome,
+        refusal.retryable,
+        refusal.same_key,
+    )
+
+
+_ABOUT_KEYS = (
+    _of(
+        errors.KeyMissing,
+        _("Idempotency key missing"),
+        _("Send an Idempotency-Key header: a UUID made once per intention."),
+    ),
+    _of(
+        errors.KeyInvalid,
+        _("Idempotency key invalid"),
+        _("1 to 255 visible ASCII characters, or a token issued to you."),
+    ),
+    _of(
+        errors.KeyReused,
+        _("Idempotency key reused"),
+        _("The key named another request. Nothing ran. Use a new key."),
+    ),
+    _of(
+        errors.KeyInUse,
+        _("Idempotency key in use"),
+        _("The first request is still running. Repeat it after Retry-After."),
+    ),
+    _of(
+        errors.KeyExpired,
+        _("Idempotency key expired"),
+        _("The key was used long ago. Look at the object; use a new key."),
+    ),
+    _of(
+        errors.RecordUnreadable,
+        _("Idempotency record unreadable"),
+        _("The stored answer can't be read. Nothing ran. Tell support."),
+    ),
+    _of(
+        errors.RateLimited,
+        _("Rate limited"),
+        _("Come back after the time in Retry-After."),
+    ),
+)
+
+_ABOUT_ORDERS = (
+    Problem(
+        "order-already-paid",
+        409,
+        _("The order is already paid"),
+        _("It was charged once; nothing changed."),
+        _("The order was charged once, earlier. Nothing to do."),
+        outcome="done",
+        same_key=False,
+    ),
+    Problem(
+        "order-failed",
+        409,
+        _("The order has failed"),
+        _("Its payment was declined. Place a new order."),
+        _("The order's payment was declined. Place a new order."),
+        outcome="done",
+        same_key=False,
+    ),
+    Problem(
+        "payment-declined",
+        402,
+        _("The payment was declined"),
+        _("The account does not hold the amount."),
+        _("The account does not hold the amount; nothing was charged."),
+        outcome="done",
+        same_key=False,
+    ),
+    Problem(
+        "payment-mismatch",
+        409,
+        _("The terms differ"),
+        _("The order, or its payment, has another account, amount or currency."),
+        _("The order, or its payment, has another account, amount or currency."),
+    ),
+)
+
+_ABOUT_REQUESTS = (
+    Problem(
+        "temporarily-unavailable",
+        503,
+        _("Temporarily unavailable"),
+        _("The database can't be reached or is busy. Repeat the same request, with its key."),
+        _("Repeat the same request, with the same key, after Retry-After."),
+        retryable=True,
+    ),
+    Problem(
+        "validation-error",
+        400,
+        _("The request is not valid"),
+        _("The request is not valid"),
+        _("The members named in `errors` are not valid. Mend them; same key or new."),
+    ),
+)
+
+# One for each status that says all there is to say.
+_ABOUT_HTTP = (
+    Problem(
+        "malformed-request",
+        400,
+        _("Malformed request"),
+        _("Malformed request"),
+        _("Bad request syntax or unsupported method"),
+    ),
+    Problem(
+        "not-authenticated",
+        401,
+        _("Not authenticated"),
+        _("Not authenticated"),
+        _("No permission -- see authorization schemes"),
+    ),
+    Problem(
+        "permission-denied",
+        403,
+        _("Permission denied"),
+        _("You may not do this."),
+        _("Request forbidden -- authorization will not help"),
+    ),
+    Problem(
+        "not-found",
+        404,
+        _("Not found"),
+        _("There is no such object, or it is not yours."),
+        _("Nothing matches the given URI"),
+    ),
+    Problem(
+        "method-not-allowed",
+        405,
+        _("Method not allowed"),
+        _("Method not allowed"),
+        _("Specified method is invalid for this resource"),
+    ),
+    Problem(
+        "not-acceptable",
+        406,
+        _("Not acceptable"),
+        _("Not acceptable"),
+        _("URI not available in preferred format"),
+    ),
+    Problem(
+        "length-required",
+        411,
+        _("Length required"),
+        _("Length required"),
+        _("Client must specify Content-Length"),
+    ),
+    Problem(
+        "body-too-large",
+        413,
+        _("Body too large"),
+        _("Body too large"),
+        _("Entity is too large"),
+    ),
+    Problem(
+        "unsupported-media-type",
+        415,
+        _("Unsupported media type"),
+        _("Unsupported media type"),
+        _("Entity body in unsupported format"),
+    ),
+    Problem(
+        "internal-error",
+        500,
+        _("Internal error"),
+        _("Something went wrong on our side."),
+        _("Server got itself in trouble"),
+        outcome="unknown",
+    ),
+)
+
+CATALOGUE = {
+    problem.slug: problem
+    for problem in (*_ABOUT_KEYS, *_ABOUT_ORDERS, *_ABOUT_REQUESTS, *_ABOUT_HTTP)
+}
+BY_STATUS = {problem.status: problem for problem in _ABOUT_HTTP}
