@@ -7,8 +7,8 @@ Does not stop: whoever doesn't ask for the lock, such as other code, or psql; an
     balance, which are two numbers. (Two orders of one number would wait for each other: no harm.)
 """
 
-from idempotency.faults import point
-from lab.bank import Click, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE payment (order_id text, receipt text NOT NULL)"
 
@@ -21,7 +21,7 @@ def pay(click: Click) -> str:
         row(LOCK, click)
         # A statement of its own: it has to see what was committed while the lock was waited for.
         paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-        point("looked")
+        failpoint("looked")
         if paid:
             return str(paid[0])
         receipt = charge(click)

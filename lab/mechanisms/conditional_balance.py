@@ -9,7 +9,7 @@ Does not stop: paying more than there is: for that the WHERE wants `AND amount >
     repeat learns only that nothing was done.
 """
 
-from lab.bank import Click, Refused, receipt, row, transaction
+from lab.harness.bank import Click, Refused, receipt, row, transaction
 
 SCHEMA = "ALTER TABLE account ADD orderid text, ADD paystatus text"
 ORDER = "UPDATE account SET orderid = %(order)s, paystatus = 'unpay' WHERE id = %(account)s"

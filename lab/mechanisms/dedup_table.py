@@ -7,8 +7,8 @@ Does not stop: a second request for the same order, such as a second tab's. And 
     commits apart from the effect, a crash between the two charges twice or never.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, transaction
 
 SCHEMA = "CREATE TABLE dedup (request_id text PRIMARY KEY)"
 
@@ -20,5 +20,5 @@ def pay(click: Click) -> str:
     with transaction():
         if not execute(CLAIM, click):
             raise Refused("this request was handled before")
-        point("looked")
+        failpoint("looked")
         return charge(click)

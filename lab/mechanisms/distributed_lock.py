@@ -10,9 +10,9 @@ Does not stop: waiting out the expiry after a crash, or whoever doesn't ask for 
 import time
 from uuid import uuid4
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, execute, receipt, row, transaction
-from lab.store import PREFIX, client
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, execute, receipt, row, transaction
+from lab.harness.store import PREFIX, client
 
 SCHEMA = """
 ALTER TABLE account ADD fence bigint NOT NULL DEFAULT 0;
@@ -35,7 +35,7 @@ def pay(click: Click) -> str:
     for _ in range(1000):
         if fence := client().eval(ACQUIRE, 2, lock, f"{PREFIX}fence", owner, lease):
             break
-        point("waiting")
+        failpoint("waiting")
         time.sleep(0.02)
     else:
         raise Refused("the account is busy")
@@ -48,7 +48,7 @@ def pay(click: Click) -> str:
 def _charge(click: Click, fence: int) -> str:
     execute(TAKE_OVER, click, fence=fence)  # from here on an older owner can't charge
     paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-    point("looked")
+    failpoint("looked")
     if paid:
         return str(paid[0])
     with transaction():

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from idempotency.boundary import idempotent
-from lab.bank import Click, Refused, charge
+from lab.harness.bank import Click, Refused, charge
 
 SCHEMA = """
 CREATE TABLE idempotency_record (LIKE public.idempotency_record INCLUDING ALL);

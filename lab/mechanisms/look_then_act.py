@@ -6,8 +6,8 @@ Does not stop: a repeat that looks before the first has committed. Under READ CO
     unpaid order, and nothing makes either of them look again.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE payment (order_id text, receipt text NOT NULL)"
 
@@ -16,7 +16,7 @@ def pay(click: Click) -> str:
     """Charge unless the order looks paid; a repeat in time gets the first receipt."""
     with transaction():
         paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-        point("looked")
+        failpoint("looked")
         if paid:
             return str(paid[0])
         receipt = charge(click)

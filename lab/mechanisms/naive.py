@@ -5,7 +5,7 @@ Stops: nothing.
 Does not stop: a double-click, a retry after a lost answer, a form sent again.
 """
 
-from lab.bank import Click, charge, transaction
+from lab.harness.bank import Click, charge, transaction
 
 
 def pay(click: Click) -> str:

@@ -9,7 +9,7 @@ Does not stop: two who computed from the same old value: the second write undoes
     only a change can be said, every repeat of `SET col = col + 1` counts.
 """
 
-from lab.bank import Click, charge, execute, receipt, row, transaction
+from lab.harness.bank import Click, charge, execute, receipt, row, transaction
 
 SCHEMA = "CREATE TABLE basket (order_id text)"
 ORDER = "INSERT INTO basket VALUES (%(order)s)"

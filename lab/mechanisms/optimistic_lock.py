@@ -4,11 +4,11 @@ Source: the articles' optimistic lock (乐观锁, a version column); Kung and Ro
     Methods for Concurrency Control", 1981.
 Stops: every write that rests on an outdated look: a second charge, and a second order for the same
     money. Nobody waits while another thinks; only from another's UPDATE to its COMMIT.
-Does not stop: the loser's trouble: it is told of a conflict and has to look again by itself.
+Does not stop: the loser's last_error: it is told of a conflict and has to look again by itself.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, execute, receipt, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, execute, receipt, row, transaction
 
 SCHEMA = """
 ALTER TABLE account ADD version bigint NOT NULL DEFAULT 0;
@@ -26,7 +26,7 @@ def pay(click: Click) -> str:
     """Charge if nothing changed since the look; a later call gets the first receipt."""
     with transaction():
         balance, seen, first = row(LOOK, click) or (0, 0, None)
-        point("looked")
+        failpoint("looked")
         if first is not None:
             return str(first)
         if balance < click.amount or (charged := row(CHARGE, click, seen=seen)) is None:

@@ -6,8 +6,8 @@ Stops: every repeat for the order, from whatever tab, process or server, now or 
 Does not stop: two orders for one balance, and a second order placed for the same basket.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, row, transaction
 
 SCHEMA = """
 CREATE TABLE payment (order_id text PRIMARY KEY, account bigint, amount bigint, receipt text)"""
@@ -21,7 +21,7 @@ def pay(click: Click) -> str:
     with transaction():
         if not execute(CLAIM, click):
             return _first_receipt(click)
-        point("looked")
+        failpoint("looked")
         receipt = charge(click)
         keep = "UPDATE payment SET receipt = %(receipt)s WHERE order_id = %(order)s"
         execute(keep, click, receipt=receipt)

@@ -7,8 +7,8 @@ Does not stop: the queue. Whoever is slow, or asks another server while holding 
     everybody who wants that account; and locks taken in two orders are a deadlock.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE payment (order_id text, receipt text NOT NULL)"
 
@@ -19,7 +19,7 @@ def pay(click: Click) -> str:
         account = row("SELECT balance FROM account WHERE id = %(account)s FOR UPDATE", click)
         # A statement of its own: it has to see what was committed while the first one waited.
         paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-        point("looked")
+        failpoint("looked")
         if paid:
             return str(paid[0])
         if account is None or account[0] < click.amount:

@@ -8,8 +8,8 @@ Does not stop: two ids for one order (two tabs, or a client that makes a new id 
 
 from hashlib import sha256
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE request (id text PRIMARY KEY, fingerprint text NOT NULL, answer text)"
 
@@ -22,7 +22,7 @@ def pay(click: Click) -> str:
     with transaction():
         if not execute(CLAIM, click, print=asked):
             return _first_answer(click, asked)
-        point("looked")
+        failpoint("looked")
         answer = charge(click)
         keep = "UPDATE request SET answer = %(answer)s WHERE id = %(request_id)s"
         execute(keep, click, answer=answer)

@@ -6,8 +6,8 @@ Stops: a second payment of the order, whatever ids, tabs and servers it comes th
 Does not stop: what has no order row to walk, such as placing the order itself twice.
 """
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, execute, receipt, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, execute, receipt, row, transaction
 
 SCHEMA = """
 CREATE TABLE purchase (id text PRIMARY KEY, status int NOT NULL, request_id text, answer text)"""
@@ -25,7 +25,7 @@ def pay(click: Click) -> str:
     """Pay an order that is submitted; a repeated call gets the first answer."""
     with transaction():
         if execute(START, click):  # the losers wait for this row, then match nothing
-            point("looked")
+            failpoint("looked")
             debited = row(DEBIT, click)
             answer = receipt(click.amount, debited[0]) if debited else "not enough money"
             execute(SETTLE, click, status=2 if debited else 3, answer=answer)

@@ -9,8 +9,8 @@ Does not stop: a page loaded twice, which has two tokens. And a repeat is refuse
 
 from secrets import token_urlsafe
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, row, transaction
 
 A_MINUTE = 60
 SCHEMA = """
@@ -37,5 +37,5 @@ def pay(click: Click) -> str:
     with transaction():
         if not execute(CONSUME, click):
             raise Refused("this token was used, or was never issued")
-        point("looked")
+        failpoint("looked")
         return charge(click)

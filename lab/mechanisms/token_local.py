@@ -11,8 +11,8 @@ from collections import Counter
 from secrets import token_urlsafe
 from threading import Lock
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, transaction
 
 A_MINUTE = 60
 _tokens: dict[tuple[int, str], bool] = {}
@@ -36,6 +36,6 @@ def pay(click: Click) -> str:
     """Charge for a token once; a repeated call is refused."""
     if not _tokens.pop((click.account, click.token), False):
         raise Refused("this token was used, or was never issued here")
-    point("looked")
+    failpoint("looked")
     with transaction():
         return charge(click)

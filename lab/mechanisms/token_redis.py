@@ -10,9 +10,9 @@ Does not stop: the gap between two systems. The token is gone before the charge 
 import time
 from secrets import token_urlsafe
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, transaction
-from lab.store import PREFIX, client
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, transaction
+from lab.harness.store import PREFIX, client
 
 A_MINUTE = 60
 LIFETIME = 1800  # seconds
@@ -33,6 +33,6 @@ def pay(click: Click) -> str:
     """Charge for a token once; a repeated call is refused."""
     if client().getdel(f"{PREFIX}token:{click.account}:{click.token}") is None:
         raise Refused("this token was used, has expired, or was never issued")
-    point("looked")
+    failpoint("looked")
     with transaction():
         return charge(click)

@@ -8,8 +8,8 @@ Does not stop: a double-click: everybody finds the token before anybody deletes 
 
 from secrets import token_urlsafe
 
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, row, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE token (token text PRIMARY KEY, account bigint NOT NULL)"
 
@@ -28,7 +28,7 @@ def pay(click: Click) -> str:
     with transaction():
         if row(FIND, click) is None:
             raise Refused("this token was used, or was never issued")
-        point("looked")
+        failpoint("looked")
         receipt = charge(click)
         execute("DELETE FROM token WHERE token = %(token)s", click)
         return receipt

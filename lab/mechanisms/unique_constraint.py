@@ -9,8 +9,8 @@ Does not stop: two orders for one balance. And it only refuses: whoever lost the
 from django.db import IntegrityError
 
 from idempotency.database_errors import violated_constraint
-from idempotency.faults import point
-from lab.bank import Click, Refused, charge, execute, transaction
+from idempotency.failpoints import failpoint
+from lab.harness.bank import Click, Refused, charge, execute, transaction
 
 SCHEMA = """
 CREATE TABLE payment (order_id text NOT NULL, CONSTRAINT one_payment UNIQUE (order_id))"""
@@ -21,7 +21,7 @@ def pay(click: Click) -> str:
     try:
         with transaction():
             execute("INSERT INTO payment VALUES (%(order)s)", click)
-            point("looked")
+            failpoint("looked")
             return charge(click)
     except IntegrityError as error:  # caught outside of the transaction, which it has ended
         if violated_constraint(error) != "one_payment":

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lab import bank, mechanisms, store
-from lab.redis_server import available
-from tests.live import ROOT, database_url
+from lab import mechanisms
+from lab.harness import bank, store
+from lab.harness.redis_server import available
+from tests.support.live import ROOT, database_url
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 REDIS = ("distributed_lock", "token_redis")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lab.director import Director, LabBroken
-from lab.lifeline import ends_in_order, may_end
+from lab.harness.scheduler import Director, LabBroken
+from lab.harness.shutdown import ends_in_order, may_end
 from tests.lab.conftest import REDIS, Manage
-from tests.live import ROOT, database_url, descendants, ended, is_running, until
+from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
 
 ONE = ("simulate", "double_click", "--mechanism", "order_id")
 REDIS_ONE = ("simulate", "double_click", "--mechanism", "token_redis")
@@ -168,7 +168,7 @@ def ctrl_c_that_its_shops_heard_too() -> None:
 def test_ctrl_c_ends_a_run_and_is_what_ended_it(
     run: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.director.PATIENCE", 1)
+    monkeypatch.setattr("lab.harness.scheduler.PATIENCE", 1)
     with pytest.raises(KeyboardInterrupt):
         ends_in_order()(run)()
 

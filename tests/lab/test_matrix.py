@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lab.expected import EXPECTED
+from lab.harness.scenarios import SCENARIOS
 from lab.mechanisms import NAMES
-from lab.scenes import SCENARIOS
 from tests.lab.conftest import REDIS, Manage, need_redis
-from tests.live import ROOT
+from tests.support.live import ROOT
 
 OVERCHARGING = ("naive", "look_then_act", "token_select_then_delete")
 CLICKS = 10

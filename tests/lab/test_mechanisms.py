@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lab.bank import Click, Refused, execute, row
-from lab.director import Director, LabBroken
-from lab.scenes import PLENTY, Scene
-from lab.stage import Stage
-from lab.store import PREFIX, CountingRedis
-from tests.concurrency.together import together
+from lab.harness.bank import Click, Refused, execute, row
+from lab.harness.cluster import Stage
+from lab.harness.scenarios import PLENTY, Scene
+from lab.harness.scheduler import Director, LabBroken
+from lab.harness.store import PREFIX, CountingRedis
+from tests.support.together import together
 
 OPENING = 1000
 CLICK = Click(

@@ -11,7 +11,7 @@ import pytest
 
 from lab.mechanisms import NAMES
 from tests.lab.conftest import REDIS, Manage, need_redis
-from tests.live import ROOT
+from tests.support.live import ROOT
 
 MECHANISMS = Path("lab") / "mechanisms"
 
@@ -71,7 +71,19 @@ def wave(scenario: str, number: int) -> list[Guard]:
 def differing(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Play a scenario in a copy of the project without some guards; return who went wrong."""
     root = tmp_path_factory.mktemp("mutated") / "project"
-    for part in ("shop", "config", "idempotency", "lab", "orders", "payments"):
+    for part in (
+        "config",
+        "demo",
+        "embedded_postgres",
+        "idempotency",
+        "lab",
+        "operations",
+        "orders",
+        "payments",
+        "shop",
+        "simulator",
+        "web",
+    ):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", root)
 

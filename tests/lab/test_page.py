@@ -24,16 +24,17 @@ from django.db import connection
 from django.test import Client
 from django.utils.translation import override
 
-from lab import command, runs, story, wording
-from lab.director import LabBroken
 from lab.expected import EXPECTED
-from lab.forms import DEFAULT
-from lab.lifeline import ends_with_us
+from lab.harness import command
+from lab.harness.scenarios import SCENARIOS
+from lab.harness.scheduler import LabBroken
+from lab.harness.shutdown import ends_with_us
 from lab.mechanisms import NAMES
-from lab.scenes import SCENARIOS
+from lab.page import runs, timeline, wording
+from lab.page.forms import DEFAULT
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
-from tests.live import ROOT, database_url, descendants, ended, is_running, until
+from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
 
 T = TypeVar("T")
 HERE = tuple(name for name in NAMES if name not in REDIS)
@@ -252,7 +253,7 @@ def test_who_waits_for_a_lock_is_drawn_and_told_as_waiting(client: Client, playe
 
 
 def test_the_balance_is_what_the_database_had(client: Client, played: str, folder: Path) -> None:
-    told = story.read(folder / f"{played.split('/')[-2]}.jsonl")
+    told = timeline.read(folder / f"{played.split('/')[-2]}.jsonl")
     balances = {name: p.balances for name, p in told.performances.items()}
     assert balances["naive"][0][1] == 100_000
     assert balances["naive"][-1][1] == 99_000
@@ -268,11 +269,11 @@ def test_as_many_tries_are_shown_as_charged_as_the_account_was_charged(
     file.write_text(f"{json.dumps(asked)}\n")
     ran = manage("lab", "--scenario", scenario, "--clicks", "3", "--watch", str(file))
     assert ran.returncode == 0, ran.stderr
-    told = story.read(file)
+    told = timeline.read(file)
     assert told.error == ""
     assert set(told.performances) >= set(HERE)
     for performance in told.performances.values():
-        shown = sum(each.kind in story.CHARGED for each in performance.tries)
+        shown = sum(each.kind in timeline.CHARGED for each in performance.tries)
         assert performance.outcome is not None
         assert shown == performance.charges == performance.outcome["charges"], performance
 
@@ -361,7 +362,7 @@ from pathlib import Path
 from uuid import UUID
 import django
 django.setup()
-from lab import runs
+from lab.page import runs
 runs.FOLDER = Path(sys.argv[1])
 runs.start(UUID(sys.argv[2]), runs.Choice("double_click", sys.argv[3:], 25))
 signal.pause()
@@ -391,7 +392,7 @@ def test_a_run_ends_with_the_server_that_started_it_and_leaves_no_tables(
     until(lambda: not any(map(is_running, family)), what="its processes are gone")
     assert count(SCHEMAS) == 0
     assert not runs.is_played(tmp_path / f"{run}.jsonl")
-    assert story.read(tmp_path / f"{run}.jsonl").error == "it was interrupted"
+    assert timeline.read(tmp_path / f"{run}.jsonl").error == "it was interrupted"
 
 
 def test_a_run_is_over_at_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

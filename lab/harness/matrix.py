@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from lab.bank import receipt
-from lab.director import Director, LabBroken
 from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, Cell
-from lab.lifeline import may_end
+from lab.harness.bank import receipt
+from lab.harness.cluster import Stage
+from lab.harness.recorder import Unrecorded
+from lab.harness.scenarios import PLENTY, SCENARIOS, Answer, Scene
+from lab.harness.scheduler import Director, LabBroken
+from lab.harness.shutdown import may_end
 from lab.mechanisms import NEED_REDIS
-from lab.record import Unrecorded
-from lab.scenes import PLENTY, SCENARIOS, Answer, Scene
-from lab.stage import Stage
 
 NOTHING, BROKEN = "nothing", "server error"
 ROUNDS = 40  # of the cost's measurement; in each every mechanism pays once, one after another

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 
-from lab.lifeline import ends_with_us
+from lab.harness.shutdown import ends_with_us
 
 START_SECONDS = 20
 CONFIG = """

@@ -7,8 +7,8 @@ any width, and its text stays as large as it is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.story import Performance, Try
-from lab.wording import KINDS
+from lab.page.timeline import Performance, Try
+from lab.page.wording import KINDS
 
 ROW, BAR = 22, 12  # pixels
 BALANCE = 72

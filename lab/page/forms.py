@@ -5,11 +5,11 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
-from lab.command import CLICKS, MOST_CLICKS
+from lab.harness.command import CLICKS, MOST_CLICKS
+from lab.harness.redis_server import can_be_had
+from lab.harness.scenarios import SCENARIOS
 from lab.mechanisms import NAMES, NEED_REDIS
-from lab.redis_server import can_be_had
-from lab.runs import Choice
-from lab.scenes import SCENARIOS
+from lab.page.runs import Choice
 
 DEFAULT = ("naive", "look_then_act", "request_id", "state_machine")
 WRONG = {

@@ -27,13 +27,14 @@ from django.core.servers import basehttp
 from django.db import connection, connections
 from django.http import HttpResponse, JsonResponse
 
-from idempotency import faults
-from lab import mechanisms, store
-from lab.bank import Click, Refused
+from idempotency import failpoints
+from lab import mechanisms
+from lab.harness import store
+from lab.harness.bank import Click, Refused
 
 PATIENT = "-c lock_timeout=60s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 # What the interceptor calls its points, in the lab's words.
-POINTS = {"key-claimed": "looked", "answer-stored": "before-commit", "committed": "after-commit"}
+POINTS = {"key-claimed": "looked", "response-stored": "before-commit", "committed": "after-commit"}
 WATCHED = frozenset({"arrived", "looked", "waiting", "before-commit", "after-commit", "answered"})
 
 _watched = threading.local()
@@ -60,7 +61,7 @@ def serve(pipe: Connection, run: Run) -> None:
     settings.IDEMPOTENCY_WAITERS = 1000  # the lab counts charges, not threads
     if run.redis_url:
         store.connect(run.redis_url)
-    faults.install(_report)
+    failpoints.install(_report)
     server = _Server(("127.0.0.1", 0), _Handler)
     server.set_app(_Shop(run))
     threading.Thread(target=server.serve_forever, daemon=True).start()

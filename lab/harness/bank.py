@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.http import HttpRequest
 
-from idempotency.faults import point
+from idempotency.failpoints import failpoint
 
 SCHEMA = "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)"
 
@@ -74,5 +74,5 @@ def transaction() -> Iterator[None]:
     """Commit all of the block or nothing, with a fault point on either side of the commit."""
     with atomic(durable=True):
         yield
-        point("before-commit")
-    point("after-commit")
+        failpoint("before-commit")
+    failpoint("after-commit")

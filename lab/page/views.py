@@ -13,13 +13,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition, require_safe
 
-from lab import mechanisms, runs, story, wording
-from lab.command import MOST_CLICKS
-from lab.drawing import Drawing, draw, scale_of
-from lab.forms import RunForm, first_choice, playable
+from lab import mechanisms
+from lab.harness.command import MOST_CLICKS
+from lab.harness.scenarios import SCENARIOS
 from lab.mechanisms import NAMES
-from lab.scenes import SCENARIOS
-from lab.story import Performance, Story
+from lab.page import runs, timeline, wording
+from lab.page.drawing import Drawing, draw, scale_of
+from lab.page.forms import RunForm, first_choice, playable
+from lab.page.timeline import Performance, Story
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _shown(run: UUID) -> dict[str, Any]:
     file = runs.record_of(run)
     is_played = runs.is_played(file)  # before reading: then a process that is gone has said all
     try:
-        told = story.read(file)
+        told = timeline.read(file)
     except FileNotFoundError:
         raise Http404(str(run)) from None
     scenario = SCENARIOS[told.scenario]
@@ -176,7 +177,7 @@ def _panel(played: Performance) -> Panel:
     )
 
 
-def _row(each: story.Try, played: Performance, began: float) -> dict[str, Any]:
+def _row(each: timeline.Try, played: Performance, began: float) -> dict[str, Any]:
     """Return a try as the table has it, which says in words what the drawing shows."""
     return {
         "arrived": "" if each.arrived is None else f"{each.arrived - began:.1f}",

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from lab.expected import ERROR, FIRST, NEW
-from lab.matrix import BROKEN, NOTHING, Line, Outcome
+from lab.harness.matrix import BROKEN, NOTHING, Line, Outcome
 
 SIGNS = {FIRST: "=", NEW: "+", ERROR: "!", NOTHING: "∅", BROKEN: "?"}
 LEGEND = (

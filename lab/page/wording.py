@@ -15,20 +15,21 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 
-from lab import mechanisms, story
+from lab import mechanisms
 from lab.expected import LOST, REFUSED
-from lab.report import NO_REDIS
-from lab.story import Performance, Story, as_expected
+from lab.harness.report import NO_REDIS
+from lab.page import timeline
+from lab.page.timeline import Performance, Story, as_expected
 
 KINDS = {
-    story.EXECUTED: gettext_lazy("executed"),
-    story.AGAIN: gettext_lazy("executed again"),
-    story.REPLAYED: gettext_lazy("replayed"),
-    story.REFUSED: gettext_lazy("refused"),
-    story.UNPAID: gettext_lazy("not charged"),
-    story.KILLED: gettext_lazy("killed"),
-    story.BROKEN: gettext_lazy("server error"),
-    story.UNDER_WAY: gettext_lazy("under way"),
+    timeline.EXECUTED: gettext_lazy("executed"),
+    timeline.AGAIN: gettext_lazy("executed again"),
+    timeline.REPLAYED: gettext_lazy("replayed"),
+    timeline.REFUSED: gettext_lazy("refused"),
+    timeline.UNPAID: gettext_lazy("not charged"),
+    timeline.KILLED: gettext_lazy("killed"),
+    timeline.BROKEN: gettext_lazy("server error"),
+    timeline.UNDER_WAY: gettext_lazy("under way"),
 }
 _PARTS = re.compile(r"\n(?=Source: |Stops: |Does not stop: )")
 

@@ -19,13 +19,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from idempotency.database_errors import sqlstate
-from lab import report
-from lab.director import LabBroken
-from lab.lifeline import ends_in_order
-from lab.matrix import Line, Program, as_json, run
+from lab.harness import report
+from lab.harness.matrix import Line, Program, as_json, run
+from lab.harness.recorder import Record, Unrecorded
+from lab.harness.redis_server import available
+from lab.harness.scheduler import LabBroken
+from lab.harness.shutdown import ends_in_order
 from lab.mechanisms import NAMES, NEED_REDIS
-from lab.record import Record, Unrecorded
-from lab.redis_server import available
 
 CLICKS = 10
 MOST_CLICKS = 25  # each needs a database connection or two

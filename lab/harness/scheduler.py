@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Self
 
-from lab.lifeline import may_end
-from lab.record import Note, Unrecorded
+from lab.harness.recorder import Note, Unrecorded
+from lab.harness.shutdown import may_end
 
 PATIENCE = 60  # seconds until a scene that doesn't come about is given up
 

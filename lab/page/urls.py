@@ -1,6 +1,6 @@
 from django.urls import path
 
-from lab import views
+from lab.page import views
 
 app_name = "lab"
 

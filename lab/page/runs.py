@@ -19,8 +19,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from lab import story
-from lab.lifeline import ends_with_us
+from lab.harness.shutdown import ends_with_us
+from lab.page import timeline
 
 FOLDER = settings.BASE_DIR / "var" / "lab"
 KEPT = 20
@@ -79,7 +79,7 @@ def record_of(run: UUID) -> Path:
 def under_way() -> UUID | None:
     """Return the run that is being played now."""
     for file in FOLDER.glob("*.jsonl"):
-        if is_played(file) and not story.read(file).is_over:
+        if is_played(file) and not timeline.read(file).is_over:
             return UUID(file.stem)
     return None
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.expected import ERROR, FIRST, NEW
-from lab.matrix import NOTHING, meaning
-from lab.scenes import SCENARIOS
+from lab.harness.matrix import NOTHING, meaning
+from lab.harness.scenarios import SCENARIOS
 
 WORKS, WAITS, HELD = "works", "waits", "held"
 # What became of a try.

@@ -13,9 +13,9 @@ import urllib3
 from django.db import connection
 
 from lab import mechanisms
-from lab.bank import Click
-from lab.director import Director, LabBroken
-from lab.stage import Stage
+from lab.harness.bank import Click
+from lab.harness.cluster import Stage
+from lab.harness.scheduler import Director, LabBroken
 
 PRICE = 100
 PLENTY = 1000 * PRICE

@@ -13,8 +13,9 @@ from typing import Any, Self
 import urllib3
 from django.db import connection, transaction
 
-from lab import bank, mechanisms, server
-from lab.director import LabBroken
+from lab import mechanisms
+from lab.harness import bank, server
+from lab.harness.scheduler import LabBroken
 
 # Of runs that were killed: every session of a run has its schemas' prefix as its name.
 LEFT_BEHIND = r"""
@@ -30,7 +31,7 @@ SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 SHOPS = 2
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["lab.server"])
+_processes.set_forkserver_preload(["lab.harness.server"])
 
 
 def _start_forkserver() -> None:
