@@ -1,18 +1,41 @@
-"""The dedup table and the tokens in the admin."""
+"""The dedup table and the tokens in the admin: to look at, never to change."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from idempotency import tokens
 from idempotency.models import Record, Token
-from idempotency.read_only_admin import ReadOnlyAdmin, link, link_to, moment_of, orders_named
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Nobody adds, changes or deletes a row here, not even a superuser: a POST gets 403."""
+
+    fields: ClassVar[Any] = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return flatten(self.fields)
 
 
 class TombstoneFilter(admin.SimpleListFilter):
@@ -21,8 +44,8 @@ class TombstoneFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
         return (
-            ("yes", gettext("yes, the answer is gone")),
-            ("no", gettext("no, the answer is kept")),
+            ("yes", gettext("yes, the response is gone")),
+            ("no", gettext("no, the response is kept")),
         )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -33,50 +56,45 @@ class TombstoneFilter(admin.SimpleListFilter):
 
 @admin.register(Record)
 class RecordAdmin(ReadOnlyAdmin):
-    created = moment_of("created_at", _("created at"))
-    list_display = ("created", "called_by", "method", "path", "key", "answered", "request_id")
+    list_display = (
+        "created_at",
+        "caller",
+        "method",
+        "path",
+        "key",
+        "response_status",
+        "request_id",
+    )
     list_select_related = ("caller",)
     list_filter = ("status", TombstoneFilter, "method", "created_at")
-    search_fields = ("key", "path", "headers__Location", "request_id", "caller__username")
-    search_help_text = _("Key, path or Location (an order's id), request id, caller")
+    search_fields = ("=key", "subject", "=request_id", "path", "caller__username")
+    search_help_text = _("Key, subject, request id, path, caller")
     ordering = ("-id",)
-    fields = (
-        ("created", "caller"),
+    fields: ClassVar[Any] = (
+        ("created_at", "caller"),
         ("key", "request_id"),
-        ("method", "path"),
-        "orders",
-        ("answered", "content_type", "headers"),
-        "answer",
+        ("method", "path", "subject"),
+        ("response_status", "content_type", "headers"),
+        "response",
         ("fingerprint", "fingerprint_version"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("body")  # a list doesn't show it
 
-    @admin.display(description=_("caller"), ordering="caller__username")
-    def called_by(self, record: Record) -> str:
-        return link_to(record.caller)
-
     @admin.display(description=_("status"), ordering="status")
-    def answered(self, record: Record) -> str:
+    def response_status(self, record: Record) -> str:
         return str(record.status or gettext("tombstone"))
 
-    @admin.display(description=_("orders"))
-    def orders(self, record: Record) -> str:
-        """Link to the orders that the request's path and its answer's Location name."""
-        named = dict.fromkeys(orders_named(record))
-        links = ((link("orders_order_change", order, order),) for order in named)
-        return format_html_join(" ", "{}", links) or "-"
-
-    @admin.display(description=_("answer"))
-    def answer(self, record: Record) -> str:
+    @admin.display(description=_("response"))
+    def response(self, record: Record) -> str:
         if record.body is None:
-            return gettext("Tombstone: the answer was kept for its time. The key stays refused.")
+            return gettext("Tombstone: the response's retention is over. The key stays refused.")
         return format_html("<pre>{}</pre>", pretty(bytes(record.body)))
 
 
 def pretty(body: bytes) -> str:
-    """Return an answer's JSON with its members on lines of their own, or its text as it is."""
+    """Return a response's JSON with its members on lines of their own, or its text as it is."""
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:
@@ -87,19 +105,13 @@ def pretty(body: bytes) -> str:
 class TokenAdmin(ReadOnlyAdmin):
     """Tokens by their digest: the token itself is nowhere in the database."""
 
-    issued = moment_of("issued_at", _("issued at"))
-    expires = moment_of("expires_at", _("expires at"))
-    list_display = ("__str__", "issued_to", "issued", "expires")
+    list_display = ("__str__", "caller", "issued_at", "expires_at")
     list_select_related = ("caller",)
     list_filter = ("issued_at", "expires_at")
     search_fields = ("caller__username",)
     search_help_text = _("Caller, or the whole token")
     ordering = ("-issued_at",)
-    fields = ("digest", "caller", "issued", "expires")
-
-    @admin.display(description=_("caller"), ordering="caller__username")
-    def issued_to(self, token: Token) -> str:
-        return link_to(token.caller)
+    fields = ("digest", "caller", "issued_at", "expires_at")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

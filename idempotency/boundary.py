@@ -1,6 +1,6 @@
 """The idempotency boundary: a decorator that makes a DRF view's method run once per key.
 
-The key, the effect and the answer commit in ONE transaction. A crash, an exception or a lost
+The key, the effect and the response commit in ONE transaction. A crash, an exception or a lost
 connection at any point leaves all of it or nothing; there is no lease to expire and no
 half-claimed record to repair. Sources: draft-ietf-httpapi-idempotency-key-header; the dedup
 table (防重表) of the articles.
@@ -15,12 +15,12 @@ from typing import Any
 from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import faults, records, waiting
+from idempotency import keys, records, waiting
+from idempotency.claim import Busy, Claim, Replay, claim_key
 from idempotency.database_errors import (
     LOCK_NOT_AVAILABLE,
     is_repeatable,
@@ -28,41 +28,45 @@ from idempotency.database_errors import (
     violated_constraint,
 )
 from idempotency.errors import TokenOvertaken
+from idempotency.failpoints import failpoint
 from idempotency.keys import read_wait
 
 MAX_RUNS = 3
-NOT_DECISIONS = frozenset({400, 401, 403, 404, 429})
+NOT_STORED = frozenset({400, 401, 403, 404, 429})
 
 ONCE = "idempotency_record_once"
 
 Handler = Callable[..., Response]
+SubjectOf = Callable[[HttpResponse], str]
 
 
-def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Callable[..., Any]]:
-    """Run a view's method once for a caller's Idempotency-Key; answer every repeat the same.
+def idempotent(
+    *, serialize_by: str | None = None, subject_of: SubjectOf | None = None
+) -> Callable[[Handler], Callable[..., Any]]:
+    """Run a view's method once for a caller's Idempotency-Key; replay its response ever after.
 
-    The method must do all its work in the default database and answer with a DRF `Response`.
-    What it returns is a decision: stored, and replayed byte for byte with
-    `Idempotent-Replayed: true`. What it raises, and a returned 400, 401, 403, 404, 429 or 5xx,
-    is rolled back together with the key, so that the same key may try again.
+    The method must do all its work in the default database and return a DRF `Response`. What it
+    returns is final: stored, and replayed byte for byte with `Idempotent-Replayed: true`. What it
+    raises, and a returned 400, 401, 403, 404, 429 or 5xx, is rolled back together with the key, so
+    that the same key may try again.
 
-    :param one_at_a_time: name of a URL argument; a caller's requests for the same object wait
-        for each other even under different keys, by the same bounded share of threads, instead
-        of piling up on the object's row lock
+    :param serialize_by: the request's subject by its URL arguments, such as "order:{order_id}": a
+        caller's requests about one subject wait for each other even under different keys, by the
+        same bounded share of threads, instead of piling up on the subject's row lock
+    :param subject_of: returns the subject by the response, where only that knows it, such as the
+        order that was placed
     """
 
     def decorate(method: Handler) -> Callable[..., HttpResponseBase]:
         @functools.wraps(method)
         def once(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            subject = (
-                records.subject_of(one_at_a_time, kwargs[one_at_a_time]) if one_at_a_time else ""
-            )
-
             def execute() -> Response:
                 return _rendered(view, request, method(view, request, *args, **kwargs))
 
-            claim = records.Claim.of(request, subject=subject)
-            return answer_once(claim, execute, wait=read_wait(request))
+            subject = serialize_by.format(**kwargs) if serialize_by else ""
+            claim = Claim.of(request, subject=subject)
+            wait_seconds = read_wait(request)
+            return run_once(claim, execute, wait_seconds=wait_seconds, subject_of=subject_of)
 
         once.idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI schema
         return once
@@ -70,58 +74,90 @@ def idempotent(*, one_at_a_time: str | None = None) -> Callable[[Handler], Calla
     return decorate
 
 
-def answer_once(
-    claim: records.Claim, execute: Callable[[], HttpResponse], *, wait: int
+def run_once(
+    claim: Claim,
+    execute: Callable[[], HttpResponse],
+    *,
+    wait_seconds: int,
+    subject_of: SubjectOf | None = None,
 ) -> HttpResponse:
-    """Run `execute` and keep its rendered answer in one commit; a repeat gets that answer.
+    """Run `execute` and store its rendered response in one commit; a duplicate gets that response.
 
     What the decorator does for a DRF view, for any other caller: a form, a queue's worker.
 
-    :param wait: how many seconds a repeat waits for the first while it is running
+    :param wait_seconds: how long a duplicate waits for the first while it is running
     :raises errors.Refusal: the key can't be used, or the first request takes too long
     """
-    deadline = time.monotonic() + wait
+    deadline = time.monotonic() + wait_seconds
     while True:
-        found = _again_where_safe(lambda: _run(claim, execute))
-        if not isinstance(found, int):
-            return found
-        waiting.wait_for(found, seconds=deadline - time.monotonic())
+        outcome = _retried_where_safe(lambda: _run(claim, execute, subject_of))
+        if not isinstance(outcome, Busy):
+            return outcome
+        waiting.wait_for(outcome.lock, seconds=deadline - time.monotonic())
 
 
-def _run(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse | int:
-    """Return the answer, stored or new, or the lock of the request that is in flight."""
-    found = None
+def stored_response(claim: Claim) -> HttpResponse | None:
+    """Return the response that is stored under a key, or None; runs nothing."""
+    with transaction.atomic(durable=True):
+        outcome = claim_key(claim)
+    return outcome.response if isinstance(outcome, Replay) else None
+
+
+def _run(
+    claim: Claim, execute: Callable[[], HttpResponse], subject_of: SubjectOf | None
+) -> HttpResponse | Busy:
+    """Return the response, stored or new, or what holds the key or the subject just now."""
+    busy_subject: Busy | None = None
     try:
         with transaction.atomic(durable=True):
-            found = records.look(claim)
-            if isinstance(found, HttpResponse) or found == claim.key_lock:
-                return found
-            if found is not None:  # the object is busy: go on only as far as that needs no waiting
+            outcome = claim_key(claim)
+            if isinstance(outcome, Replay):
+                return outcome.response
+            if isinstance(outcome, Busy):
+                return outcome
+            busy_subject = outcome.busy_subject
+            if busy_subject:  # go on only as far as that needs no waiting
                 waiting.refuse_to_wait()
-            response = _execute_and_store(claim, execute)
+            response = _execute_and_store(claim, execute, subject_of)
     except OperationalError as error:
-        if found is None or sqlstate(error) != LOCK_NOT_AVAILABLE:
+        if busy_subject is None or sqlstate(error) != LOCK_NOT_AVAILABLE:
             raise
-        return found
-    faults.point("committed")
+        return busy_subject
+    failpoint("committed")
     return response
 
 
-def _execute_and_store(claim: records.Claim, execute: Callable[[], HttpResponse]) -> HttpResponse:
-    faults.point("key-claimed")
+def _execute_and_store(
+    claim: Claim, execute: Callable[[], HttpResponse], subject_of: SubjectOf | None
+) -> HttpResponse:
+    failpoint("key-claimed")
     response = execute()
-    faults.point("executed")
-    if response.status_code in NOT_DECISIONS or response.status_code >= 500:
+    failpoint("executed")
+    if response.status_code in NOT_STORED or response.status_code >= 500:
         transaction.set_rollback(True)
         return response
-    # The unique constraint, and the token that is gone, tell of a twin that committed between
-    # our look and our lock.
-    records.store(claim, response)
-    faults.point("answer-stored")
+    # The unique constraint, and the token that is gone, reveal a duplicate that committed between
+    # our look-up and our lock.
+    records.store(_row(claim, subject_of(response) if subject_of else claim.subject), response)
+    failpoint("response-stored")
     return response
 
 
-def _again_where_safe(run: Callable[[], HttpResponse | int]) -> HttpResponse | int:
+def _row(claim: Claim, subject: str) -> dict[str, Any]:
+    return {
+        "caller": claim.caller,
+        "key": claim.key,
+        "token_digest": claim.token_digest,
+        "fingerprint_version": keys.FINGERPRINT_VERSION,
+        "fingerprint": claim.fingerprint,
+        "method": claim.method,
+        "path": claim.path,
+        "subject": subject,
+        "request_id": claim.request_id,
+    }
+
+
+def _retried_where_safe(run: Callable[[], HttpResponse | Busy]) -> HttpResponse | Busy:
     """Run a transaction anew after a conflict or a lost connection, a bounded number of times.
 
     Safe even where the lost connection hid a COMMIT: the next run then finds its own record.
@@ -130,14 +166,14 @@ def _again_where_safe(run: Callable[[], HttpResponse | int]) -> HttpResponse | i
         try:
             return run()
         except (Error, TokenOvertaken) as error:
-            if not _is_worth_repeating(error):
+            if not _is_worth_retrying(error):
                 raise
             time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - jitter, no secret
     return run()
 
 
-def _is_worth_repeating(error: Exception) -> bool:
-    """Say whether the next run may end otherwise: anew, or with the answer of a twin."""
+def _is_worth_retrying(error: Exception) -> bool:
+    """Return True if the next run may end otherwise: anew, or with a duplicate's response."""
     overtaken = isinstance(error, TokenOvertaken) or violated_constraint(error) == ONCE
     return overtaken or is_repeatable(error)
 
@@ -148,12 +184,3 @@ def _rendered(view: APIView, request: Request, response: Response) -> Response:
     assert isinstance(finalized, Response)
     finalized.render()
     return finalized
-
-
-def rendered(response: Response) -> Response:
-    """Render a DRF answer as JSON outside of any view: for an answer that is decided later."""
-    response.accepted_renderer = JSONRenderer()
-    response.accepted_media_type = response.accepted_renderer.media_type
-    response.renderer_context = {}  # type: ignore[attr-defined]  # the stubs forget it
-    response.render()
-    return response

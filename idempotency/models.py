@@ -19,6 +19,7 @@ class Record(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
         related_name="+",
+        db_index=False,  # the unique constraint's index begins with it
         verbose_name=_("caller"),
     )
     key = models.CharField(_("key"), max_length=255)
@@ -26,6 +27,8 @@ class Record(models.Model):
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
     method = models.CharField(_("method"), max_length=8)
     path = models.TextField(_("path"))
+    # What the request is about, such as `order:<uuid>`, where its view says so.
+    subject = models.CharField(_("subject"), max_length=255, blank=True)
     status = models.PositiveSmallIntegerField(_("status"), null=True)
     content_type = models.TextField(_("content type"), blank=True)
     headers = models.JSONField(_("headers"), default=dict)
@@ -41,7 +44,7 @@ class Record(models.Model):
             models.CheckConstraint(
                 condition=Q(status__isnull=True, body__isnull=True)
                 | Q(status__range=(200, 499), body__isnull=False),
-                name="idempotency_record_answer_or_tombstone",
+                name="idempotency_record_response_or_tombstone",
             ),
             models.CheckConstraint(condition=~Q(key=""), name="idempotency_record_key_not_empty"),
         ]
@@ -52,7 +55,7 @@ class Record(models.Model):
                 name="idempotency_record_to_purge",
             ),
             models.Index(
-                fields=["path"], condition=Q(status=202), name="idempotency_record_provisional"
+                fields=["subject"], condition=~Q(subject=""), name="idempotency_record_subject"
             ),
         ]
 

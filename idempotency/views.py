@@ -1,4 +1,3 @@
-from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -6,11 +5,7 @@ from rest_framework.views import APIView
 
 from idempotency import tokens
 from idempotency.keys import caller_of
-
-
-class TokenAnswer(serializers.Serializer[dict[str, object]]):
-    token = serializers.CharField()
-    expires_at = serializers.DateTimeField()
+from idempotency.serializers import TokenResponse
 
 
 class TokenView(APIView):
@@ -21,5 +16,5 @@ class TokenView(APIView):
     def post(self, request: Request) -> Response:
         """Issue a token. A repeat issues another one: an unused token has no effect."""
         token, expires_at = tokens.issue(caller_of(request))
-        answer = TokenAnswer({"token": token, "expires_at": expires_at})
-        return Response(answer.data, 201, headers={"Cache-Control": "no-store"})
+        issued = TokenResponse({"token": token, "expires_at": expires_at})
+        return Response(issued.data, 201, headers={"Cache-Control": "no-store"})

@@ -19,10 +19,11 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
-from idempotency import keys, records
+from idempotency import keys
 from idempotency.boundary import idempotent
+from idempotency.claim import Claim, claim_key, is_in_flight
 from idempotency.models import Record
-from idempotency.records import STORE, Claim
+from idempotency.records import STORE
 from orders.models import Order, Product
 from orders.services import pay_order
 from payments.models import Account, Payment
@@ -181,7 +182,7 @@ def test_what_is_not_a_decision_is_not_stored_so_the_key_may_try_again(
 
 
 @pytest.mark.parametrize(
-    "point", ["key-claimed", "order-claimed", "debited", "order-settled", "answer-stored"]
+    "point", ["key-claimed", "order-claimed", "debited", "order-settled", "response-stored"]
 )
 def test_an_exception_anywhere_leaves_nothing_and_the_key_may_try_again(
     point: str,
@@ -246,7 +247,7 @@ def test_other_database_trouble_is_a_503_that_says_come_back(
 def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
     pay: Pay, alice_account: Account
 ) -> None:
-    from idempotency import faults
+    from idempotency import failpoints
 
     runs = []
 
@@ -255,11 +256,11 @@ def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
             runs.append(name)
             conflict("40P01")()
 
-    faults.install(hook)
+    failpoints.install(hook)
     try:
         answer = pay()
     finally:
-        faults.install(None)
+        failpoints.install(None)
     assert answer.status_code == 503
     assert len(runs) == 3
     assert charged(alice_account) == 0
@@ -317,7 +318,12 @@ def test_a_twin_that_commits_between_our_look_and_our_lock_wins_and_we_replay_it
             "fingerprint": asked,
         }
         row |= {"method": "POST", "path": path, "status": 200, "content_type": "application/json"}
-        row |= {"headers": "{}", "body": b'{"said": "by the twin"}', "request_id": ""}
+        row |= {
+            "headers": "{}",
+            "body": b'{"said": "by the twin"}',
+            "request_id": "",
+            "subject": "",
+        }
         with twin.cursor() as cursor:
             cursor.execute(STORE, row)
         twin.close()
@@ -334,7 +340,7 @@ def test_a_twin_that_commits_between_our_look_and_our_lock_wins_and_we_replay_it
 @pytest.fixture
 def order_is_busy(order: Order, alice: User) -> Iterator[None]:
     """Another session holds the lock of this caller's requests for the order."""
-    subject = Claim(alice.pk, "other", "", "", "", "", f"order_id={order.pk}")
+    subject = Claim(alice.pk, "other", "", "", "", "", f"order:{order.pk}")
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [subject.subject_lock])
@@ -439,11 +445,11 @@ def test_a_pay_costs_two_statements_more_than_the_same_effect_without_a_key(
     alice_account: Account,
     place: Callable[..., Order],
 ) -> None:
-    from orders.views import pay_answer
+    from orders.responses import pay_response
 
     unkeyed = place(customer=alice)
     with CaptureQueriesContext(connection) as plain, transaction.atomic():
-        pay_answer(pay_order(customer=alice, order_id=unkeyed.pk, account_id=alice_account.pk))
+        pay_response(pay_order(customer=alice, order_id=unkeyed.pk, account_id=alice_account.pk))
     with CaptureQueriesContext(connection) as keyed:
         assert pay().status_code == 200
 
@@ -490,10 +496,10 @@ def test_a_form_of_nobody_has_no_key() -> None:
 
 
 def test_what_is_in_flight_is_so_for_its_caller_and_its_object_only(alice: User, bob: User) -> None:
-    one, other = (records.subject_of("order_id", number) for number in (1, 2))
+    one, other = "order:1", "order:2"
     with transaction.atomic():
-        records.look(Claim(bob.pk, "k", "f", "POST", "/pay/", "", one))
+        claim_key(Claim(bob.pk, "k", "f", "POST", "/pay/", "", one))
 
-        assert records.is_in_flight(caller=bob.pk, subject=one)
-        assert not records.is_in_flight(caller=alice.pk, subject=one)
-        assert not records.is_in_flight(caller=bob.pk, subject=other)
+        assert is_in_flight(caller=bob.pk, subject=one)
+        assert not is_in_flight(caller=alice.pk, subject=one)
+        assert not is_in_flight(caller=bob.pk, subject=other)

@@ -15,8 +15,8 @@ from idempotency import rate_limit, tokens
 from idempotency.errors import RateLimited
 from idempotency.models import RateCount, Record, Token
 from orders.models import Order, Product
-from tests.concurrency.together import together
 from tests.conftest import LONG_WINDOW
+from tests.support.together import together
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_a_token_consumed_by_a_twin_between_our_look_and_our_lock_gets_its_answe
             cursor.execute("DELETE FROM idempotency_token")
             cursor.execute(
                 "INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint,"
-                " method, path, status, content_type, headers, body, request_id)"
+                " method, path, status, content_type, headers, body, request_id, subject)"
                 " SELECT caller_id, %s, fingerprint_version, fingerprint, method, path, status,"
-                " content_type, headers, body, '' FROM idempotency_record",
+                " content_type, headers, body, '', '' FROM idempotency_record",
                 [token],
             )
         other.close()

@@ -1,12 +1,24 @@
+"""What a constraint can't say: a record is never deleted or renamed, its response never changed.
+
+A 202 is provisional: the only response that another may replace.
+"""
+
 from django.db import migrations
 
 FORWARD = """
 CREATE FUNCTION idempotency_keep_record() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'DELETE' OR (NEW.caller_id, NEW.key, NEW.fingerprint, NEW.fingerprint_version)
-           IS DISTINCT FROM (OLD.caller_id, OLD.key, OLD.fingerprint, OLD.fingerprint_version) THEN
+    IF TG_OP = 'DELETE'
+       OR (NEW.caller_id, NEW.key, NEW.fingerprint, NEW.fingerprint_version, NEW.subject)
+          IS DISTINCT FROM
+          (OLD.caller_id, OLD.key, OLD.fingerprint, OLD.fingerprint_version, OLD.subject) THEN
         RAISE EXCEPTION 'a used key stays used: its record is never deleted or renamed'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'idempotency_record_kept';
+    END IF;
+    IF NEW.status IS NOT NULL AND OLD.status IS DISTINCT FROM 202
+           AND (NEW.status, NEW.body) IS DISTINCT FROM (OLD.status, OLD.body) THEN
+        RAISE EXCEPTION 'a key has one response: only a provisional one is replaced'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'idempotency_record_one_response';
     END IF;
     RETURN NEW;
 END $$;

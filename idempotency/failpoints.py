@@ -9,12 +9,12 @@ _hook: Callable[[str], None] | None = None
 
 
 def install(hook: Callable[[str], None] | None) -> None:
-    """Call `hook` with the name of every fault point passed from now on; None disarms."""
+    """Call `hook` with the name of every failpoint passed from now on; None disarms."""
     global _hook  # noqa: PLW0603 - one hook for the whole process is the point
     _hook = hook
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Mark a place where a crash must do no harm."""
     if _hook is not None:
         _hook(name)
