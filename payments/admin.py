@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.read_only_admin import (
+from payments.models import Account, Entry, Payment
+from web.read_only_admin import (
     ReadOnlyAdmin,
     ReadOnlyInline,
     link,
@@ -18,7 +19,6 @@ from idempotency.read_only_admin import (
     minor_units,
     moment_of,
 )
-from payments.models import Account, Entry, Payment
 
 
 def link_to_order(order_id: UUID) -> str:

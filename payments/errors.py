@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext_lazy as _
+
 if TYPE_CHECKING:  # the order system knows these errors and, alone in its process, no models
     from payments.models import Payment
 
@@ -12,6 +14,8 @@ class AccountNotFound(Exception):
 
 class CurrencyMismatch(Exception):
     """The account is kept in another currency than the payment asks for."""
+
+    detail = _("The account is kept in another currency.")
 
 
 class PaymentMismatch(Exception):

@@ -115,13 +115,18 @@ class Entry(models.Model):
     """
 
     payment = models.ForeignKey(
-        Payment, on_delete=models.PROTECT, related_name="entries", verbose_name=_("payment")
+        Payment,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_index=False,  # the unique constraint's index begins with it
+        verbose_name=_("payment"),
     )
     account = models.ForeignKey(
         Account,
         on_delete=models.PROTECT,
         related_name="entries",
         db_constraint=False,
+        db_index=False,  # `payments_entry_statement` begins with it
         verbose_name=_("account"),
     )
     amount = models.BigIntegerField(_("amount"))

@@ -1,7 +1,7 @@
-"""The payment system over the network: one question, and what its answer, or silence, means.
+"""The payment system over the network: one request, and what its response, or silence, means.
 
-A timeout, a reset, a 5xx, half an answer or one that makes no sense mean *unknown*: the payment may
-have been made. The same question is asked again, for ever; an unknown outcome is never a failure.
+A timeout, a reset, a 5xx, half a response or one that makes no sense mean *unknown*: the payment
+may have been made. The same request is retried, for ever; an unknown outcome is never a failure.
 """
 
 import json
@@ -13,56 +13,59 @@ from uuid import UUID
 import urllib3
 from django.conf import settings
 from django.db import connection
-from structlog.contextvars import get_contextvars
 
 from payments.client import Payment
 
 CONNECT_SECONDS, READ_SECONDS = 1.0, 5.0
-MAX_ANSWER_BYTES = 64 * 1024
 TERMS = ("order_id", "account_id", "amount", "currency")
-TRY_AGAIN = frozenset({408, 425, 429})
+RETRYABLE = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
 class Decided:
-    """The payment was made or declined, now or earlier: what the payment system says of it."""
+    """The payment was made or declined, now or earlier: what the payment system returns."""
 
     payment: Payment
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody here knows whether the payment was made. Ask again."""
+    """Nobody here knows whether the payment was made. Retry."""
 
-    trouble: str
+    error: str
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The payment system will not do this; asking again in the same words changes nothing."""
+    """The payment system will not do this; the same request again would change nothing."""
 
-    trouble: str
+    error: str
 
 
 Outcome = Decided | Unknown | Refused
 
 
-def ask(body: bytes, *, request_id: str) -> Outcome:
-    """Ask for a payment: `POST payments/` with the stored bytes. Repeats get the first result."""
-    return _understood(_send("POST", "payments/", request_id, body=body), asked=json.loads(body))
+def charge(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome:
+    """Request a payment: `POST payments/` with the stored bytes. A retry gets the first result.
+
+    :param request_id: of the customer's request, as the digest of its key: for the logs over there
+    """
+    response = _send("POST", "payments/", body=body, request_id=request_id, key_digest=key_digest)
+    return _outcome(response, terms=json.loads(body))
 
 
-def inquire(body: bytes, *, request_id: str) -> Outcome | None:
-    """Ask how a payment went, `GET payments/{order_id}/`; None: there is none yet."""
-    asked = json.loads(body)
-    found = _send("GET", f"payments/{UUID(asked['order_id'])}/", request_id)
-    if not isinstance(found, Unknown) and found.status == 404:
+def inquire(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome | None:
+    """Look up how a payment went, `GET payments/{order_id}/`; None: there is none yet."""
+    terms = json.loads(body)
+    path = f"payments/{UUID(terms['order_id'])}/"
+    response = _send("GET", path, request_id=request_id, key_digest=key_digest)
+    if not isinstance(response, Unknown) and response.status == 404:
         return None
-    return _understood(found, asked=asked)
+    return _outcome(response, terms=terms)
 
 
 def _send(
-    method: str, path: str, request_id: str, *, body: bytes | None = None
+    method: str, path: str, *, request_id: str, key_digest: str, body: bytes | None = None
 ) -> urllib3.BaseHTTPResponse | Unknown:
     if connection.in_atomic_block:
         raise RuntimeError("a network call inside of a database transaction")
@@ -70,41 +73,37 @@ def _send(
         "Authorization": f"Token {settings.PAYMENTS_TOKEN}",
         "Content-Type": "application/json",
         "X-Request-Id": request_id or path,
-        "X-Key-Digest": get_contextvars().get("key_digest", ""),  # for the logs over there
+        "X-Key-Digest": key_digest,
     }
+    url = f"{settings.PAYMENTS_URL}/api/v1/{path}"
     try:
-        return _pool().request(
-            method,
-            f"{settings.PAYMENTS_URL}/api/v1/{path}",
-            body=body,
-            headers=headers,
-        )
+        return _pool().request(method, url, body=body, headers=headers)
     except urllib3.exceptions.HTTPError as error:
         return Unknown(type(error).__name__)
 
 
-def _understood(answer: urllib3.BaseHTTPResponse | Unknown, *, asked: dict[str, Any]) -> Outcome:
-    if isinstance(answer, Unknown):
-        return answer
-    if answer.status in {200, 201}:
-        return _payment(answer.data, asked=asked)
-    if 400 <= answer.status < 500 and answer.status not in TRY_AGAIN:
-        return Refused(f"{answer.status} {_reason(answer.data)}".strip())
-    return Unknown(f"HTTP {answer.status}")
+def _outcome(response: urllib3.BaseHTTPResponse | Unknown, *, terms: dict[str, Any]) -> Outcome:
+    if isinstance(response, Unknown):
+        return response
+    if response.status in {200, 201}:
+        return _payment(response.data, terms=terms)
+    if 400 <= response.status < 500 and response.status not in RETRYABLE:
+        return Refused(f"{response.status} {_problem_type(response.data)}".strip())
+    return Unknown(f"HTTP {response.status}")
 
 
-def _payment(content: bytes, *, asked: dict[str, Any]) -> Decided | Unknown:
-    """Believe an answer only if it is whole, and about the payment that was asked for."""
+def _payment(content: bytes, *, terms: dict[str, Any]) -> Decided | Unknown:
+    """Believe a response only if it is whole, and about the payment that was requested."""
     try:
-        said = json.loads(content)
-        if any(said[name] != asked[name] for name in TERMS):
-            return Unknown("an answer about another payment")
-        return Decided(Payment.parsed(said))
+        payment = json.loads(content)
+        if any(payment[name] != terms[name] for name in TERMS):
+            return Unknown("a response about another payment")
+        return Decided(Payment.parsed(payment))
     except (ValueError, KeyError, TypeError):
-        return Unknown("an answer that makes no sense")
+        return Unknown("a response that makes no sense")
 
 
-def _reason(content: bytes) -> str:
+def _problem_type(content: bytes) -> str:
     try:
         return str(json.loads(content)["type"])
     except (ValueError, KeyError, TypeError):

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from idempotency import faults
+from idempotency.failpoints import failpoint
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Entry, Payment
 
@@ -42,18 +42,18 @@ def pay(
     payment = Payment.objects.get(order_id=order_id)
     if payment.pk != wanted.pk:
         return Paid(_same(payment, wanted), first=False)
-    faults.point("payment-claimed")
+    failpoint("payment-claimed")
     if customer is not None:
         check_owner(owner__username=customer, account_id=account_id)
     if _debit(account_id=account_id, amount=amount, currency=currency):
-        faults.point("debited")
+        failpoint("debited")
         _record_entries(payment)
         payment.outcome = Payment.Outcome.SUCCEEDED
     else:
         _check_account(account_id, currency)
         payment.outcome = Payment.Outcome.DECLINED
     Payment.objects.filter(pk=payment.pk).update(outcome=payment.outcome)
-    faults.point("payment-decided")
+    failpoint("payment-decided")
     return Paid(payment, first=True)
 
 

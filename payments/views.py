@@ -1,10 +1,8 @@
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
@@ -14,49 +12,7 @@ from structlog.contextvars import bind_contextvars
 
 from payments import services
 from payments.models import Account, Entry, Payment
-
-MAX_BIGINT = 2**63 - 1
-
-
-class AccountAnswer(serializers.ModelSerializer[Account]):
-    class Meta:
-        model = Account
-        fields = ("id", "currency", "balance", "created_at")
-
-
-class EntryAnswer(serializers.ModelSerializer[Entry]):
-    order_id = serializers.UUIDField(source="payment.order_id")
-
-    class Meta:
-        model = Entry
-        fields = (
-            "id",
-            "order_id",
-            "payment_id",
-            "amount",
-            "currency",
-            "balance_after",
-            "created_at",
-        )
-
-
-class PaymentAnswer(serializers.ModelSerializer[Payment]):
-    account_id = serializers.IntegerField()
-    outcome = serializers.ChoiceField(choices=Payment.Outcome.choices)
-
-    class Meta:
-        model = Payment
-        fields = ("id", "order_id", "account_id", "amount", "currency", "outcome", "created_at")
-
-
-class PayRequest(serializers.Serializer[dict[str, Any]]):
-    order_id = serializers.UUIDField()
-    account_id = serializers.IntegerField(min_value=1, max_value=MAX_BIGINT)
-    amount = serializers.IntegerField(min_value=1, max_value=MAX_BIGINT, help_text="minor units")
-    currency = serializers.RegexField(r"^[A-Z]{3}$", help_text="ISO 4217")
-    customer = serializers.CharField(
-        max_length=150, required=False, help_text="whose account it must be; left out: anybody's"
-    )
+from payments.serializers import AccountResponse, EntryResponse, PaymentResponse, PayRequest
 
 
 class MayCharge(BasePermission):
@@ -71,37 +27,37 @@ class PayView(APIView):
 
     permission_classes = (IsAuthenticated, MayCharge)
 
-    @extend_schema(request=PayRequest, responses={201: PaymentAnswer, 200: PaymentAnswer})
+    @extend_schema(request=PayRequest, responses={201: PaymentResponse, 200: PaymentResponse})
     def post(self, request: Request) -> Response:
         """Charge an account for an order: 201 the first time, the same payment ever after."""
         wanted = PayRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
         paid = services.pay(**wanted.validated_data)
-        answer = PaymentAnswer(paid.payment).data
+        payment = PaymentResponse(paid.payment).data
         if paid.first:
             return Response(
-                answer, 201, headers={"Location": f"{request.path}{answer['order_id']}/"}
+                payment, 201, headers={"Location": f"{request.path}{payment['order_id']}/"}
             )
-        return Response(answer, 200, headers={"Idempotent-Replayed": "true"})
+        return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
 
 
 class PaymentView(APIView):
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(responses=PaymentAnswer)
+    @extend_schema(responses=PaymentResponse)
     def get(self, request: Request, order_id: UUID) -> Response:
         """Return the payment of an order: how a caller who lost the answer learns it."""
         visible = (
             Q() if request.user.has_perm("payments.charge") else Q(account__owner=request.user)
         )
         payment = get_object_or_404(Payment, visible, order_id=order_id)
-        return Response(PaymentAnswer(payment).data)
+        return Response(PaymentResponse(payment).data)
 
 
 class OwnAccounts(GenericAPIView[Account]):
     permission_classes = (IsAuthenticated,)
-    serializer_class = AccountAnswer
+    serializer_class = AccountResponse
     ordering = "id"
 
     def get_queryset(self) -> QuerySet[Account]:
@@ -122,7 +78,7 @@ class EntriesView(ListAPIView[Entry]):
     """An account's statement, newest first."""
 
     permission_classes = (IsAuthenticated,)
-    serializer_class = EntryAnswer
+    serializer_class = EntryResponse
     ordering = "-id"
 
     def get_queryset(self) -> QuerySet[Entry]:

@@ -13,13 +13,13 @@ from django.db import transaction
 
 from orders import outbox
 from orders.models import Order, PaymentRequest
-from orders.relay import settle
+from orders.once import settle_once
 from orders.services import pay_order, settle_order
 from payments import remote
 from payments.client import Payment
 from payments.models import Account
 from payments.remote import Decided, Refused, Unknown
-from tests.live import free_port
+from tests.support.live import free_port
 
 ORDER = str(uuid4())
 ASKED = {"order_id": ORDER, "account_id": 7, "amount": 500, "currency": "EUR", "customer": "alice"}
@@ -110,19 +110,19 @@ def test_an_answer_is_decided_refused_or_unknown(
     status: int, content: bytes, meaning: type, system: PaymentSystem
 ) -> None:
     system.status, system.content = status, content
-    assert isinstance(remote.ask(BODY, request_id="r"), meaning)
+    assert isinstance(remote.charge(BODY, request_id="r"), meaning)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_half_an_answer_is_none(system: PaymentSystem) -> None:
     system.content, system.whole = other(), False
-    assert isinstance(remote.ask(BODY, request_id="r"), Unknown)
+    assert isinstance(remote.charge(BODY, request_id="r"), Unknown)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_nobody_there_is_unknown(settings: Any) -> None:
     settings.PAYMENTS_URL = f"http://127.0.0.1:{free_port()}"
-    assert isinstance(remote.ask(BODY, request_id="r"), Unknown)
+    assert isinstance(remote.charge(BODY, request_id="r"), Unknown)
     assert isinstance(remote.inquire(BODY, request_id="r"), Unknown)
 
 
@@ -141,7 +141,7 @@ def test_an_inquiry_tells_no_payment_from_no_answer(system: PaymentSystem) -> No
 def test_the_stored_bytes_are_sent_with_the_request_id_and_the_credential(
     system: PaymentSystem,
 ) -> None:
-    remote.ask(BODY, request_id="request-7")
+    remote.charge(BODY, request_id="request-7")
     ((method, path, headers, body),) = system.sent
     assert (method, path, body) == ("POST", "/api/v1/payments/", BODY)
     assert headers["X-Request-Id"] == "request-7"
@@ -151,7 +151,7 @@ def test_the_stored_bytes_are_sent_with_the_request_id_and_the_credential(
 @pytest.mark.django_db(transaction=True)
 def test_nothing_is_asked_inside_of_a_transaction(system: PaymentSystem) -> None:
     with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
-        remote.ask(BODY, request_id="r")
+        remote.charge(BODY, request_id="r")
     with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
         remote.inquire(BODY, request_id="r")
     assert system.sent == []
@@ -178,18 +178,18 @@ def test_a_late_duplicate_of_an_answer_changes_nothing(
     pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
     terms = {"order_id": order.pk, "account_id": alice_account.pk, "currency": "EUR"}
     paid = pay(amount=order.amount, **terms).payment
-    relay = outbox.enter()
-    (taken,) = outbox.take(relay=relay, limit=5)
+    relay = outbox.register()
+    (taken,) = outbox.claim(relay=relay, limit=5)
     payment = Payment.of(paid)
-    assert settle(taken, payment)
-    assert not settle(taken, payment)
+    assert settle_once(order_id=order.pk, payment=payment)
+    assert not settle_once(order_id=order.pk, payment=payment)
     assert settle_order(order_id=order.pk, payment=payment) is None
-    outbox.try_later(taken, relay=relay, trouble="late", seconds=0)
-    outbox.park(taken, relay=relay, trouble="late")
-    assert outbox.send_again([order.pk]) == 0
+    outbox.reschedule(taken, relay=relay, error="late", seconds=0)
+    outbox.dead_letter(taken, relay=relay, error="late")
+    assert outbox.requeue([order.pk]) == 0
     request = PaymentRequest.objects.get()
-    assert (request.trouble, request.parked) == ("", False)
-    assert outbox.take(relay=relay, limit=5) == []
+    assert (request.last_error, request.dead_lettered) == ("", False)
+    assert outbox.claim(relay=relay, limit=5) == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -198,11 +198,11 @@ def test_what_a_living_relay_works_on_is_not_taken_and_a_dead_ones_is_at_once(
 ) -> None:
     order = place(customer=alice)
     pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
-    mine = outbox.enter()
-    assert [taken.order_id for taken in outbox.take(relay=mine, limit=5)] == [order.pk]
-    assert outbox.take(relay=mine, limit=5) == []
-    PaymentRequest.objects.update(taken_by=mine - 1 if mine else 1)  # of a session that has ended
-    assert [taken.attempts for taken in outbox.take(relay=mine, limit=5)] == [2]
+    mine = outbox.register()
+    assert [taken.order_id for taken in outbox.claim(relay=mine, limit=5)] == [order.pk]
+    assert outbox.claim(relay=mine, limit=5) == []
+    PaymentRequest.objects.update(claimed_by=mine - 1 if mine else 1)  # of a session that has ended
+    assert [taken.attempts for taken in outbox.claim(relay=mine, limit=5)] == [2]
     from django.db import connection
 
     connection.close()  # and with it the locks of this test's relay

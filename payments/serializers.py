@@ -1,0 +1,50 @@
+"""What requests to the payment system's own interface say, and its responses show."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from payments.models import Account, Entry, Payment
+
+BIGINT_MAX = 2**63 - 1
+
+
+class AccountResponse(serializers.ModelSerializer[Account]):
+    class Meta:
+        model = Account
+        fields = ("id", "currency", "balance", "created_at")
+
+
+class EntryResponse(serializers.ModelSerializer[Entry]):
+    order_id = serializers.UUIDField(source="payment.order_id")
+
+    class Meta:
+        model = Entry
+        fields = (
+            "id",
+            "order_id",
+            "payment_id",
+            "amount",
+            "currency",
+            "balance_after",
+            "created_at",
+        )
+
+
+class PaymentResponse(serializers.ModelSerializer[Payment]):
+    account_id = serializers.IntegerField()
+    outcome = serializers.ChoiceField(choices=Payment.Outcome.choices)
+
+    class Meta:
+        model = Payment
+        fields = ("id", "order_id", "account_id", "amount", "currency", "outcome", "created_at")
+
+
+class PayRequest(serializers.Serializer[dict[str, Any]]):
+    order_id = serializers.UUIDField()
+    account_id = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX)
+    amount = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX, help_text="minor units")
+    currency = serializers.RegexField(r"^[A-Z]{3}$", help_text="ISO 4217")
+    customer = serializers.CharField(
+        max_length=150, required=False, help_text="whose account it must be; left out: anybody's"
+    )
