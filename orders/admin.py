@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import translation
@@ -19,9 +19,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.boundary import answer_once
 from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
-from idempotency.read_only_admin import (
+from orders import once, outbox, services
+from orders.errors import MixedCurrencies, ProductNotFound
+from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
+from payments import client
+from web.read_only_admin import (
     ModelAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -32,15 +35,8 @@ from idempotency.read_only_admin import (
     moment_of,
     whole_uuid,
 )
-from idempotency.records import Claim
-from orders import outbox, services
-from orders.errors import MixedCurrencies, ProductNotFound
-from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
-from orders.views import answer, location
-from payments import client
 
 MAX_PAID_AT_ONCE = 100
-WAIT_SECONDS = 5
 
 Said = tuple[int, str | Promise]
 Action = Callable[[HttpRequest, Order], HttpResponse]
@@ -113,40 +109,43 @@ class StatusChangeAdmin(ReadOnlyAdmin):
 
 @admin.register(PaymentRequest)
 class PaymentRequestAdmin(ReadOnlyAdmin):
-    """The outbox. What was refused is parked here, until somebody has it sent again."""
+    """The outbox. What was refused is dead-lettered here, until somebody has it sent again."""
 
     created = moment_of("created_at", _("created at"))
     due = moment_of("due_at", _("due at"))
     settled = moment_of("settled_at", _("settled at"))
-    list_display = ("order", "created", "attempts", "parked", "trouble", "due", "settled")
-    list_filter = ("parked", ("settled_at", admin.EmptyFieldListFilter), "created_at")
-    search_fields = ("^order__id", "request_id", "trouble")
-    search_help_text = _("The order's id, the request's id, the trouble")
+    list_display = ("order", "created", "attempts", "dead_lettered", "last_error", "due", "settled")
+    list_filter = ("dead_lettered", ("settled_at", admin.EmptyFieldListFilter), "created_at")
+    search_fields = ("^order__id", "request_id", "last_error")
+    search_help_text = _("The order's id, the request's id, the last error")
     uuid_fields = ("order_id",)
     ordering = ("-created_at",)
     list_select_related = ("order",)
     fields = (
         ("order", "request_id", "key_digest"),
         ("created", "due", "settled"),
-        ("attempts", "taken_by", "parked"),
-        "trouble",
-        "answer",
+        ("attempts", "claimed_by", "dead_lettered"),
+        "last_error",
+        "response",
     )
-    actions = ("send_again",)
+    actions = ("requeue",)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orders.change_order")
 
-    @admin.action(description=_("Send the selected parked requests again"), permissions=["operate"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[PaymentRequest]) -> None:
-        """Put what is parked back into the queue; sent again, it finds nothing parked."""
-        sent = outbox.send_again(list(queryset.values_list("pk", flat=True)))
-        text = gettext("%(count)d will be sent again; the others were not parked.")
+    @admin.action(
+        description=_("Requeue the selected dead-lettered requests"), permissions=["operate"]
+    )
+    def requeue(self, request: HttpRequest, queryset: QuerySet[PaymentRequest]) -> None:
+        """Requeue what is dead-lettered; a repeated form matches no row."""
+        sent = outbox.requeue(list(queryset.values_list("pk", flat=True)))
+        text = gettext("%(count)d requeued; the others were not dead-lettered.")
         self.message_user(request, text % {"count": sent})
 
 
+@admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    """Orders to look at, to pay and to submit again. `config.order_story` registers it."""
+    """Orders to look at, to pay and to submit again."""
 
     created = moment_of("created_at", _("created at"))
     updated = moment_of("updated_at", _("updated at"))
@@ -276,11 +275,7 @@ class OrderAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return self._form(request, order, key)
         try:
-            done = answer_once(
-                Claim.of_form(request, str(key)),
-                lambda: self._place_again(request, order),
-                wait=WAIT_SECONDS,
-            )
+            done = once.place_once(request, lambda: self._place_again(request, order), key=str(key))
         except (ProductNotFound, MixedCurrencies):
             return self._show(request, order.pk, UNORDERABLE)
         except Refusal as refusal:
@@ -304,12 +299,12 @@ class OrderAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/orders/order/submit_again.html", context)
 
-    def _place_again(self, request: HttpRequest, order: Order) -> HttpResponse:
+    def _place_again(self, request: HttpRequest, order: Order) -> Order:
         lines = [services.Line(line.sku, line.quantity) for line in order.lines.order_by("id")]
         placed = services.place_order(customer=order.customer, lines=lines)
         with translation.override(None):
             self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
-        return JsonResponse(answer(placed), status=201, headers={"Location": location(placed)})
+        return placed
 
     def _show(self, request: HttpRequest, pk: object, said: Said) -> HttpResponse:
         """Go to an order's page and say there what was done."""

@@ -57,6 +57,7 @@ class Order(ConcurrentTransitionMixin, models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
         related_name="orders",
+        db_index=False,  # `orders_order_own_newest` begins with it
         verbose_name=_("customer"),
     )
     status = FSMIntegerField(
@@ -138,7 +139,11 @@ class StatusChange(models.Model):
     """One taken edge of an order, written by a database trigger with the change itself."""
 
     order = models.ForeignKey(
-        Order, on_delete=models.PROTECT, related_name="history", verbose_name=_("order")
+        Order,
+        on_delete=models.PROTECT,
+        related_name="history",
+        db_index=False,  # the unique constraint's index begins with it
+        verbose_name=_("order"),
     )
     source = models.PositiveSmallIntegerField(_("source"), choices=Order.Status.choices)
     target = models.PositiveSmallIntegerField(_("target"), choices=Order.Status.choices)
@@ -181,11 +186,13 @@ class PaymentRequest(models.Model):
     due_at = models.DateTimeField(_("due at"), db_default=Now())
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     # The relay that works on it: free again as soon as that one's session has ended.
-    taken_by = models.IntegerField(_("taken by"), null=True)
-    trouble = models.TextField(_("trouble"), blank=True, help_text=_("why it isn't settled yet"))
+    claimed_by = models.IntegerField(_("claimed by"), null=True)
+    last_error = models.TextField(
+        _("last error"), blank=True, help_text=_("why it isn't settled yet")
+    )
     # Refused: nothing is sent any more until somebody has looked.
-    parked = models.BooleanField(_("parked"), default=False)
-    answer = models.JSONField(_("answer"), null=True)
+    dead_lettered = models.BooleanField(_("dead-lettered"), default=False)
+    response = models.JSONField(_("response"), null=True)
     settled_at = models.DateTimeField(_("settled at"), null=True)
 
     class Meta:
@@ -193,20 +200,20 @@ class PaymentRequest(models.Model):
         verbose_name_plural = _("payment requests")
         constraints = [
             models.CheckConstraint(
-                condition=Q(answer__isnull=True, settled_at__isnull=True)
-                | Q(answer__isnull=False, settled_at__isnull=False, parked=False),
-                name="orders_paymentrequest_settled_with_its_answer",
+                condition=Q(response__isnull=True, settled_at__isnull=True)
+                | Q(response__isnull=False, settled_at__isnull=False, dead_lettered=False),
+                name="orders_paymentrequest_settled_with_its_response",
             ),
         ]
         indexes = [
             models.Index(
                 fields=["due_at"],
-                condition=Q(settled_at__isnull=True, parked=False),
+                condition=Q(settled_at__isnull=True, dead_lettered=False),
                 name="orders_paymentrequest_due",
             ),
             models.Index(
                 fields=["attempts"],
-                condition=Q(attempts__gt=1) | Q(parked=True),
+                condition=Q(attempts__gt=1) | Q(dead_lettered=True),
                 name="orders_paymentrequest_aside",
             ),
         ]
@@ -215,8 +222,8 @@ class PaymentRequest(models.Model):
         state = (
             gettext("settled")
             if self.settled_at
-            else gettext("parked")
-            if self.parked
+            else gettext("dead-lettered")
+            if self.dead_lettered
             else pgettext("payment request", "open")
         )
         return gettext("payment of order %(order)s: %(outcome)s") % {

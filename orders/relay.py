@@ -1,7 +1,7 @@
-"""The relay: takes what is due from the outbox, asks the payment system, settles the order.
+"""The relay: claims what is due in the outbox, requests the payments, settles the orders.
 
-Any number of relays, on any number of hosts; one that is killed is taken over from at once. What
-it asks for is safe to ask again, and what it settles is settled once.
+Any number of relays, on any number of hosts; the rows of one that is killed are free at once. What
+it requests is safe to retry, and what it settles is settled once.
 """
 
 import random
@@ -14,175 +14,162 @@ from threading import BoundedSemaphore, Thread
 from typing import Any
 
 import structlog
-from django.db import Error, connection, transaction
-from django.urls import reverse
+from django.db import Error, connection
 
-from idempotency import faults, records
-from idempotency.boundary import rendered
-from orders import outbox, services
-from orders.outbox import Taken
-from orders.views import pay_answer
+from idempotency.failpoints import failpoint
+from orders import once, outbox
+from orders.outbox import ClaimedRequest
 from payments import remote
-from payments.client import Payment
 
 log = structlog.get_logger("relay")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds, between attempts at one request
-IDLE_SECONDS = 0.05  # between looks at an empty outbox
-GATHER_SECONDS = 0.02  # between looks at a full one: several slots are filled by one statement
-SETTLERS = 4  # threads, with a database connection each; the askers have none
+PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.2, 5.0  # between attempts at one request
+IDLE_SECONDS = 0.05  # between polls of an empty outbox
+GATHER_SECONDS = 0.02  # between polls of a full one: one statement fills several slots
+SETTLERS = 4  # threads, with a database connection each; the senders have none
 
 
-Asked = tuple[Taken, int, "Future[remote.Outcome]"]
+Sent = tuple[ClaimedRequest, int, "Future[remote.Outcome]"]
 
 
 class Relay:
-    """Works on up to so many requests at once until it is told to stop."""
+    """Works on up to so many requests at once until it is stopped."""
 
     def __init__(self, *, concurrency: int) -> None:
         self.concurrency = concurrency
-        self._askers = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
-        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
+        self._senders = ThreadPoolExecutor(concurrency, thread_name_prefix="send")
+        self._sent: SimpleQueue[Sent | None] = SimpleQueue()
         self._settlers = [Thread(target=self._settle_all, name="settle") for _ in range(SETTLERS)]
         self._free = BoundedSemaphore(concurrency)
         self._stopping = False
 
     def stop(self) -> None:
-        """Have `run` take nothing more, end what is under way, and return.
+        """Have `run` claim nothing more, finish what is under way, and return.
 
-        For signal handlers: it takes no lock, which the interrupted thread might hold just then.
+        For signal handlers: it acquires no lock, which the interrupted thread might hold just then.
         """
         self._stopping = True
 
     def run(self) -> None:
-        """Work until stopped, once; a database that is away is waited for."""
+        """Work until stopped, once; wait for a database that is away."""
         for settler in self._settlers:
             settler.start()
         while not self._stopping:
             try:
-                self._work(outbox.enter())
+                self._work(outbox.register())
             except Error as error:
-                log.warning("the database is away", error=str(error).strip())
+                log.warning("database unavailable", error=str(error).strip())
                 connection.close()
                 time.sleep(1)
-        self._askers.shutdown()
+        self._senders.shutdown()
         for _ in self._settlers:
-            self._asked.put(None)
+            self._sent.put(None)
         for settler in self._settlers:
             settler.join()
-        connection.close()  # and with it, the relay's hold on what it took
+        connection.close()  # and with it, the relay's hold on what it claimed
 
     def _work(self, relay: int) -> None:
-        """Take and ask, under one number, for as long as the session that holds it lives."""
+        """Claim and send, under one number, for as long as the session that holds it lives."""
         log.info("relay at work", relay=relay)
         while not self._stopping:
-            taken = self._take(relay)
-            for request in taken:
-                faults.point("request-taken")
-                asking = self._askers.submit(_ask, request)
-                asking.add_done_callback(partial(self._hand_over, request, relay))
-            time.sleep(GATHER_SECONDS if taken else IDLE_SECONDS)
+            batch = self._claim(relay)
+            for request in batch:
+                failpoint("request-claimed")
+                sending = self._senders.submit(_send, request)
+                sending.add_done_callback(partial(self._hand_over, request, relay))
+            time.sleep(GATHER_SECONDS if batch else IDLE_SECONDS)
 
-    def _take(self, relay: int) -> list[Taken]:
-        """Take as much as there are free slots for; what is not used of them stays free."""
-        slots, taken = self._free_slots(), []
+    def _claim(self, relay: int) -> list[ClaimedRequest]:
+        """Claim as much as there are free slots for; release the slots that are left over."""
+        slots, batch = self._free_slots(), []
         try:
-            taken = outbox.take(relay=relay, limit=slots)
+            batch = outbox.claim(relay=relay, limit=slots)
         finally:
-            for _ in range(slots - len(taken)):
+            for _ in range(slots - len(batch)):
                 self._free.release()
-        return taken
+        return batch
 
     def _free_slots(self) -> int:
-        """Wait for a slot; take it, and all others that are free."""
+        """Wait for a slot; acquire it, and all others that are free."""
         self._free.acquire()
         slots = 1
         while slots < self.concurrency and self._free.acquire(blocking=False):
             slots += 1
         return slots
 
-    def _hand_over(self, taken: Taken, relay: int, asking: "Future[remote.Outcome]") -> None:
-        self._asked.put((taken, relay, asking))
+    def _hand_over(
+        self, request: ClaimedRequest, relay: int, sending: "Future[remote.Outcome]"
+    ) -> None:
+        self._sent.put((request, relay, sending))
 
     def _settle_all(self) -> None:
-        while asked := self._asked.get():
-            self._finish(*asked)
+        while sent := self._sent.get():
+            self._finish(*sent)
         connection.close()
 
-    def _finish(self, taken: Taken, relay: int, asking: "Future[remote.Outcome]") -> None:
+    def _finish(
+        self, request: ClaimedRequest, relay: int, sending: "Future[remote.Outcome]"
+    ) -> None:
         try:
-            _conclude(taken, relay, asking.result())
+            _conclude(request, relay, sending.result())
         except Exception:
-            log.exception("not concluded", order_id=str(taken.order_id))
-            self._put_back_surely(taken, relay)
+            log.exception("not concluded", order_id=str(request.order_id))
+            self._reschedule_surely(request, relay)
         finally:
             self._free.release()
 
-    def _put_back_surely(self, taken: Taken, relay: int) -> None:
-        """Put a request back, or nobody would work on it for as long as this relay lives."""
+    def _reschedule_surely(self, request: ClaimedRequest, relay: int) -> None:
+        """Release a request, or nobody would work on it for as long as this relay lives."""
         while not self._stopping:
             connection.close()
             try:
-                _put_back(taken, relay, "a bug, or the database; see the relay's log")
+                _reschedule(request, relay, "a bug, or the database; see the relay's log")
             except Error:
                 time.sleep(1)
             else:
                 return
 
 
-def _ask(taken: Taken) -> remote.Outcome:
-    """Ask for a payment; after an unknown outcome look first whether it was made."""
-    faults.point("before-asking")
-    with _named(taken):
-        if taken.attempts > 1:
-            found = remote.inquire(taken.body, request_id=taken.request_id)
-            if found is not None:
-                return found
-        outcome = remote.ask(taken.body, request_id=taken.request_id)
-    faults.point("answer-heard")
+def _send(request: ClaimedRequest) -> remote.Outcome:
+    """Request a payment; after an unknown outcome look up first whether it was made."""
+    failpoint("before-sending")
+    names = {"request_id": request.request_id, "key_digest": request.key_digest}
+    with _logged_as(request):
+        if request.attempts > 1:
+            outcome = remote.inquire(request.body, **names)
+            if outcome is not None:
+                return outcome
+        outcome = remote.charge(request.body, **names)
+    failpoint("response-received")
     return outcome
 
 
-def _named(taken: Taken) -> AbstractContextManager[Any]:
-    """Have every line that is logged meanwhile carry the names of the customer's request."""
+def _logged_as(request: ClaimedRequest) -> AbstractContextManager[Any]:
+    """Have every line that is logged meanwhile name the customer's request."""
     return structlog.contextvars.bound_contextvars(
-        request_id=taken.request_id,
-        key_digest=taken.key_digest,
-        order_id=str(taken.order_id),
-        attempt=taken.attempts,
+        request_id=request.request_id,
+        key_digest=request.key_digest,
+        order_id=str(request.order_id),
+        attempt=request.attempts,
     )
 
 
-def _conclude(taken: Taken, relay: int, outcome: remote.Outcome) -> None:
-    with _named(taken):
+def _conclude(request: ClaimedRequest, relay: int, outcome: remote.Outcome) -> None:
+    with _logged_as(request):
         match outcome:
-            case remote.Decided(payment=payment):
-                settled = settle(taken, payment)
+            case remote.Decided(payment):
+                settled = once.settle_once(order_id=request.order_id, payment=payment)
                 log.info("settled" if settled else "was settled before", payment=str(payment.id))
-            case remote.Refused(trouble=trouble):
-                outbox.park(taken, relay=relay, trouble=trouble)
-                log.error("refused and parked", trouble=trouble)
-            case remote.Unknown(trouble=trouble):
-                _put_back(taken, relay, trouble)
-                log.warning("unknown outcome", trouble=trouble)
+            case remote.Refused(error):
+                outbox.dead_letter(request, relay=relay, error=error)
+                log.error("refused and dead-lettered", error=error)
+            case remote.Unknown(error):
+                _reschedule(request, relay, error)
+                log.warning("unknown outcome", error=error)
 
 
-def _put_back(taken: Taken, relay: int, trouble: str) -> None:
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(taken.attempts - 1, 16))
+def _reschedule(request: ClaimedRequest, relay: int, error: str) -> None:
+    """Have a request retried after a pause that doubles, with jitter, up to the longest."""
+    longest = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2.0 ** min(request.attempts - 1, 16))
     pause = random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
-    outbox.try_later(taken, relay=relay, trouble=trouble, seconds=pause)
-
-
-@transaction.atomic(durable=True)
-def settle(taken: Taken, payment: Payment) -> bool:
-    """Settle the order, keep the answer, and finish every "accepted" that was given: one commit.
-
-    A repeated call changes nothing and returns False.
-    """
-    order = services.settle_order(order_id=taken.order_id, payment=payment)
-    if order is None:
-        return False
-    final = pay_answer(services.Attempt(order, first=True), payment)
-    records.settle(reverse("pay-order", args=[order.pk]), rendered(final))
-    faults.point("answers-replaced")
-    return True
+    outbox.reschedule(request, relay=relay, error=error, seconds=pause)

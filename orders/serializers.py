@@ -14,7 +14,7 @@ MAX_LINES = 100
 MAX_QUANTITY = 1000
 
 
-class ProductAnswer(serializers.ModelSerializer[Product]):
+class ProductResponse(serializers.ModelSerializer[Product]):
     class Meta:
         model = Product
         fields = ("sku", "name", "price", "currency")
@@ -44,7 +44,7 @@ class PayOrderRequest(serializers.Serializer[dict[str, Any]]):
         return account_id
 
 
-class LineAnswer(serializers.ModelSerializer[OrderLine]):
+class LineResponse(serializers.ModelSerializer[OrderLine]):
     amount = serializers.IntegerField()
 
     class Meta:
@@ -61,12 +61,12 @@ class OrderPayment(serializers.Serializer[Payment]):
     created_at = serializers.DateTimeField()
 
 
-class OrderAnswer(serializers.ModelSerializer[Order]):
+class OrderResponse(serializers.ModelSerializer[Order]):
     """An order; the context's `payments` hold its payment, if there is one."""
 
     status = serializers.IntegerField(min_value=0, max_value=3)
     status_label = serializers.SerializerMethodField()
-    lines = LineAnswer(many=True)
+    lines = LineResponse(many=True)
     payment = serializers.SerializerMethodField()
 
     class Meta:

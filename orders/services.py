@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from idempotency import faults, waiting
+from idempotency import waiting
+from idempotency.failpoints import failpoint
 from orders import outbox
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, OrderLine, Product
@@ -29,15 +31,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of an attempt to pay: the order as it stands, and whether it was the first."""
+    """What became of an attempt to pay: the order as it stands, with its lines loaded.
+
+    :param payment: the order's, if it has one that is known here
+    :param first: whether this call was the one that decided
+    """
 
     order: Order
+    payment: client.Payment | None
     first: bool
 
 
 @transaction.atomic
 def place_order(*, customer: Any, lines: Sequence[Line]) -> Order:
-    """Place an order, priced by the server. A repeated call places another order.
+    """Place an order, priced by the server, and return it with its lines loaded.
+
+    A repeated call places another order.
 
     (What makes a repeated *request* harmless is the idempotency key around this call.)
 
@@ -61,16 +70,21 @@ def place_order(*, customer: Any, lines: Sequence[Line]) -> Order:
     for line in order_lines:
         line.order = order
     OrderLine.objects.bulk_create(order_lines)
-    faults.point("order-placed")
+    prefetch_related_objects([order], "lines")
+    failpoint("order-placed")
     return order
 
 
-def pay_order(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
+def pay_order(
+    *, customer: Any, order_id: UUID, account_id: int, request_id: str = "", key_digest: str = ""
+) -> Attempt:
     """Pay an order from an account of the customer's: 0→1, charge, 1→2 or 3, one transaction.
 
     The first call decides. A repeated one changes nothing and returns the order as it stands:
     still paying, paid or failed.
 
+    :param request_id: of the customer's request, and the digest of its key: for the logs of both
+        systems
     :raises OrderNotFound: there is no such order of this customer's
     :raises client.AccountNotFound: there is no such account of this customer's
     :raises client.CurrencyMismatch: the account is kept in another currency
@@ -82,22 +96,27 @@ def pay_order(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
     with transaction.atomic():
         if not advance(order, Order.start_paying, account_id=account_id):
             _hold_if_paying(order)
-            return Attempt(find_order(customer=customer, order_id=order_id), first=False)
-        faults.point("order-claimed")
+            return _as_it_stands(customer=customer, order_id=order_id)
+        failpoint("order-claimed")
         if client.is_remote():
-            outbox.write(order, customer=customer.get_username())
-            faults.point("payment-requested")
-            return Attempt(order, first=True)
+            outbox.write(
+                order,
+                customer=customer.get_username(),
+                request_id=request_id,
+                key_digest=key_digest,
+            )
+            failpoint("payment-requested")
+            return _first(order, None)
         payment = client.pay(
             order_id=order.pk, account_id=account_id, amount=order.amount, currency=order.currency
         )
         advance(order, Order.complete if payment.succeeded else Order.fail)
-        faults.point("order-settled")
-    return Attempt(order, first=True)
+        failpoint("order-settled")
+    return _first(order, payment)
 
 
 @transaction.atomic(savepoint=False)
-def settle_order(*, order_id: UUID, payment: client.Payment) -> Order | None:
+def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
     """Take an order that is paying to 2 or 3, as its payment was decided elsewhere: 1→2 or 1→3.
 
     A repeated call, or a late duplicate of the answer, changes nothing and returns None.
@@ -106,8 +125,8 @@ def settle_order(*, order_id: UUID, payment: client.Payment) -> Order | None:
     if not advance(order, Order.complete if payment.succeeded else Order.fail):
         return None
     outbox.close(order, payment)
-    faults.point("order-settled")
-    return order
+    failpoint("order-settled")
+    return _first(order, payment)
 
 
 def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
@@ -126,12 +145,12 @@ def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
 
 def held_up_among(order_ids: Collection[UUID]) -> set[UUID]:
     """Return those of the orders that wait for staff, because their payment was refused."""
-    return outbox.parked_among(order_ids)
+    return outbox.dead_lettered_among(order_ids)
 
 
 def payments_of(order_ids: Collection[UUID]) -> dict[UUID, client.Payment]:
     """Return the payments of those of the orders that have one that is known here, in one query."""
-    return outbox.answers(order_ids) if client.is_remote() else client.find(order_ids)
+    return outbox.payments_of(order_ids) if client.is_remote() else client.find(order_ids)
 
 
 def find_order(*, customer: Any, order_id: UUID) -> Order:
@@ -165,6 +184,17 @@ def edge_of(edge: Edge) -> tuple[int, int]:
     """Return the source and target that a transition method declares."""
     (declared,) = edge._django_fsm.transitions.values()  # type: ignore[attr-defined]
     return declared.source, declared.target
+
+
+def _first(order: Order, payment: client.Payment | None) -> Attempt:
+    prefetch_related_objects([order], "lines")
+    return Attempt(order, payment, first=True)
+
+
+def _as_it_stands(*, customer: Any, order_id: UUID) -> Attempt:
+    order = find_order(customer=customer, order_id=order_id)
+    prefetch_related_objects([order], "lines")
+    return Attempt(order, payments_of([order_id]).get(order_id), first=False)
 
 
 def _hold_if_paying(order: Order) -> None:

@@ -1,11 +1,10 @@
 """Where orders and payments share a database, it refuses an order and a payment that disagree."""
 
-from django.apps import apps
 from django.db import migrations
 
 FORWARD = """
 -- At commit: a paid order has a payment that succeeded, on its own terms; a failed one has not.
-CREATE FUNCTION orders_check_settlement() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION settlement_check_order() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.status = 2 AND NOT EXISTS (
            SELECT FROM payments_payment
@@ -20,11 +19,11 @@ BEGIN
 END $$;
 CREATE CONSTRAINT TRIGGER orders_order_settled_as_paid AFTER UPDATE ON orders_order
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.status IN (2, 3))
-    EXECUTE FUNCTION orders_check_settlement();
+    EXECUTE FUNCTION settlement_check_order();
 
 -- A payment of a known order is for its amount, in its currency, from its account; and before the
 -- order has one, from an account of its customer's; a settled order gets no first payment.
-CREATE FUNCTION orders_check_payment() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION settlement_check_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM orders_order placed WHERE placed.id = NEW.order_id
                 AND (placed.amount <> NEW.amount OR placed.currency <> NEW.currency
@@ -39,22 +38,16 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER orders_payment_on_order_terms BEFORE INSERT ON payments_payment
-    FOR EACH ROW EXECUTE FUNCTION orders_check_payment();
+    FOR EACH ROW EXECUTE FUNCTION settlement_check_payment();
 """
 BACKWARD = """
 DROP TRIGGER orders_payment_on_order_terms ON payments_payment;
 DROP TRIGGER orders_order_settled_as_paid ON orders_order;
-DROP FUNCTION orders_check_payment();
-DROP FUNCTION orders_check_settlement();
+DROP FUNCTION settlement_check_payment();
+DROP FUNCTION settlement_check_order();
 """
 
 
-TOGETHER = apps.is_installed("payments")
-
-
 class Migration(migrations.Migration):
-    dependencies = [
-        ("orders", "0002_order_guards"),
-        *([("payments", "0002_ledger_guards")] if TOGETHER else []),
-    ]
-    operations = [migrations.RunSQL(FORWARD, BACKWARD)] if TOGETHER else []
+    dependencies = [("orders", "0002_guards"), ("payments", "0002_guards")]
+    operations = [migrations.RunSQL(FORWARD, BACKWARD)]

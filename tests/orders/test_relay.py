@@ -12,14 +12,14 @@ import urllib3
 from django.contrib.auth.models import User
 from django.db import connection
 
-from config.chaos import Fault
 from idempotency.models import Record
 from orders.models import Order, PaymentRequest
 from payments.models import Account, Payment
-from tests.concurrency.together import together
+from simulator.chaos import Fault
 from tests.conftest import OPENING
-from tests.live import Caller, until
-from tests.network.conftest import Network
+from tests.support.live import Caller, until
+from tests.support.network import Network
+from tests.support.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -141,14 +141,21 @@ def test_an_order_is_paid_as_soon_as_the_network_works_again(
     assert status_of(order) == Order.Status.PAYING
     request = PaymentRequest.objects.get(pk=order.pk)
     assert request.attempts >= 2
-    assert not request.parked
+    assert not request.dead_lettered
     network.proxy.chance = {}
     until(lambda: settled(order), what="the order is settled")
     assert charged(alice_account) == order.amount
 
 
 @pytest.mark.parametrize(
-    "point", ["request-taken", "before-asking", "answer-heard", "order-settled", "answers-replaced"]
+    "point",
+    [
+        "request-claimed",
+        "before-sending",
+        "response-received",
+        "order-settled",
+        "responses-replaced",
+    ],
 )
 def test_a_relay_that_is_killed_is_taken_over_from(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
@@ -167,7 +174,7 @@ def test_a_relay_that_is_killed_is_taken_over_from(
 
 
 @pytest.mark.parametrize(
-    "point", ["order-claimed", "payment-requested", "executed", "answer-stored", "committed"]
+    "point", ["order-claimed", "payment-requested", "executed", "response-stored", "committed"]
 )
 def test_an_order_service_that_is_killed_has_accepted_or_not(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
@@ -186,7 +193,7 @@ def test_an_order_service_that_is_killed_has_accepted_or_not(
 
 @pytest.mark.parametrize(
     "point",
-    ["payment-requested", "answer-stored", "debited", "order-settled", "answers-replaced"],
+    ["payment-requested", "response-stored", "debited", "order-settled", "responses-replaced"],
 )
 def test_a_database_session_that_is_lost_in_mid_transaction_changes_nothing(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
@@ -227,16 +234,18 @@ def test_who_is_being_told_accepted_while_the_order_is_settled_gets_the_outcome_
     network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     pay(order, "one", **NOW)
-    network.server.arm("before-asking", "hold")
+    network.server.arm("before-sending", "hold")
     network.relay()
-    until(lambda: network.server.hits("before-asking") == 1, what="the relay is at work")
-    network.server.arm("answer-stored", "hold")
+    until(lambda: network.server.hits("before-sending") == 1, what="the relay is at work")
+    network.server.arm("response-stored", "hold")
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(pay, order, "two", **NOW)
-        until(lambda: network.server.hits("answer-stored") == 1, what="its 202 isn't committed yet")
-        network.server.release("before-asking")
+        until(
+            lambda: network.server.hits("response-stored") == 1, what="its 202 isn't committed yet"
+        )
+        network.server.release("before-sending")
         until(somebody_waits_for_the_order, what="the relay waits for it")
-        network.server.release("answer-stored")
+        network.server.release("response-stored")
         assert late.result().status == 202
     until(lambda: settled(order), what="the order is settled")
     assert pay(order, "two").status == 200
@@ -268,10 +277,10 @@ def test_two_relays_never_ask_twice_where_nothing_goes_wrong(
 def test_a_relay_whose_session_is_ended_goes_on_under_another_number(
     network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
-    network.server.arm("before-asking", "hold")
+    network.server.arm("before-sending", "hold")
     network.relay()
     pay(order, "one", **NOW)
-    until(lambda: network.server.hits("before-asking") == 1, what="the relay is at work")
+    until(lambda: network.server.hits("before-sending") == 1, what="the relay is at work")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks"
@@ -279,7 +288,7 @@ def test_a_relay_whose_session_is_ended_goes_on_under_another_number(
         )
         assert cursor.fetchall() == [(True,)]
     until(lambda: network.proxy.requests and settled(order), what="it is asked for all the same")
-    network.server.release("before-asking")
+    network.server.release("before-sending")
     assert charged(alice_account) == order.amount
 
 
@@ -291,17 +300,20 @@ def test_a_payment_on_other_terms_is_parked_until_somebody_sends_it_again(
     User.objects.get(username="order-service").user_permissions.clear()
     network.relay()
     pay(order, "one", **NOW)
-    until(lambda: PaymentRequest.objects.get(pk=order.pk).parked, what="it is parked")
+    until(lambda: PaymentRequest.objects.get(pk=order.pk).dead_lettered, what="it is dead-lettered")
     request = PaymentRequest.objects.get(pk=order.pk)
-    assert request.trouble == "403 /problems/permission-denied"
+    assert request.last_error == "403 /problems/permission-denied"
     assert status_of(order) == Order.Status.PAYING
-    assert "parked" in admin_client.get("/admin/orders/paymentrequest/?parked__exact=1").text
+    assert (
+        "dead-lettered"
+        in admin_client.get("/admin/orders/paymentrequest/?dead_lettered__exact=1").text
+    )
 
     from django.contrib.auth.models import Permission
 
     service = User.objects.get(username="order-service")
     service.user_permissions.add(Permission.objects.get(codename="charge"))
-    form = {"action": "send_again", "_selected_action": [str(order.pk)]}
+    form = {"action": "requeue", "_selected_action": [str(order.pk)]}
     for _ in range(2):  # a double click on the button
         assert admin_client.post("/admin/orders/paymentrequest/", form).status_code == 302
     until(lambda: settled(order), what="the order is settled")
@@ -315,9 +327,9 @@ def test_an_account_that_is_not_the_customers_is_never_charged(
     network.relay()
     account = bob_account.pk if whose == "bob's" else 999_999
     assert click.post(path_of(order), {"account": account}, key="one", **NOW).status == 202
-    until(lambda: PaymentRequest.objects.get(pk=order.pk).parked, what="it is parked")
+    until(lambda: PaymentRequest.objects.get(pk=order.pk).dead_lettered, what="it is dead-lettered")
     # 404 where the payment system is alone; here the database knows the order's terms as well.
-    assert PaymentRequest.objects.get(pk=order.pk).trouble[:3] in {"404", "409"}
+    assert PaymentRequest.objects.get(pk=order.pk).last_error[:3] in {"404", "409"}
     assert Payment.objects.count() == 0
     assert charged(bob_account) == 0
 

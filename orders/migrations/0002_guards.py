@@ -60,8 +60,20 @@ CREATE CONSTRAINT TRIGGER orders_order_amount AFTER INSERT ON orders_order
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION orders_check_amount('id');
 CREATE CONSTRAINT TRIGGER orders_orderline_amount AFTER INSERT ON orders_orderline
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION orders_check_amount('order_id');
+
+
+-- What is asked never changes, what was answered is kept, and nothing of it is deleted.
+CREATE TRIGGER orders_paymentrequest_kept BEFORE DELETE ON orders_paymentrequest
+    FOR EACH ROW EXECUTE FUNCTION orders_refuse('orders_paymentrequest_kept');
+CREATE TRIGGER orders_paymentrequest_unchanged BEFORE UPDATE ON orders_paymentrequest FOR EACH ROW
+    WHEN (OLD.settled_at IS NOT NULL
+          OR (NEW.order_id, NEW.body) IS DISTINCT FROM (OLD.order_id, OLD.body))
+    EXECUTE FUNCTION orders_refuse('orders_paymentrequest_unchanged');
 """
 BACKWARD = """
+
+DROP TRIGGER orders_paymentrequest_unchanged ON orders_paymentrequest;
+DROP TRIGGER orders_paymentrequest_kept ON orders_paymentrequest;
 DROP TRIGGER orders_orderline_amount ON orders_orderline;
 DROP TRIGGER orders_order_amount ON orders_order;
 DROP TRIGGER orders_statuschange_append_only ON orders_statuschange;

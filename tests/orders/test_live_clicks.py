@@ -11,13 +11,13 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
-from config.audit import run as audit
 from idempotency.models import Record
+from operations.audit import run as audit
 from orders.models import Order, Product
 from payments.models import Account, Payment
-from tests.concurrency.together import naive_shop, together
 from tests.conftest import OPENING
-from tests.live import Caller, LiveServer, until
+from tests.support.live import Caller, LiveServer, until
+from tests.support.together import naive_shop, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

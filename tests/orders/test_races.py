@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.auth.models import User
 
-from config.audit import run as audit
+from operations.audit import run as audit
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
-from tests.concurrency.together import naive_shop, together
 from tests.conftest import OPENING
+from tests.support.together import naive_shop, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,15 +16,15 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from config.audit import run as audit
-from config.chaos import ChaosProxy
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
+from operations.audit import run as audit
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
-from tests.concurrency.together import together
+from simulator.chaos import ChaosProxy
 from tests.conftest import OPENING
-from tests.live import Caller, LiveServer, until
+from tests.support.live import Caller, LiveServer, until
+from tests.support.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +36,7 @@ PAY_POINTS = [
     "payment-decided",
     "order-settled",
     "executed",
-    "answer-stored",
+    "response-stored",
     "committed",
 ]
 
@@ -103,7 +103,7 @@ def test_a_worker_killed_while_paying_leaves_all_or_nothing(
 
 
 @pytest.mark.parametrize(
-    "point", ["key-claimed", "order-placed", "executed", "answer-stored", "committed"]
+    "point", ["key-claimed", "order-placed", "executed", "response-stored", "committed"]
 )
 def test_a_worker_killed_while_placing_leaves_one_order_after_the_retry(
     point: str, server: LiveServer, click: Caller, product: Product
@@ -135,7 +135,7 @@ def test_workers_killed_again_and_again_under_a_storm_charge_once(
     place: Callable[..., Order],
 ) -> None:
     orders = [place(customer=alice) for _ in range(12)]
-    for point in ("debited", "answer-stored", "committed"):
+    for point in ("debited", "response-stored", "committed"):
         server.arm(point, "kill", times=3)
 
     def pay(number: int) -> Any:
@@ -145,7 +145,7 @@ def test_workers_killed_again_and_again_under_a_storm_charge_once(
 
     answers = together(24, pay)
 
-    assert sum(server.hits(point) for point in ("debited", "answer-stored", "committed")) >= 3
+    assert sum(server.hits(point) for point in ("debited", "response-stored", "committed")) >= 3
     assert {answer.status for answer in answers} == {200}
     assert all(answers[n].data == answers[n + 12].data for n in range(12))
     assert Payment.objects.count() == 12
@@ -270,7 +270,7 @@ def test_no_variable_can_arm_a_fault_point_in_the_real_application(tmp_path: Pat
     import subprocess
     import sys
 
-    code = "import config.wsgi; from idempotency import faults; print(faults._hook)"
+    code = "import config.wsgi; from idempotency import failpoints; print(failpoints._hook)"
     environment = {"FAULT_FOLDER": str(tmp_path), "DEBUG": "true", "DATABASE_URL": "postgres://x"}
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
