@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext_lazy as _
 
 from idempotency.errors import RateLimited
 from orders.errors import OrderNotFound
+from web.pages import error_page
 
 View = Callable[..., HttpResponse]
 
@@ -43,9 +43,9 @@ def page_for_all(view: View) -> View:
         try:
             response = view(request, *args, **kwargs)
         except OrderNotFound:
-            return trouble(request, 404)
+            return error_page(request, 404)
         except RateLimited as error:
-            return trouble(request, 429, retry_after=error.retry_after)
+            return error_page(request, 429, retry_after=error.retry_after)
         patch_cache_control(response, private=True)
         return _for_script(request, response)
 
@@ -61,16 +61,6 @@ def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     if "Idempotent-Replayed" in response:
         told["Idempotent-Replayed"] = "true"
     return told
-
-
-def trouble(request: HttpRequest, status: int, *, retry_after: int | None = None) -> HttpResponse:
-    """Answer with a page that says what went wrong, and that repeating is harmless."""
-    context = {"status": status, "seconds": retry_after}
-    response = render(request, "trouble.html", context, status=status)
-    patch_cache_control(response, private=True)  # its head names who is signed in
-    if retry_after is not None:
-        response["Retry-After"] = str(retry_after)
-    return response
 
 
 class SeeOther(HttpResponseRedirect):

@@ -32,7 +32,7 @@ STATEMENTS = tuple(
         (r'^INSERT INTO "payments_entry"', "entries-written"),
         (r'^UPDATE "payments_payment" SET "outcome"', "payment-decided"),
         (r"DELETE FROM idempotency_token.*INSERT INTO idempotency_record", "token-and-answer"),
-        (r"INSERT INTO idempotency_record", "answer-stored"),
+        (r"INSERT INTO idempotency_record", "response-stored"),
     )
 )
 
@@ -96,7 +96,7 @@ SAID: dict[str, tuple[Any, str]] = {
         _("Used the token up and stored the answer under it; all of this is one commit"),
         "DELETE FROM token; INSERT INTO record; COMMIT",
     ),
-    "answer-stored": (
+    "response-stored": (
         _("Stored the answer under the key; all of this is one commit"),
         "INSERT INTO record; COMMIT",
     ),

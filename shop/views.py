@@ -17,24 +17,22 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import ValidationError
-from rest_framework.response import Response
 
-from idempotency import problem, records, tokens
-from idempotency.boundary import answer_once, rendered
+from idempotency import claim, tokens
 from idempotency.errors import KeyInUse, KeyInvalid, Refusal
-from idempotency.read_only_admin import whole_uuid
-from orders import services
+from orders import once, responses, services
 from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order
 from orders.serializers import MAX_LINES, MAX_QUANTITY
-from orders.views import answer, location, pay_answer
 from payments import client
 from shop import baskets, clicks, forms
 from shop.models import Basket, Click
-from shop.pages import back_to, leading_to, note_of, page, page_for_all, trouble
-from shop.story import story
+from shop.pages import back_to, leading_to, note_of, page, page_for_all
+from shop.timeline import timeline_of
+from web import problems
+from web.pages import error_page
+from web.read_only_admin import whole_uuid
 
-WAIT_SECONDS = 5  # of a repeat, for the click that came first
 ORDERS_A_PAGE = 20
 
 NOT_PLACED = (
@@ -87,7 +85,7 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
         return redirect("shop:basket")
     found = baskets.find(customer=request.user, basket_id=basket_id)
     if found is None:
-        return trouble(request, 404)
+        return error_page(request, 404)
     edited = forms.quantities(request)
     if baskets.was_edited(found, edited, seen=request.POST.get("seen")):
         return _fill(request, edited, note="edited")
@@ -96,7 +94,7 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
             done = _place(request, found)
         except KeyInUse as error:  # the first click is still at it
             click.refused(error.default_code)
-            return trouble(request, 503, retry_after=error.retry_after)
+            return error_page(request, 503, retry_after=error.retry_after)
         except NOT_PLACED as error:
             return _not_placed(click, error, found)
         click.order_id = UUID(json.loads(done.content)["id"])
@@ -107,18 +105,18 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
 
 
 def _place(request: HttpRequest, found: Basket) -> HttpResponse:
-    claim = records.Claim.of_form(
-        request, str(found.pk), path=reverse("orders"), body=baskets.asked(found)
-    )
-
-    def execute() -> HttpResponse:
+    def place_basket() -> Order:
         if request.POST.get("seen") != baskets.digest(found):
             raise baskets.BasketChanged
-        order = baskets.make_order(found)
-        headers = {"Location": location(order)}
-        return rendered(Response(answer(order), 201, headers=headers))
+        return baskets.make_order(found)
 
-    return answer_once(claim, execute, wait=WAIT_SECONDS)
+    return once.place_once(
+        request,
+        place_basket,
+        key=str(found.pk),
+        path=reverse("orders"),
+        body=baskets.asked(found),
+    )
 
 
 def _not_placed(click: clicks.Heard, error: Exception, found: Basket) -> HttpResponse:
@@ -171,7 +169,7 @@ def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
             return back_to("shop:checkout", order_id, note="renewed")
         except Refusal as refusal:  # the key was used; or the first click takes its time
             click.refused(slug := str(refusal.default_code))
-            said = problem.answer(slug, status=refusal.status_code, title="", detail="")
+            said = problems.response(slug)
             return leading_to("shop:order", order_id, said)
         except (client.AccountNotFound, client.CurrencyMismatch):
             click.refused("account")
@@ -188,21 +186,7 @@ def _pay(request: HttpRequest, order: Order, key: str) -> HttpResponse:
     account_id = forms.whole_number(request.POST.get("account", ""), most=2**63 - 1)
     if not account_id:
         raise client.AccountNotFound
-    claim = records.Claim.of_form(
-        request,
-        key,
-        path=reverse("pay-order", args=[order.pk]),
-        body={"account": account_id},
-        subject=_subject(order.pk),
-    )
-
-    def execute() -> HttpResponse:
-        attempt = services.pay_order(
-            customer=request.user, order_id=order.pk, account_id=account_id
-        )
-        return rendered(pay_answer(attempt))
-
-    return answer_once(claim, execute, wait=WAIT_SECONDS)
+    return once.pay_once(request, key=key, order_id=order.pk, account_id=account_id)
 
 
 @page
@@ -248,7 +232,9 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     # Asked before the order is read: a click that ends in between is then in the order.
-    in_flight = records.is_in_flight(caller=_customer(request).pk, subject=_subject(order_id))
+    in_flight = claim.is_in_flight(
+        caller=_customer(request).pk, subject=responses.subject(order_id)
+    )
     order = services.find_order(customer=request.user, order_id=order_id)
     is_paying = order.status == Order.Status.PAYING
     is_held_up = is_paying and bool(services.held_up_among([order_id]))
@@ -258,7 +244,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
         "is_paying": (is_paying and not is_held_up)
         or (in_flight and order.status == Order.Status.SUBMITTED),
         "lines": order.lines.order_by("id"),
-        "story": story(order),
+        "timeline": timeline_of(order),
         "is_story_open": settings.CLICKS_ARE_KEPT,
     }
 
@@ -266,7 +252,3 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
 def _customer(request: HttpRequest) -> User:
     assert request.user.is_authenticated, "`page` has asked them to sign in"
     return request.user
-
-
-def _subject(order_id: UUID) -> str:
-    return records.subject_of("order_id", order_id)

@@ -9,8 +9,8 @@ from django.test import Client
 from orders.models import Order
 from payments.models import Account
 from tests.conftest import OPENING
-from tests.network.conftest import _network, network
-from tests.shop.browserless import Visitor, through
+from tests.support.browserless import Visitor, through
+from tests.support.network import _network, network
 
 __all__ = ["_network", "network"]
 

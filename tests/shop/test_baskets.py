@@ -15,8 +15,8 @@ from orders.services import Line, place_order
 from payments.models import Account
 from shop import baskets
 from shop.models import Basket
-from tests.concurrency.together import together
-from tests.shop.browserless import Form, Visitor, through
+from tests.support.browserless import Form, Visitor, through
+from tests.support.together import together
 
 pytestmark = pytest.mark.django_db
 
@@ -568,7 +568,7 @@ def test_a_click_that_comes_while_the_first_is_at_work_is_not_told_that_nothing_
     def busy(*_args: object, **_kwargs: object) -> Any:
         raise KeyInUse
 
-    monkeypatch.setattr("shop.views.answer_once", busy)
+    monkeypatch.setattr("orders.once.run_once", busy)
 
     page = shop.send(form)
 

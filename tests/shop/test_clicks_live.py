@@ -11,16 +11,16 @@ import urllib3
 from django.contrib.auth.models import User
 from django.db import connection
 
-from config.audit import run as audit
 from idempotency.models import Record
+from operations.audit import run as audit
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from shop.models import Basket, Click
-from tests.concurrency.test_live_clicks import waiting_on_a_lock
-from tests.concurrency.together import together
-from tests.live import LiveServer, until
-from tests.shop.browserless import Form, Page, Visitor, signed_in
+from tests.orders.test_live_clicks import waiting_on_a_lock
 from tests.shop.conftest import charged
+from tests.support.browserless import Form, Page, Visitor, signed_in
+from tests.support.live import LiveServer, until
+from tests.support.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,10 +33,10 @@ PAY_POINTS = [
     "payment-decided",
     "order-settled",
     "executed",
-    "answer-stored",
+    "response-stored",
     "committed",
 ]
-PLACE_POINTS = ["key-claimed", "order-placed", "executed", "answer-stored", "committed"]
+PLACE_POINTS = ["key-claimed", "order-placed", "executed", "response-stored", "committed"]
 NOTHING_ORDERED = "Nothing was ordered"
 
 

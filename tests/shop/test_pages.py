@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from idempotency import records
+from idempotency import claim
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
 from orders.models import Order, Product
@@ -21,9 +21,9 @@ from orders.services import pay_order
 from payments.models import Account, Payment
 from payments.services import open_account, pay
 from shop.models import Basket
-from tests.shop.browserless import Form, Page, Visitor, through
+from tests.operations.test_metrics import scrape
 from tests.shop.conftest import charged
-from tests.test_metrics import scrape
+from tests.support.browserless import Form, Page, Visitor, through
 
 pytestmark = pytest.mark.django_db
 
@@ -164,14 +164,14 @@ def test_a_page_that_is_read_while_the_payment_commits_does_not_say_that_nothing
     alice_account: Account,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    really = records.is_in_flight
+    really = claim.is_in_flight
 
     def just_over(**named: Any) -> bool:
         """Look when the first click, which was at work until now, has committed."""
         pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
         return really(**named)
 
-    monkeypatch.setattr("idempotency.records.is_in_flight", just_over)
+    monkeypatch.setattr("idempotency.claim.is_in_flight", just_over)
 
     page = shop.open(page_of(order))
 

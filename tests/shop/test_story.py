@@ -19,9 +19,9 @@ from payments.models import Account, Entry
 from payments.services import open_account
 from shop.clicks import shown
 from shop.models import Basket, Click
-from shop.story import story
-from tests.shop.browserless import Form, Page, Visitor, through
+from shop.timeline import timeline_of
 from tests.shop.conftest import charged
+from tests.support.browserless import Form, Page, Visitor, through
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ FIRST_PAYMENT = [
     "1→2",
     "token-and-answer",
 ]
-FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-taken", "answer-stored"]
+FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-taken", "response-stored"]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_the_first_order_is_told_statement_by_statement(shop: Visitor, product: 
     click, order = Click.objects.get(), Order.objects.get()
     assert steps_of(click) == FIRST_ORDER
     assert click.order_id == order.pk
-    assert [event.what for event in story(order)] == ["Click on “Place the order”", "placed"]
+    assert [event.what for event in timeline_of(order)] == ["Click on “Place the order”", "placed"]
 
 
 def test_a_repeat_is_told_as_one_that_only_looked(shop: Visitor, form: Form, order: Order) -> None:
@@ -109,7 +109,7 @@ def test_a_second_tab_is_told_with_the_race_that_it_lost(
     page = shop.send(form.filled(key="a-second-tab"))
 
     assert told_of(order)[1] == ("refused", "order-already-paid")
-    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "answer-stored"]
+    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "response-stored"]
     assert page.says("Order from submitted to paying, if it still is submitted: no")
     assert page.says("told that it was paid already")
 
@@ -161,7 +161,7 @@ def test_a_click_whose_process_failed_is_told_as_such(
         raise errors.RecordUnreadable
 
     with monkeypatch.context() as patch:
-        patch.setattr("shop.views.answer_once", failing)
+        patch.setattr("orders.once.run_once", failing)
         page = shop.send(form)
 
     assert told_of(order) == [("refused", "idempotency-record-unreadable")]
@@ -198,7 +198,7 @@ def test_what_was_asked_over_the_api_is_told_beside_the_clicks(
         headers={"Idempotency-Key": "by-api"},
     )
 
-    told = [event.what for event in story(order)]
+    told = [event.what for event in timeline_of(order)]
 
     assert told.count("answered 409") == 1
     assert told.count("Click on “Pay”") == 1
@@ -217,7 +217,7 @@ def test_a_request_id_that_is_used_again_hides_nothing(
     )
     client.post(form.action, form.fields, headers=named)
 
-    assert "answered 200" in [event.what for event in story(order, for_staff=True)]
+    assert "answered 200" in [event.what for event in timeline_of(order, for_staff=True)]
 
 
 # --- To whom
@@ -247,8 +247,8 @@ def test_a_customer_sees_the_own_leg_of_a_movement_and_staff_both(
     page = shop.send(form)
     settlement = Entry.objects.exclude(account=alice_account).get().account_id
 
-    theirs = " ".join(event.details for event in story(order))
-    ours = " ".join(event.details for event in story(order, for_staff=True))
+    theirs = " ".join(event.details for event in timeline_of(order))
+    ours = " ".join(event.details for event in timeline_of(order, for_staff=True))
 
     assert f"on account {alice_account.pk}" in theirs
     assert f"on account {settlement}" not in theirs
@@ -274,8 +274,8 @@ def test_a_customer_is_not_told_who_of_the_staff_acted_nor_led_into_the_admin(
     assert page.says("Paid.")
     assert "theboss" not in page.text
     assert "/admin/" not in page.text
-    assert not any(event.url for event in story(order))
-    assert "theboss" in " ".join(event.what for event in story(order, for_staff=True))
+    assert not any(event.url for event in timeline_of(order))
+    assert "theboss" in " ".join(event.what for event in timeline_of(order, for_staff=True))
 
 
 def test_a_customer_is_not_told_the_keys_nor_the_names_of_the_staff(
@@ -310,7 +310,7 @@ def test_what_staff_did_to_another_kind_of_row_is_not_told_of_an_order(
         user=alice, content_type=of_baskets, object_id=str(order.pk), action_flag=CHANGE
     )
 
-    assert [event.what for event in story(order)] == ["placed"]
+    assert [event.what for event in timeline_of(order)] == ["placed"]
 
 
 def test_a_click_of_somebody_else_under_the_same_key_is_not_told(
@@ -320,7 +320,7 @@ def test_a_click_of_somebody_else_under_the_same_key_is_not_told(
     for customer in (alice, bob):
         Click.objects.create(customer=customer, wanted="order", key=shown(str(basket.pk)))
 
-    assert [event.what for event in story(order)] == ["Click on “Place the order”", "placed"]
+    assert [event.what for event in timeline_of(order)] == ["Click on “Place the order”", "placed"]
 
 
 def test_the_clicks_of_one_order_are_not_told_of_another(
@@ -328,7 +328,7 @@ def test_the_clicks_of_one_order_are_not_told_of_another(
 ) -> None:
     shop.send(form)
 
-    assert [event.what for event in story(place(customer=alice))] == ["placed"]
+    assert [event.what for event in timeline_of(place(customer=alice))] == ["placed"]
 
 
 # --- Not kept
@@ -399,7 +399,7 @@ def test_a_script_in_a_sku_is_shown_and_not_run(
 def test_a_story_with_many_clicks_says_that_it_leaves_some_out(
     shop: Visitor, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shop.story.MAX_REQUESTS", 3)
+    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 3)
 
     pages = [shop.send(form) for _ in range(4)]
 

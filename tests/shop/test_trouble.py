@@ -12,12 +12,12 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
 
-from config.sign_in import MANY_NAMES
 from orders.models import Order, Product
 from payments.models import Account
 from tests.conftest import LONG_WINDOW
-from tests.shop.browserless import Form, Page, Visitor, through
 from tests.shop.conftest import charged
+from tests.support.browserless import Form, Page, Visitor, through
+from web.sign_in import MANY_NAMES
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +112,7 @@ def test_a_bug_is_a_page_without_a_traceback(
     def broken(*_args: object, **_kwargs: object) -> Any:
         raise error("is away with it")
 
-    monkeypatch.setattr("shop.views.story", broken)
+    monkeypatch.setattr("shop.views.timeline_of", broken)
 
     page = through(browser).open(f"/orders/{order.pk}/")
 

@@ -7,11 +7,11 @@ from django.contrib.auth.models import User
 
 from orders.models import Order, PaymentRequest
 from payments.models import Account, Payment
-from tests.concurrency.together import together
-from tests.live import until
-from tests.network.conftest import Network
-from tests.shop.browserless import Visitor, signed_in
 from tests.shop.conftest import charged
+from tests.support.browserless import Visitor, signed_in
+from tests.support.live import until
+from tests.support.network import Network
+from tests.support.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,7 +105,7 @@ def test_a_mistyped_account_does_not_leave_the_order_being_paid_for_ever(
     form = shop.open(f"/orders/{order.pk}/checkout/").form("/pay/")
     shop.send(form.filled(account=999_999))
     until(
-        lambda: PaymentRequest.objects.get().parked or Order.objects.get().status != 1,
+        lambda: PaymentRequest.objects.get().dead_lettered or Order.objects.get().status != 1,
         what="the payment system has refused",
     )
 

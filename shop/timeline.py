@@ -1,4 +1,4 @@
-"""The whole story of an order, from all apps, in time order: for its customer, and for staff."""
+"""The whole timeline of an order, from all apps, in time order: for its customer, and for staff."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +9,17 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from idempotency.models import Record
-from idempotency.read_only_admin import moment, page_of
+from orders import responses
 from orders.models import Order, PaymentRequest
-from orders.views import location
 from shop.clicks import shown
 from shop.models import Basket, Click
 from shop.steps import CONDITIONAL, SAID, WAITED
+from web.read_only_admin import moment, page_of
 
 MAX_REQUESTS = 200
 
@@ -55,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the story; `mood` colours its tag as the pages' style sheet has it."""
+    """One line of the timeline; `mood` colours its tag as the pages' style sheet has it."""
 
     at: datetime
     what: str
@@ -74,14 +73,15 @@ class Event:
         return f"{self.at.microsecond // 1000:03}"
 
 
-def story(order: Order, *, for_staff: bool = False) -> list[Event]:
+def timeline_of(order: Order, *, for_staff: bool = False) -> list[Event]:
     """Tell what happened to an order: first it is placed, by whichever clock, then by time.
 
     :param for_staff: with links into the admin, what staff did, and both legs of a movement
     """
     staff = list(_log(order).select_related("user").order_by("id"))
-    requests = list(_requests(order, callers={order.customer_id, *(log.user_id for log in staff)}))
-    placing = next((record for record in requests if _placed_it(record, order)), None)
+    callers = {order.customer_id, *(log.user_id for log in staff)}
+    requests = list(_requests(order, callers=callers))
+    placing = next((record for record in requests if record.status == 201), None)
     clicks = list(_clicks(order))
     clicked = {(click.request_id, click.key) for click in clicks}
     told = [
@@ -117,12 +117,8 @@ def _log(order: Order) -> Any:
 
 
 def _requests(order: Order, *, callers: set[int]) -> Any:
-    """Return the records of requests for the order, by its customer or the staff who dealt with it.
-
-    (By caller: that is how the table's index begins.)
-    """
-    names_it = Q(path=reverse("pay-order", args=[order.pk])) | Q(headers__Location=location(order))
-    records = Record.objects.filter(names_it, caller__in=callers)
+    """Return the records of requests about the order, by its customer or by staff."""
+    records = Record.objects.filter(subject=responses.subject(order.pk), caller__in=callers)
     return records.defer("body").select_related("caller").order_by("id")[:MAX_REQUESTS]
 
 
@@ -133,10 +129,6 @@ def _clicks(order: Order) -> Any:
         key = shown(str(basket.pk))
         mine |= Q(customer=order.customer_id, order_id=None, wanted="order", key=key)
     return Click.objects.filter(mine).order_by("id")[:MAX_REQUESTS]
-
-
-def _placed_it(record: Record, order: Order) -> bool:
-    return record.status == 201 and record.headers.get("Location") == location(order)
 
 
 def _placed(order: Order, record: Record | None, for_staff: bool) -> Event:
@@ -185,7 +177,7 @@ def _money(order: Order, for_staff: bool) -> Iterator[Event]:
 
 def _outbox(order: Order) -> Iterator[Event]:
     """Tell of the payment system behind a network: asked, how often, and what it answered."""
-    request = PaymentRequest.objects.filter(pk=order.pk).defer("body", "answer").first()
+    request = PaymentRequest.objects.filter(pk=order.pk).defer("body", "response").first()
     if request is None:
         return
     asked = ngettext("asked once", "asked %(count)d times", request.attempts) % {
@@ -195,12 +187,12 @@ def _outbox(order: Order) -> Iterator[Event]:
     if request.settled_at:
         yield Event(request.created_at, what, "")
         yield Event(request.settled_at, _("the payment system has answered"), asked)
-    elif request.parked:
-        refused = _("refused, and set aside for somebody to look at: %(trouble)s")
-        told = refused % {"trouble": request.trouble}
+    elif request.dead_lettered:
+        refused = _("refused, and set aside for somebody to look at: %(last_error)s")
+        told = refused % {"last_error": request.last_error}
         yield Event(request.created_at, what, f"{asked}; {told}")
     else:
-        details = f"{asked}; {request.trouble}" if request.trouble else asked
+        details = f"{asked}; {request.last_error}" if request.last_error else asked
         yield Event(request.created_at, what, details if request.attempts else "")
 
 
