@@ -11,12 +11,12 @@ from django.db import connection
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from idempotency import faults
+from idempotency import failpoints
 from orders.models import Order, Product
 from orders.services import Line, place_order
 from payments.models import Account
 from payments.services import open_account
-from tests.live import LiveServer
+from tests.support.live import LiveServer
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 OPENING = 100_000
@@ -107,9 +107,9 @@ def at_fault_point() -> Iterator[Callable[..., None]]:
             hit.append(name)
             act()
 
-    faults.install(hook)
+    failpoints.install(hook)
     yield arm
-    faults.install(None)
+    failpoints.install(None)
     assert not armed, f"never reached: {list(armed)}"
 
 
@@ -117,9 +117,9 @@ def at_fault_point() -> Iterator[Callable[..., None]]:
 def passed_points() -> Iterator[list[str]]:
     """The fault points of this process that were passed, in order."""
     passed: list[str] = []
-    faults.install(passed.append)
+    failpoints.install(passed.append)
     yield passed
-    faults.install(None)
+    failpoints.install(None)
 
 
 @pytest.fixture(scope="session")

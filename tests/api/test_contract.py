@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.test import Client, RequestFactory
 from rest_framework.test import APIClient
 
-from config.demo import seed
+from demo.seed import seed
 from orders.models import Order, PaymentRequest, Product
 from orders.services import advance, pay_order
 from payments.models import Account, Payment
@@ -527,15 +527,15 @@ def test_a_stuck_outbox_is_told_and_the_order_system_stays_ready(
     settings.OUTBOX_STUCK_SECONDS = -1
     with django_assert_num_queries(2):
         stuck = as_alice.get("/readyz")
-    PaymentRequest.objects.update(parked=True)
-    parked = as_alice.get("/readyz")
+    PaymentRequest.objects.update(dead_lettered=True)
+    dead_lettered = as_alice.get("/readyz")
 
     assert accepted.status_code == 202
     assert {idle.status_code, waiting.status_code, stuck.status_code} == {200}
     assert idle.json()["outbox"] == {"open": 0, "oldest_seconds": 0, "stuck": False}
     assert waiting.json()["outbox"].items() >= {"open": 1, "stuck": False}.items()
     assert stuck.json()["outbox"].items() >= {"open": 1, "stuck": True}.items()
-    assert parked.json()["outbox"]["open"] == 0
+    assert dead_lettered.json()["outbox"]["open"] == 0
 
 
 # --- Signing in, tracing, documentation

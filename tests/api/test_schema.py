@@ -10,10 +10,10 @@ from django.contrib.auth.models import Permission, User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from config.audit import run as audit
+from operations.audit import run as audit
 from orders.models import Product
 from payments.models import Account
-from tests.live import LiveServer
+from tests.support.live import LiveServer
 
 HERE = Path(__file__).parent
 

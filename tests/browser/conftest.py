@@ -20,13 +20,13 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from config.audit import run as audit
-from config.chaos import ChaosProxy
-from config.demo import seed
+from demo.seed import seed
+from operations.audit import run as audit
 from orders.models import Order
 from payments.models import Account, Payment
-from tests.live import ROOT, LiveServer
-from tests.network.conftest import Network, _network, network
+from simulator.chaos import ChaosProxy
+from tests.support.live import ROOT, LiveServer
+from tests.support.network import Network, _network, network
 
 __all__ = ["_network", "network"]  # fixtures of theirs, and of ours
 

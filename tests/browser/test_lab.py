@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab import runs
+from lab.page import runs
 from tests.browser.conftest import (
     MOST_BYTES,
     Visit,
@@ -16,7 +16,7 @@ from tests.browser.conftest import (
     is_narrow,
     violations,
 )
-from tests.languages import untranslated
+from tests.support.languages import untranslated
 
 
 def choose(visitor: Visitor, *mechanisms: str) -> Page:

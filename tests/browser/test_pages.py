@@ -8,13 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from config import demo
-from config.chaos import ChaosProxy
+from demo import seed as demo
 from idempotency.models import Token
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
 from shop.models import Basket, Click
+from simulator.chaos import ChaosProxy
 from tests.browser.conftest import (
     MOST_BYTES,
     PICTURES,
@@ -27,9 +27,9 @@ from tests.browser.conftest import (
     violations,
 )
 from tests.browser.test_shop import CHECKOUT, ORDER, PAYS, at_checkout, ends_paid, order_of, pay
-from tests.languages import untranslated
-from tests.live import LiveServer, until
-from tests.network.conftest import Network
+from tests.support.languages import untranslated
+from tests.support.live import LiveServer, until
+from tests.support.network import Network
 
 PRODUCTS = [name for _sku, name, *_price in demo.PRODUCTS]
 BASKET = re.compile(r"/basket/$")
@@ -310,12 +310,12 @@ def test_the_admin_asks_nobody_else_and_breaks_no_rule_of_the_pages(
     pay_order(customer=alice, order_id=order_id, account_id=account_of("alice"))
     visitor.signed_in("admin")
 
-    for path in ("", "desk/", "orders/order/", f"orders/order/{order_id}/change/"):
+    order_page = f"orders/order/{order_id}/change/"
+    for path in ("", "dashboard/", "orders/order/", order_page, f"timeline/{order_id}/"):
         page.goto(f"{visitor.url}/admin/{path}")
         assert page.locator("h1").count() == 1, path
 
-    story = page.locator("#story")
-    expect(story).to_contain_text("→")
+    expect(page.locator("#timeline")).to_contain_text("→")
     assert till.taken == 500
 
 

@@ -9,11 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page
 
-from config.chaos import ChaosProxy
-from config.hourly import this_hour
-from config.models import HourlyCount
+from operations.hourly import this_hour
+from operations.models import HourlyCount
 from orders.models import PaymentRequest
 from orders.services import pay_order
+from simulator.chaos import ChaosProxy
 from tests.browser.conftest import PICTURES, Till, Visit
 from tests.browser.test_lab import watch
 from tests.browser.test_pages import account_of, placed_by_hand
@@ -59,13 +59,13 @@ def test_picture_of_the_lab(visit: Visit) -> None:
     picture(page, "lab")
 
 
-def test_picture_of_the_desk(visit: Visit, till: Till, settings: Any) -> None:
+def test_picture_of_the_dashboard(visit: Visit, till: Till, settings: Any) -> None:
     settings.PAYMENTS_URL = "http://payments.example"  # so that a payment is asked for, in vain
     for name in ("alice", "bob", "carol"):
         customer = User.objects.get(username=name)
         pay_order(customer=customer, order_id=order_of(name), account_id=account_of(name))
     refused = PaymentRequest.objects.filter(order__customer__username="bob")
-    refused.update(parked=True, attempts=1, trouble="404: There is no such object.")
+    refused.update(dead_lettered=True, attempts=1, last_error="404: There is no such object.")
     now = this_hour()
     for hours, (replays, conflicts) in enumerate([(9, 2), (14, 0), (3, 1), (22, 5), (7, 0)]):
         for kind, count in (("replay", replays), ("conflict", conflicts)):
@@ -74,9 +74,9 @@ def test_picture_of_the_desk(visit: Visit, till: Till, settings: Any) -> None:
             HourlyCount.objects.update_or_create({"count": count}, hour=hour, kind=kind)
     visitor = visit(viewport={"width": 1100, "height": 1240}).signed_in("admin")
     page = visitor.tab()
-    page.goto(f"{visitor.url}/admin/desk/")
+    page.goto(f"{visitor.url}/admin/dashboard/")
     page.locator("#toggle-nav-sidebar").click()
 
-    picture(page, "desk")
+    picture(page, "dashboard")
 
     assert till.taken == 0

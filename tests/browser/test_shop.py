@@ -10,11 +10,11 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page, expect
 
-from config.chaos import ChaosProxy
 from orders.services import Line, place_order
 from shop.models import Click
+from simulator.chaos import ChaosProxy
 from tests.browser.conftest import Till, Visit, Visitor
-from tests.live import until
+from tests.support.live import until
 
 TEAS = 500  # what two cost
 ORDER = re.compile(r"/orders/[0-9a-f-]+/$")

@@ -33,13 +33,13 @@ VALUES ({owner}, '{currency}', {opening}, {balance})
 """
 INSERT_REQUEST = """
 INSERT INTO orders_paymentrequest
-    (order_id, body, request_id, key_digest, attempts, trouble, parked)
+    (order_id, body, request_id, key_digest, attempts, last_error, dead_lettered)
 VALUES ('{submitted}', 'asked', '', '', 0, '', false)
 """
 INSERT_RECORD = """
 INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint, method, path,
-                                status, content_type, headers, body, request_id)
-VALUES ({customer}, '{key}', 1, 'f', 'POST', '/', {status}, '', '[]', {body}, '')
+                                status, content_type, headers, body, request_id, subject)
+VALUES ({customer}, '{key}', 1, 'f', 'POST', '/', {status}, '', '[]', {body}, '', '')
 """
 
 
@@ -306,11 +306,11 @@ REFUSED: list[tuple[str, list[str]]] = [
         [INSERT_RECORD.format(customer="{customer}", key="k", status=200, body="'x'")] * 2,
     ),
     (
-        "idempotency_record_answer_or_tombstone",
+        "idempotency_record_response_or_tombstone",
         [INSERT_RECORD.format(customer="{customer}", key="k", status=200, body="NULL")],
     ),
     (
-        "idempotency_record_answer_or_tombstone",
+        "idempotency_record_response_or_tombstone",
         [INSERT_RECORD.format(customer="{customer}", key="k", status=500, body="'x'")],
     ),
     (
@@ -332,7 +332,7 @@ REFUSED: list[tuple[str, list[str]]] = [
         ],
     ),
     (
-        "orders_paymentrequest_settled_with_its_answer",
+        "orders_paymentrequest_settled_with_its_response",
         [INSERT_REQUEST, "UPDATE orders_paymentrequest SET settled_at = now()"],
     ),
     (
@@ -343,13 +343,13 @@ REFUSED: list[tuple[str, list[str]]] = [
         "orders_paymentrequest_unchanged",
         [
             INSERT_REQUEST,
-            "UPDATE orders_paymentrequest SET settled_at = now(), answer = '[]'",
-            "UPDATE orders_paymentrequest SET settled_at = NULL, answer = NULL",
+            "UPDATE orders_paymentrequest SET settled_at = now(), response = '[]'",
+            "UPDATE orders_paymentrequest SET settled_at = NULL, response = NULL",
         ],
     ),
     ("orders_paymentrequest_kept", [INSERT_REQUEST, "DELETE FROM orders_paymentrequest"]),
     (
-        "idempotency_record_one_answer",
+        "idempotency_record_one_response",
         [
             INSERT_RECORD.replace("{key}", "k")
             .replace("{status}", "200")

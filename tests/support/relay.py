@@ -4,6 +4,6 @@ import sys
 
 from django.core.management import call_command
 
-import tests.wsgi  # noqa: F401 - arms the points
+import tests.support.wsgi  # noqa: F401 - arms the points
 
 call_command("relay", *sys.argv[1:])

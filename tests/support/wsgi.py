@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from config.wsgi import application
-from idempotency import faults
+from idempotency import failpoints
 
 __all__ = ["application"]
 
@@ -38,4 +38,4 @@ def act(point: str, fault: str, armed: Path) -> None:
     armed.with_suffix(".holding").unlink()
 
 
-faults.install(strike)
+failpoints.install(strike)

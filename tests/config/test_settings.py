@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MANAGE = ["manage.py", "check"]
 GUNICORN = ["-m", "gunicorn", "--config", "config/gunicorn.py"]
 PRODUCTION = {"DEBUG": "false", "SECRET_KEY": "x" * 50}

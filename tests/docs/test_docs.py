@@ -10,13 +10,13 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 from rest_framework.test import APIClient
 
-from config.audit import RULES
-from config.management.commands.simulate import HEADINGS
-from config.problems import MEANINGS
-from config.simulator import SCENARIOS
 from idempotency import errors
+from operations.audit import RULES
+from simulator.management.commands.simulate import HEADINGS
+from simulator.simulation import SCENARIOS
+from web.catalogue import CATALOGUE
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 READMES = {name: (ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md")}
 ENGLISH, CHINESE = READMES.values()
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -66,14 +66,14 @@ def test_a_problem_of_the_contract_has_its_status_and_a_meaning(status: str, slu
         for refusal in vars(errors).values()
         if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
     }
-    assert slug in MEANINGS
+    assert slug in CATALOGUE
     if slug != "temporarily-unavailable":
         assert refusals[slug].status_code == int(status)
 
 
 def test_every_refusal_of_the_key_is_in_the_contract() -> None:
     documented = {slug for _, slug in PROBLEMS}
-    assert {slug for slug in MEANINGS if slug.startswith("idempotency-")} <= documented
+    assert {slug for slug in CATALOGUE if slug.startswith("idempotency-")} <= documented
 
 
 def test_every_invariant_has_a_rule_in_the_audit() -> None:
@@ -251,9 +251,10 @@ def as_compiled(message: Message) -> dict[Any, str]:
     return {(context + message.id[0], form): text for form, text in enumerate(message.string or ())}
 
 
-def test_config_lab_and_shop_have_messages_in_chinese() -> None:
-    assert {path.parents[3].name for path in CATALOGUES} == {"config", "lab", "shop"}
-    assert all(len(written(path)) > 50 for path in CATALOGUES)
+def test_every_room_that_speaks_to_people_has_messages_in_chinese() -> None:
+    rooms = {"idempotency", "lab", "operations", "orders", "payments", "shop", "web"}
+    assert {path.parents[3].name for path in CATALOGUES} == rooms
+    assert all(len(written(path)) > 20 for path in CATALOGUES)
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parents[3].name)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import urllib3
 from django.db import connection
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
@@ -93,7 +93,7 @@ def _read(file: Path) -> str:
 
 
 class LiveServer:
-    """gunicorn with `tests.wsgi`; its fault points are armed by files in a folder."""
+    """gunicorn with `tests.support.wsgi`; its fault points are armed by files in a folder."""
 
     def __init__(
         self, *, database: dict[str, Any], folder: Path, workers: int = 3, threads: int = 8
@@ -114,7 +114,13 @@ class LiveServer:
         }
 
     def __enter__(self) -> Self:
-        command = ["-m", "gunicorn", "--config", "config/gunicorn.py", "tests.wsgi:application"]
+        command = [
+            "-m",
+            "gunicorn",
+            "--config",
+            "config/gunicorn.py",
+            "tests.support.wsgi:application",
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command], cwd=ROOT, env=self.environment, stdout=log, stderr=log

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import another_database
+from tests.support.live import another_database
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 SETTINGS = """

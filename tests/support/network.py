@@ -1,0 +1,90 @@
+"""Both systems with a network between them that the tests can break: a chaos proxy, and relays."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from rest_framework.authtoken.models import Token
+
+from operations.audit import run as audit
+from orders.models import Order
+from payments.models import Account
+from simulator.chaos import ChaosProxy
+from tests.support.live import ROOT, Caller, LiveServer
+
+SERVICE_TOKEN = "the-order-services-own-token-in-tests"[:40]
+
+
+class Network:
+    """The shop's server, the proxy that it reaches the payment system through, and its relays."""
+
+    def __init__(self, server: LiveServer, proxy: ChaosProxy) -> None:
+        self.server, self.proxy = server, proxy
+        self.relays: list[subprocess.Popen[bytes]] = []
+
+    def relay(self, *, concurrency: int = 8) -> subprocess.Popen[bytes]:
+        """Start a relay."""
+        command = [sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)]
+        with (self.server.folder / "relay-log").open("ab") as log:
+            relay = subprocess.Popen(
+                command, cwd=ROOT, env=self.server.environment, stdout=log, stderr=log
+            )
+        self.relays.append(relay)
+        return relay
+
+    def stop_relays(self) -> None:
+        """End the relays in order; who does not follow is killed."""
+        for relay in self.relays:
+            relay.send_signal(signal.SIGTERM)
+        for relay in self.relays:
+            try:
+                relay.wait(20)
+            except subprocess.TimeoutExpired:
+                relay.kill()
+                relay.wait()
+        self.relays.clear()
+
+
+@pytest.fixture(scope="session")
+def _network(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Any:
+    with django_db_blocker.unblock():
+        params = connection.get_connection_params()
+    folder: Path = tmp_path_factory.mktemp("network")
+    server = LiveServer(database=params, folder=folder)
+    with ChaosProxy(("127.0.0.1", server.port)) as proxy:
+        server.environment |= {"PAYMENTS_URL": proxy.url, "PAYMENTS_TOKEN": SERVICE_TOKEN}
+        server.environment["DJANGO_SETTINGS_MODULE"] = os.environ["DJANGO_SETTINGS_MODULE"]
+        with server:
+            yield Network(server, proxy)
+
+
+@pytest.fixture
+def network(_network: Network, transactional_db: None) -> Iterator[Network]:
+    """Return the network, whole; afterwards nobody is at work and every invariant holds."""
+    service = User.objects.create_user("order-service")
+    service.user_permissions.add(Permission.objects.get(codename="charge"))
+    Token.objects.create(user=service, key=SERVICE_TOKEN)
+    _network.proxy.happened.clear()
+    _network.proxy.chance = {}
+    yield _network
+    _network.proxy.chance = {}
+    _network.server.disarm()
+    _network.stop_relays()
+    assert [found for found in audit() if found.breaches] == []
+
+
+@pytest.fixture
+def click(network: Network, alice: User) -> Caller:
+    return Caller(network.server.url, Token.objects.get_or_create(user=alice)[0].key)
+
+
+@pytest.fixture
+def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
+    return place(customer=alice)
