@@ -7,27 +7,27 @@ RUN := .venv/bin/python
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
   test-matrix lock translations screenshots clean
 
-demo: .venv/runtime .env
-	@exec $(RUN) -m config.serve --storm --port $(PORT)
+demo: .venv/runtime .env translations
+	@exec $(RUN) -m demo.serve --storm --port $(PORT)
 
-demo-distributed: .venv/runtime .env
-	@exec $(RUN) -m config.serve --distributed --storm --port $(PORT)
+demo-distributed: .venv/runtime .env translations
+	@exec $(RUN) -m demo.serve --distributed --storm --port $(PORT)
 
-serve: .venv/runtime .env
-	@exec $(RUN) -m config.serve --port $(PORT)
+serve: .venv/runtime .env translations
+	@exec $(RUN) -m demo.serve --port $(PORT)
 
-setup: .venv/runtime .env
+setup: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py seed_demo
 
-simulate: .venv/runtime .env
+simulate: .venv/runtime .env translations
 	$(RUN) manage.py simulate $(SCENARIO) --base-url http://127.0.0.1:$(PORT) $(ARGS)
 
-audit: .venv/runtime .env
+audit: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py audit
 
-lab: .venv/runtime .env
+lab: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
@@ -35,7 +35,7 @@ test: check redis chromium pytest
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
-check: .venv/development .env
+check: .venv/development .env translations
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
@@ -68,20 +68,21 @@ INSTALL_CHROMIUM = export DEBIAN_FRONTEND=noninteractive \
   && apt-get -qq update && apt-get -qq install --no-install-recommends chromium \
      fonts-dejavu-core fonts-wqy-microhei > /dev/null
 
-pytest: .venv/development .env
+pytest: .venv/development .env translations
 	.venv/bin/pytest $(ARGS)
 
 # The pictures in the README, from a real run.
-screenshots: .venv/development .env
+screenshots: .venv/development .env translations
 	SCREENSHOTS=docs/images .venv/bin/pytest tests/browser/test_pictures.py
 
 # What Django reads, from what people write.
-translations: .venv/runtime
-	for folder in config lab shop; do .venv/bin/pybabel -q compile --domain django \
-	  --directory $$folder/locale --locale zh_Hans; done
+MESSAGES := $(patsubst %.po,%.mo,$(wildcard */locale/*/LC_MESSAGES/django.po))
+translations: $(MESSAGES)
+%.mo: %.po | .venv/runtime
+	@.venv/bin/pybabel -q compile --input-file $< --output-file $@ --locale zh_Hans
 
-test-matrix: .venv/development .env
-	$(RUN) -m tests.matrix
+test-matrix: .venv/development .env translations
+	$(RUN) -m tests.support.matrix
 
 lock:
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
@@ -96,7 +97,7 @@ lock:
 clean:
 	home="$${EMBEDDED_POSTGRES_HOME:-var/postgres}"; \
 	[ ! -x $(RUN) ] || for each in "$$home" "$$home-orders" "$$home-payments"; do \
-	  EMBEDDED_POSTGRES_HOME="$$each" $(RUN) -m config.embedded_postgres remove || exit; done
+	  EMBEDDED_POSTGRES_HOME="$$each" $(RUN) -m embedded_postgres remove || exit; done
 	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	  .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ loglevel = env.str("GUNICORN_LOG_LEVEL", default="warning")
 control_socket_disable = True
 
 
-# --- The folder that all workers count in (config/metrics.py): new with every server
+# --- The folder that all workers count in (operations/metrics.py): new with every server
 COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -49,7 +49,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start to write what the worker counts by the hour, now that its application is loaded."""
-    from config import hourly  # noqa: PLC0415 - needs Django, which only workers load
+    from operations import hourly  # noqa: PLC0415 - needs Django, which only workers load
 
     worker.hourly = hourly.start()
 

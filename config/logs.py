@@ -42,7 +42,7 @@ def logging_settings(*, level: str, human: bool) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # Django would log every 4xx once more; `config.middleware` logs each request once.
+            # Django would log every 4xx once more; `web.middleware` logs each request once.
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": [], "level": "ERROR"},

@@ -39,12 +39,16 @@ if PAYMENTS_URL and not PAYMENTS_TOKEN:
 OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 
 INSTALLED_APPS = [
-    "config",
-    "lab",
+    "simulator",
+    "operations",
+    "demo",
     *([] if ROLE == "payments" else ["shop"]),
-    *(["orders", "payments"] if ROLE == "both" else [ROLE]),
+    "lab",
+    # Guards across the two systems' tables, where they share a database.
+    *(["orders", "orders.settlement", "payments"] if ROLE == "both" else [ROLE]),
+    "web",
     "idempotency",
-    "config.apps.ChargeOnceAdminConfig",
+    "operations.apps.ChargeOnceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -57,9 +61,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.middleware.request_id",
-    "config.middleware.problems_for_the_api",
-    "config.middleware.content_security_policy",
+    "web.middleware.request_id",
+    "operations.metrics.measured",
+    "web.middleware.problems_for_the_api",
+    "web.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -69,7 +74,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "config.pages.Trouble",
+    "web.pages.ErrorPages",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -77,7 +82,6 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "config" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -85,7 +89,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "config.pages.navigation",
+                "web.pages.navigation",
             ],
         },
     },
@@ -97,7 +101,7 @@ if env.str("DATABASE_URL", default=""):
     if "postgresql" not in DATABASES["default"].get("ENGINE", ""):
         sys.exit("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name")
 else:
-    DATABASES = {"default": {"ENGINE": "config.embedded_postgres", "NAME": "shop"}}
+    DATABASES = {"default": {"ENGINE": "embedded_postgres", "NAME": "shop"}}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
 STATEMENT_TIMEOUTS = {
@@ -134,10 +138,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["web.api.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "config.api.Pagination",
-    "DEFAULT_SCHEMA_CLASS": "config.schema.Schema",
+    "DEFAULT_PAGINATION_CLASS": "web.api.Pagination",
+    "DEFAULT_SCHEMA_CLASS": "web.schema.Schema",
     "EXCEPTION_HANDLER": "config.problems.handler",
     "UNICODE_JSON": True,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -166,7 +170,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.schema.complete",
+        "web.schema.complete",
     ],
     "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
     "ENUM_NAME_OVERRIDES": {"PaymentOutcome": ["succeeded", "declined"]},
@@ -213,7 +217,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LOGIN_URL = "sign-in-page"
-CSRF_FAILURE_VIEW = "config.pages.too_old"
+CSRF_FAILURE_VIEW = "web.pages.too_old"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -228,7 +232,6 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_SECURE = HTTPS
-LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -7,8 +7,10 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config import health, metrics, problems
-from config.sign_in import SignInPage, SignInView
+from demo.sign_in import DemoSignInPage
+from operations import health, metrics
+from web import problems
+from web.sign_in import SignInView
 
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
@@ -17,10 +19,10 @@ api: list[URLPattern | URLResolver] = [
 ]
 
 pages: list[URLPattern | URLResolver] = [
-    path("sign-in/", SignInPage.as_view(), name="sign-in-page"),
+    path("sign-in/", DemoSignInPage.as_view(), name="sign-in-page"),
     path("sign-out/", LogoutView.as_view(next_page="/"), name="sign-out"),
     path("language/", set_language, name="set_language"),
-    *([path("lab/", include("lab.urls"))] if settings.LAB_ENABLED else []),
+    *([path("lab/", include("lab.page.urls"))] if settings.LAB_ENABLED else []),
     path("", include("shop.urls"))
     if apps.is_installed("shop")
     else path("", RedirectView.as_view(pattern_name="docs")),
@@ -39,6 +41,6 @@ urlpatterns = [
     *pages,
 ]
 
-handler400 = "config.pages.bad_request"
-handler404 = "config.pages.not_found"
-handler500 = "config.pages.broken"
+handler400 = "web.pages.bad_request"
+handler404 = "web.pages.not_found"
+handler500 = "web.pages.broken"
