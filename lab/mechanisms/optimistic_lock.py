@@ -4,7 +4,7 @@ Source: the articles' optimistic lock (乐观锁, a version column); Kung and Ro
     Methods for Concurrency Control", 1981.
 Stops: every write that rests on an outdated look: a second charge, and a second order for the same
     money. Nobody waits while another thinks; only from another's UPDATE to its COMMIT.
-Does not stop: the loser's last_error: it is told of a conflict and has to look again by itself.
+Does not stop: the loser's trouble: it is told of a conflict and has to look again by itself.
 """
 
 from idempotency.failpoints import failpoint

@@ -820,6 +820,7 @@ def test_another_customers_requests_are_not_part_of_the_story(
         fingerprint="f",
         method="POST",
         path=f"/api/v1/orders/{paid_by_api.pk}/pay/",
+        subject=f"order:{paid_by_api.pk}",
     )
 
     assert len(story(paid_by_api)) == before

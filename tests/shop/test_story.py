@@ -293,6 +293,7 @@ def test_a_customer_is_not_told_the_keys_nor_the_names_of_the_staff(
         fingerprint="f",
         method="POST",
         path=f"/api/v1/orders/{order.pk}/pay/",
+        subject=f"order:{order.pk}",
     )
 
     text = shop.open(f"/orders/{order.pk}/").text

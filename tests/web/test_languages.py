@@ -227,7 +227,7 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
     answers.append(act(Order, "pay_selected"))
     texts = [text for answer in answers for text in said(answer)]
 
-    assert "1 个请求将重新发送；其余的并未搁置。" in texts
+    assert "1 个请求将重新发送；其余的并未挂起。" in texts
     assert "最多选择 1 个订单。没有任何变化。" in texts
     assert [text for text in texts if is_untranslated(text)] == []
 
