@@ -28,14 +28,14 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 ROLE = env.str("ROLE", default="both")
 if ROLE not in {"orders", "payments", "both"}:
     sys.exit(f"ROLE is orders, payments or both, not {ROLE!r}.")
-# Where another process is the payment system: it is asked over the network, by the relay.
+# Where another process is the payment system: the relay sends it requests over the network.
 PAYMENTS_URL = env.str("PAYMENTS_URL", default="").rstrip("/")
 PAYMENTS_TOKEN = env.str("PAYMENTS_TOKEN", default="")
 if ROLE == "orders" and not PAYMENTS_URL:
     sys.exit("ROLE=orders needs PAYMENTS_URL: the payment system is another process.")
 if PAYMENTS_URL and not PAYMENTS_TOKEN:
     sys.exit("PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge.")
-# A payment that is asked for in vain for so long makes the outbox "stuck", in /readyz and /metrics.
+# A payment without a result for so long makes the outbox "stuck", in /readyz and /metrics.
 OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 
 INSTALLED_APPS = [

@@ -14,7 +14,7 @@ class TokenView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def post(self, request: Request) -> Response:
-        """Issue a token. A repeat issues another one: an unused token has no effect."""
+        """Issue a token. A repeated request issues another one: an unused token has no effect."""
         token, expires_at = tokens.issue(caller_of(request))
         issued = TokenResponse({"token": token, "expires_at": expires_at})
         return Response(issued.data, 201, headers={"Cache-Control": "no-store"})

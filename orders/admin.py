@@ -38,16 +38,16 @@ from web.read_only_admin import (
 
 MAX_PAID_AT_ONCE = 100
 
-Said = tuple[int, str | Promise]
+Message = tuple[int, str | Promise]
 Action = Callable[[HttpRequest, Order], HttpResponse]
 
 # What to say of an attempt to pay, by the order's status after it and whether it was the first.
-SAID: dict[tuple[int, bool], Said] = {
+OUTCOMES: dict[tuple[int, bool], Message] = {
     (Order.Status.PAID, True): (messages.SUCCESS, _("Paid.")),
     (Order.Status.PAID, False): (messages.INFO, _("Already paid, nothing changed.")),
     (Order.Status.FAILED, True): (messages.WARNING, _("Declined: the account lacks the money.")),
     (Order.Status.FAILED, False): (messages.INFO, _("Has failed already, nothing changed.")),
-    (Order.Status.PAYING, True): (messages.INFO, _("Paying: the answer is not there yet.")),
+    (Order.Status.PAYING, True): (messages.INFO, _("Paying: the result is not there yet.")),
     (Order.Status.PAYING, False): (messages.INFO, _("Being paid already, nothing changed.")),
 }
 BUSY = (messages.ERROR, _("The database was busy. Nothing changed; try again."))
@@ -145,7 +145,7 @@ class PaymentRequestAdmin(ReadOnlyAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    """Orders to look at, to pay and to submit again."""
+    """Orders to read, to pay and to submit again."""
 
     created = moment_of("created_at", _("created at"))
     updated = moment_of("updated_at", _("updated at"))
@@ -191,7 +191,7 @@ class OrderAdmin(ReadOnlyAdmin):
         return link_to_list("idempotency_record", f"q={order.pk}", label)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Say whether a member of staff may pay and submit again; viewing takes less."""
+        """Return True if a member of staff may pay and submit again; viewing requires less."""
         return request.user.has_perm("orders.change_order")
 
     def get_urls(self) -> list[URLPattern]:
@@ -217,10 +217,11 @@ class OrderAdmin(ReadOnlyAdmin):
             refusal = gettext("Select at most %(limit)d orders. Nothing changed.")
             self.message_user(request, refusal % {"limit": MAX_PAID_AT_ONCE}, messages.ERROR)
             return
-        said = Counter(self._attempt(request, order) for order in orders)
-        for (level, text), count in said.items():
-            counted = {"said": text, "count": count, "all": len(orders)}
-            self.message_user(request, gettext("%(said)s (%(count)d of %(all)d)") % counted, level)
+        outcomes = Counter(self._attempt(request, order) for order in orders)
+        for (level, text), count in outcomes.items():
+            counted = {"outcome": text, "count": count, "all": len(orders)}
+            message = gettext("%(outcome)s (%(count)d of %(all)d)") % counted
+            self.message_user(request, message, level)
 
     def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
         """Wrap an action: for staff who may operate, on an order that exists."""
@@ -240,8 +241,8 @@ class OrderAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(order_page(order.pk))
         return self._show(request, order.pk, self._attempt(request, order))
 
-    def _attempt(self, request: HttpRequest, order: Order) -> Said:
-        """Pay an order from its customer's fullest account; a repeat changes nothing."""
+    def _attempt(self, request: HttpRequest, order: Order) -> Message:
+        """Pay an order from its customer's fullest account; a repeated form changes nothing."""
         try:
             with transaction.atomic():
                 attempt = services.pay_order(
@@ -251,9 +252,9 @@ class OrderAdmin(ReadOnlyAdmin):
                         owner=order.customer, currency=order.currency
                     ),
                 )
-                level, text = SAID[attempt.order.status, attempt.first]
+                level, text = OUTCOMES[attempt.order.status, attempt.first]
                 if attempt.first:
-                    with translation.override(None):  # the log is kept in one language
+                    with translation.override(None):  # the log is in one language
                         self.log_change(request, order, str(text))
         except (client.AccountNotFound, client.CurrencyMismatch):
             text = gettext("No account in %(currency)s is known here. Nothing changed.")
@@ -275,7 +276,9 @@ class OrderAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return self._form(request, order, key)
         try:
-            done = once.place_once(request, lambda: self._place_again(request, order), key=str(key))
+            response = once.place_once(
+                request, lambda: self._place_again(request, order), key=str(key)
+            )
         except (ProductNotFound, MixedCurrencies):
             return self._show(request, order.pk, UNORDERABLE)
         except Refusal as refusal:
@@ -284,9 +287,9 @@ class OrderAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(
                 f"{request.path}?key={key if refusal.same_key else uuid4()}"
             )
-        placed = json.loads(done.content)["id"]
-        said = SENT_BEFORE if "Idempotent-Replayed" in done else SUBMITTED_AGAIN
-        return self._show(request, placed, said)
+        placed = json.loads(response.content)["id"]
+        message = SENT_BEFORE if "Idempotent-Replayed" in response else SUBMITTED_AGAIN
+        return self._show(request, placed, message)
 
     def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
         context = {
@@ -306,15 +309,15 @@ class OrderAdmin(ReadOnlyAdmin):
             self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
         return placed
 
-    def _show(self, request: HttpRequest, pk: object, said: Said) -> HttpResponse:
-        """Go to an order's page and say there what was done."""
-        level, text = said
+    def _show(self, request: HttpRequest, pk: object, message: Message) -> HttpResponse:
+        """Redirect to an order's page, with a message about what was done."""
+        level, text = message
         self.message_user(request, str(text), level)
         return HttpResponseRedirect(order_page(pk))
 
 
 def _is_payable(order: Order) -> bool:
-    """Say whether there is anything to pay, and an account to choose that is known here."""
+    """Return True if there is anything to pay, from an account that is known here."""
     return order.status in {Order.Status.SUBMITTED, Order.Status.PAYING} and not client.is_remote()
 
 

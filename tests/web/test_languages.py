@@ -233,7 +233,7 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
 
 
 def test_all_that_an_action_may_say_is_translated() -> None:
-    told = [*orders_admin.SAID.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
+    told = [*orders_admin.OUTCOMES.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
     told += [orders_admin.SUBMITTED_AGAIN, orders_admin.SENT_BEFORE, orders_admin.UNORDERABLE]
     with override("zh-hans"):
         texts = [str(text) for _, text in told] + [*map(str, orders_admin.REFUSED.values())]
