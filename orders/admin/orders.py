@@ -1,4 +1,4 @@
-"""Products and orders in the admin. Its actions call the services and may be sent twice."""
+"""Orders in the admin. The actions call the services, and their forms may be sent twice."""
 
 import json
 from collections import Counter
@@ -15,19 +15,18 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import translation
-from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.errors import KeyExpired, KeyInUse, KeyReused, Refusal
-from orders import once, outbox, services
+from idempotency.errors import Refusal
+from orders import once, services
+from orders.admin import texts
+from orders.admin.tables import LineInline
 from orders.errors import MixedCurrencies, ProductNotFound
-from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
+from orders.models import Order
 from payments import client
 from web.read_only_admin import (
-    ModelAdmin,
     ReadOnlyAdmin,
-    ReadOnlyInline,
     link,
     link_to,
     link_to_list,
@@ -38,109 +37,7 @@ from web.read_only_admin import (
 
 MAX_PAID_AT_ONCE = 100
 
-Message = tuple[int, str | Promise]
 Action = Callable[[HttpRequest, Order], HttpResponse]
-
-# What to say of an attempt to pay, by the order's status after it and whether it was the first.
-OUTCOMES: dict[tuple[int, bool], Message] = {
-    (Order.Status.PAID, True): (messages.SUCCESS, _("Paid.")),
-    (Order.Status.PAID, False): (messages.INFO, _("Already paid, nothing changed.")),
-    (Order.Status.FAILED, True): (messages.WARNING, _("Declined: the account lacks the money.")),
-    (Order.Status.FAILED, False): (messages.INFO, _("Has failed already, nothing changed.")),
-    (Order.Status.PAYING, True): (messages.INFO, _("Paying: the result is not there yet.")),
-    (Order.Status.PAYING, False): (messages.INFO, _("Being paid already, nothing changed.")),
-}
-BUSY = (messages.ERROR, _("The database was busy. Nothing changed; try again."))
-OTHER_TERMS = (messages.ERROR, _("Its payment was made on other terms. Nothing changed."))
-
-SUBMITTED_AGAIN = (messages.SUCCESS, _("Submitted again: a new order."))
-SENT_BEFORE = (messages.INFO, _("This form was sent before: here is its order. Nothing changed."))
-UNORDERABLE = (
-    messages.ERROR,
-    _("Its products can't be ordered together any more. Nothing changed."),
-)
-REFUSED: dict[type[Refusal], Promise] = {
-    KeyInUse: _("It is still being submitted. Send this form again: it makes one order."),
-    KeyReused: _("That form was another order's. Nothing changed. Here is a new form."),
-    KeyExpired: _("That form was sent long ago. Nothing changed. Here is a new form."),
-}
-
-
-@admin.register(Product)
-class ProductAdmin(ModelAdmin):
-    """The only rows that staff write; a product that was ordered can't be deleted."""
-
-    minor_price = minor_units("price", _("price"))
-    list_display = ("sku", "name", "minor_price", "currency")
-    list_filter = ("currency",)
-    search_fields = ("sku", "name")
-    ordering = ("sku",)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("sku",) if obj else ()  # submitting again finds the product by it
-
-
-class LineInline(ReadOnlyInline):
-    model = OrderLine
-    minor_price = minor_units("unit_price", _("unit price"))
-    minor_amount = minor_units("amount", _("amount"))
-    fields = ("product", "sku", "name", "quantity", "minor_price", "minor_amount")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("product").order_by("id")
-
-
-@admin.register(StatusChange)
-class StatusChangeAdmin(ReadOnlyAdmin):
-    moment = moment_of("at", _("at"))
-    list_display = ("id", "changed", "source", "target", "moment")
-    list_select_related = ("order",)
-    list_filter = ("source", "target", "at")
-    search_fields = ("^order__id", "order__customer__username")
-    search_help_text = _("The order's id, its customer")
-    uuid_fields = ("order_id",)
-    ordering = ("-id",)
-    fields = ("order", "source", "target", "moment")
-
-    @admin.display(description=_("order"), ordering="order")
-    def changed(self, change: StatusChange) -> str:
-        return link_to(change.order)
-
-
-@admin.register(PaymentRequest)
-class PaymentRequestAdmin(ReadOnlyAdmin):
-    """The outbox. What was refused is dead-lettered here, until somebody has it sent again."""
-
-    created = moment_of("created_at", _("created at"))
-    due = moment_of("due_at", _("due at"))
-    settled = moment_of("settled_at", _("settled at"))
-    list_display = ("order", "created", "attempts", "dead_lettered", "last_error", "due", "settled")
-    list_filter = ("dead_lettered", ("settled_at", admin.EmptyFieldListFilter), "created_at")
-    search_fields = ("^order__id", "request_id", "last_error")
-    search_help_text = _("The order's id, the request's id, the last error")
-    uuid_fields = ("order_id",)
-    ordering = ("-created_at",)
-    list_select_related = ("order",)
-    fields = (
-        ("order", "request_id", "key_digest"),
-        ("created", "due", "settled"),
-        ("attempts", "claimed_by", "dead_lettered"),
-        "last_error",
-        "response",
-    )
-    actions = ("requeue",)
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("orders.change_order")
-
-    @admin.action(
-        description=_("Requeue the selected dead-lettered requests"), permissions=["operate"]
-    )
-    def requeue(self, request: HttpRequest, queryset: QuerySet[PaymentRequest]) -> None:
-        """Requeue what is dead-lettered; a repeated form matches no row."""
-        sent = outbox.requeue(list(queryset.values_list("pk", flat=True)))
-        text = gettext("%(count)d requeued; the others were not dead-lettered.")
-        self.message_user(request, text % {"count": sent})
 
 
 @admin.register(Order)
@@ -241,7 +138,7 @@ class OrderAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(order_page(order.pk))
         return self._show(request, order.pk, self._attempt(request, order))
 
-    def _attempt(self, request: HttpRequest, order: Order) -> Message:
+    def _attempt(self, request: HttpRequest, order: Order) -> texts.Message:
         """Pay an order from its customer's fullest account; a repeated form changes nothing."""
         try:
             with transaction.atomic():
@@ -252,7 +149,7 @@ class OrderAdmin(ReadOnlyAdmin):
                         owner=order.customer, currency=order.currency
                     ),
                 )
-                level, text = OUTCOMES[attempt.order.status, attempt.first]
+                level, text = texts.OUTCOMES[attempt.order.status, attempt.first]
                 if attempt.first:
                     with translation.override(None):  # the log is in one language
                         self.log_change(request, order, str(text))
@@ -260,9 +157,9 @@ class OrderAdmin(ReadOnlyAdmin):
             text = gettext("No account in %(currency)s is known here. Nothing changed.")
             return messages.ERROR, text % {"currency": order.currency}
         except client.PaymentMismatch:
-            return OTHER_TERMS
+            return texts.OTHER_TERMS
         except OperationalError:
-            return BUSY
+            return texts.BUSY
         return level, text
 
     def _submit_again(self, request: HttpRequest, order: Order) -> HttpResponse:
@@ -280,15 +177,15 @@ class OrderAdmin(ReadOnlyAdmin):
                 request, lambda: self._place_again(request, order), key=str(key)
             )
         except (ProductNotFound, MixedCurrencies):
-            return self._show(request, order.pk, UNORDERABLE)
+            return self._show(request, order.pk, texts.UNORDERABLE)
         except Refusal as refusal:
-            text = REFUSED.get(type(refusal), str(refusal.detail))
+            text = texts.REFUSED.get(type(refusal), str(refusal.detail))
             self.message_user(request, str(text), messages.ERROR)
             return HttpResponseRedirect(
                 f"{request.path}?key={key if refusal.same_key else uuid4()}"
             )
         placed = json.loads(response.content)["id"]
-        message = SENT_BEFORE if "Idempotent-Replayed" in response else SUBMITTED_AGAIN
+        message = texts.SENT_BEFORE if "Idempotent-Replayed" in response else texts.SUBMITTED_AGAIN
         return self._show(request, placed, message)
 
     def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
@@ -309,7 +206,7 @@ class OrderAdmin(ReadOnlyAdmin):
             self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
         return placed
 
-    def _show(self, request: HttpRequest, pk: object, message: Message) -> HttpResponse:
+    def _show(self, request: HttpRequest, pk: object, message: texts.Message) -> HttpResponse:
         """Redirect to an order's page, with a message about what was done."""
         level, text = message
         self.message_user(request, str(text), level)
