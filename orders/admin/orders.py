@@ -1,10 +1,9 @@
 """Orders in the admin. The actions call the services, and their forms may be sent twice."""
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.apps import apps
 from django.contrib import admin, messages
@@ -12,27 +11,23 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.errors import Refusal
-from orders import once, services
+from orders import services
 from orders.admin import texts
+from orders.admin.submit_again import SubmitAgain, order_page
 from orders.admin.tables import LineInline
-from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order
 from payments import client
 from web.read_only_admin import (
-    ReadOnlyAdmin,
     link,
     link_to,
     link_to_list,
     minor_units,
     moment_of,
-    whole_uuid,
 )
 
 MAX_PAID_AT_ONCE = 100
@@ -41,7 +36,7 @@ Action = Callable[[HttpRequest, Order], HttpResponse]
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
+class OrderAdmin(SubmitAgain):
     """Orders to read, to pay and to submit again."""
 
     created = moment_of("created_at", _("created at"))
@@ -162,56 +157,6 @@ class OrderAdmin(ReadOnlyAdmin):
             return texts.BUSY
         return level, text
 
-    def _submit_again(self, request: HttpRequest, order: Order) -> HttpResponse:
-        """Ask, then place the same order anew; the same form sent again ends on the same order.
-
-        The form's key is in its address too: whoever comes back to the page finds the same form.
-        """
-        key = whole_uuid(request.POST.get("key") or request.GET.get("key", ""))
-        if key is None:
-            return HttpResponseRedirect(f"{request.path}?key={uuid4()}")
-        if request.method != "POST":
-            return self._form(request, order, key)
-        try:
-            response = once.place_once(
-                request, lambda: self._place_again(request, order), key=str(key)
-            )
-        except (ProductNotFound, MixedCurrencies):
-            return self._show(request, order.pk, texts.UNORDERABLE)
-        except Refusal as refusal:
-            text = texts.REFUSED.get(type(refusal), str(refusal.detail))
-            self.message_user(request, str(text), messages.ERROR)
-            return HttpResponseRedirect(
-                f"{request.path}?key={key if refusal.same_key else uuid4()}"
-            )
-        placed = json.loads(response.content)["id"]
-        message = texts.SENT_BEFORE if "Idempotent-Replayed" in response else texts.SUBMITTED_AGAIN
-        return self._show(request, placed, message)
-
-    def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": gettext("Submit again"),
-            "opts": self.opts,
-            "original": order,
-            "lines": order.lines.select_related("product").order_by("id"),
-            "key": key,
-        }
-        return TemplateResponse(request, "admin/orders/order/submit_again.html", context)
-
-    def _place_again(self, request: HttpRequest, order: Order) -> Order:
-        lines = [services.Line(line.sku, line.quantity) for line in order.lines.order_by("id")]
-        placed = services.place_order(customer=order.customer, lines=lines)
-        with translation.override(None):
-            self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
-        return placed
-
-    def _show(self, request: HttpRequest, pk: object, message: texts.Message) -> HttpResponse:
-        """Redirect to an order's page, with a message about what was done."""
-        level, text = message
-        self.message_user(request, str(text), level)
-        return HttpResponseRedirect(order_page(pk))
-
 
 def _is_payable(order: Order) -> bool:
     """Return True if there is anything to pay, from an account that is known here."""
@@ -221,7 +166,3 @@ def _is_payable(order: Order) -> bool:
 def link_where_installed(view: str, identifier: object, label: object) -> str:
     """Return a link to a page of the payment system's, if that is in this process."""
     return link(view, identifier, label) if apps.is_installed("payments") else str(label)
-
-
-def order_page(pk: object) -> str:
-    return reverse("admin:orders_order_change", args=[pk])
