@@ -1,0 +1,33 @@
+from django.contrib import admin
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
+
+from idempotency.tests.project import views
+
+router = SimpleRouter()
+router.register("set", views.RestViewSet, basename="set")
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("idempotency.urls")),
+    path("rest/", views.RestView.as_view()),
+    path("function/", views.rest_function),
+    path("class/<int:thing>/", views.ClassBased.as_view()),
+    *(
+        path(f"{view}/", getattr(views, view))
+        for view in (
+            "plain",
+            "plain_json",
+            "optional",
+            "guest",
+            "by_amount",
+            "binary",
+            "streaming",
+            "file",
+            "large",
+            "broken",
+            "unavailable",
+        )
+    ),
+    *router.urls,
+]
