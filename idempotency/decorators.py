@@ -3,11 +3,10 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
-
-from django.http import HttpRequest, HttpResponse
+from typing import Any
 
 from idempotency import errors, keys
+from idempotency.adapters import Adapter, adapter_of, contribute_to_ninja
 from idempotency.boundary import SubjectOf, run_once
 from idempotency.claim import Claim
 from idempotency.conf import called
@@ -15,25 +14,6 @@ from idempotency.fingerprint import Content
 from idempotency.scope import scope_of
 
 SAFE = frozenset({"get", "head", "options", "trace"})
-
-
-class Adapter(Protocol):
-    """How one kind of view is called: what the boundary needs of it, and how it is refused."""
-
-    request: Any  # what the view was given, with its `user`
-    http: HttpRequest  # Django's own
-
-    def body(self) -> Any:
-        """Return the parsed body, for the fingerprint."""
-        ...
-
-    def rendered(self, response: Any) -> HttpResponse:
-        """Return what the view returned as a response whose content is made."""
-        ...
-
-    def refused(self, refusal: errors.Refusal) -> HttpResponse:
-        """Return a refusal as this kind of view does, or raise it so."""
-        ...
 
 
 def idempotent(  # noqa: PLR0913
@@ -63,11 +43,9 @@ def idempotent(  # noqa: PLR0913
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         _check_decorated(view)
-        from idempotency.adapters import adapter_of  # noqa: PLC0415 - after Django is set up
-
         @functools.wraps(view)
         def once(*args: Any, **kwargs: Any) -> Any:
-            adapter = adapter_of(args)
+            adapter = adapter_of(args, kwargs)
             try:
                 key = keys.read_key(adapter.http)
                 if key is None and not required:
@@ -93,6 +71,10 @@ def idempotent(  # noqa: PLR0913
 
         once.idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI extension
         once.key_required = required  # type: ignore[attr-defined]
+        once._ninja_contribute_to_operation = [  # type: ignore[attr-defined]
+            *getattr(view, "_ninja_contribute_to_operation", ()),
+            contribute_to_ninja,
+        ]
         return once
 
     return decorate

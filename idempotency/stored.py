@@ -74,7 +74,8 @@ def replay(stored: Stored) -> HttpResponse:
     if stored.status is None or stored.body is None or not stored.is_retained:
         raise errors.KeyExpired
     body = bytes(stored.body)
-    if stored.content_type.split(";")[0] == "application/json" and not _is_json(body):
+    is_json = stored.content_type.split(";")[0] == "application/json"
+    if body and is_json and not _parses(body):
         raise errors.RecordUnreadable
     headers = {**json.loads(stored.headers), conf().REPLAYED_HEADER: "true"}
     response = HttpResponse(body, status=stored.status, headers=headers)
@@ -85,7 +86,7 @@ def replay(stored: Stored) -> HttpResponse:
     return response
 
 
-def _is_json(body: bytes) -> bool:
+def _parses(body: bytes) -> bool:
     try:
         json.loads(body)
     except ValueError:
