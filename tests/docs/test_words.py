@@ -46,7 +46,6 @@ RETIRED_WORDS_TABLE = ("docs/glossary.md", "## Retired words")
 # (file, word): why it may stand there.
 ALLOWED = {
     ("operations/site.py", "desk"): "the old address, which redirects",
-    ("lab/mechanisms/state_machine.py", "being paid"): "what the articles' call returns at 1",
     ("tests/docs/test_words.py", "*"): "the patterns themselves",
     ("CHANGELOG.md", "*"): "it says what each retired name became",
 }
