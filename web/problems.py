@@ -80,7 +80,7 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
 
 
 def invalid(errors: list[dict[str, str]]) -> Response:
-    """Return 400 for members that are not valid, each named by a JSON pointer."""
+    """Return 400 for members or query parameters that are not valid, each by a JSON pointer."""
     detail = "; ".join(f"{error['pointer']}: {error['detail']}" for error in errors)
     return response("validation-error", detail=detail, errors=errors)
 
@@ -132,7 +132,7 @@ def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
 
 def _of_drf(error: APIException, context: dict[str, Any]) -> Response:
     """Return the problem of DRF's own exception, with the headers that DRF gives it."""
-    # DRF translates all that it says, but for these words.
+    # DRF translates all its texts but these words.
     detail = str(error.detail).replace("JSON parse error", gettext("JSON parse error"))
     problem = response(BY_STATUS[error.status_code].slug, detail=detail)
     if by_drf := drf_handler(error, context):
@@ -146,7 +146,8 @@ def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
     """Yield each error of DRF's nested lists and dicts with a JSON pointer to its member."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            at = pointer if name == "non_field_errors" else f"{pointer}/{name}"
+            escaped = str(name).replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
+            at = pointer if name == "non_field_errors" else f"{pointer}/{escaped}"
             yield from _flatten(inner, at)
     elif isinstance(detail, list):
         nested = any(isinstance(inner, dict | list) for inner in detail)
