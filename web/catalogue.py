@@ -50,6 +50,11 @@ def _of(refusal: type[Refusal], title: "StrOrPromise", meaning: "StrOrPromise") 
     )
 
 
+def _plain(slug: str, status: int, title: "StrOrPromise", meaning: "StrOrPromise") -> Problem:
+    """Return a problem whose title is all the detail there is."""
+    return Problem(slug, status, title, title, meaning)
+
+
 _ABOUT_KEYS = (
     _of(
         errors.KeyMissing,
@@ -81,11 +86,7 @@ _ABOUT_KEYS = (
         _("Idempotency record unreadable"),
         _("The stored response can't be read. Nothing ran. Contact support."),
     ),
-    _of(
-        errors.RateLimited,
-        _("Rate limited"),
-        _("Retry when the time in Retry-After has passed."),
-    ),
+    _of(errors.RateLimited, _("Rate limited"), _("Retry when the time in Retry-After has passed.")),
 )
 
 _ABOUT_ORDERS = (
@@ -134,10 +135,9 @@ _ABOUT_REQUESTS = (
         _("Retry the same request with the same key after Retry-After."),
         retryable=True,
     ),
-    Problem(
+    _plain(
         "validation-error",
         400,
-        _("The request is not valid"),
         _("The request is not valid"),
         _("`errors` names what is not valid. Correct it and retry, with the same or a new key."),
     ),
@@ -145,17 +145,12 @@ _ABOUT_REQUESTS = (
 
 # One for each status that needs no further distinction.
 _ABOUT_HTTP = (
-    Problem(
-        "malformed-request",
-        400,
-        _("Malformed request"),
-        _("Malformed request"),
-        _("The request's syntax is not valid."),
+    _plain(
+        "malformed-request", 400, _("Malformed request"), _("The request's syntax is not valid.")
     ),
-    Problem(
+    _plain(
         "not-authenticated",
         401,
-        _("Not authenticated"),
         _("Not authenticated"),
         _("The request has no valid credentials. See WWW-Authenticate."),
     ),
@@ -173,38 +168,28 @@ _ABOUT_HTTP = (
         _("There is no such object, or it is not yours."),
         _("Nothing is at this address, or it belongs to another user."),
     ),
-    Problem(
+    _plain(
         "method-not-allowed",
         405,
         _("Method not allowed"),
-        _("Method not allowed"),
         _("The resource does not support this method. See Allow."),
     ),
-    Problem(
+    _plain(
         "not-acceptable",
         406,
         _("Not acceptable"),
-        _("Not acceptable"),
         _("No representation matches the Accept header. The API responds in JSON."),
     ),
-    Problem(
-        "length-required",
-        411,
-        _("Length required"),
-        _("Length required"),
-        _("Send a Content-Length header."),
-    ),
-    Problem(
+    _plain("length-required", 411, _("Length required"), _("Send a Content-Length header.")),
+    _plain(
         "body-too-large",
         413,
         _("Body too large"),
-        _("Body too large"),
         _("The request's body is longer than the API reads."),
     ),
-    Problem(
+    _plain(
         "unsupported-media-type",
         415,
-        _("Unsupported media type"),
         _("Unsupported media type"),
         _("Send the body as application/json."),
     ),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.translation import gettext
@@ -21,6 +21,11 @@ log = structlog.get_logger("problems")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+OF_DJANGO: tuple[tuple[type[Exception], str], ...] = (
+    (Http404, "not-found"),
+    (PermissionDenied, "permission-denied"),
+    (SuspiciousOperation, "malformed-request"),  # such as more query parameters than Django reads
+)
 
 
 def document(slug: str, **members: Any) -> dict[str, Any]:
@@ -64,13 +69,11 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
             return _refusal(error)
         case ValidationError():
             return invalid(list(_flatten(error.detail)))
-        case Http404():
-            return response("not-found")
+        case Http404() | PermissionDenied() | SuspiciousOperation():
+            return response(next(slug for kind, slug in OF_DJANGO if isinstance(error, kind)))
         case UnreadablePostError():
             detail = gettext("The request's body ended before its end.")
             return response("malformed-request", detail=detail)
-        case PermissionDenied():
-            return response("permission-denied")
         case Error() if is_temporary(error):
             return _unavailable(error, context)
         case APIException():

@@ -68,7 +68,10 @@ class StrictQueryView(APIView):
         paginator = getattr(self, "paginator", None)
         paging = paginator.get_schema_operation_parameters(self) if paginator else []
         known = {*self.query_serializer().fields, *(parameter["name"] for parameter in paging)}
-        given = request.query_params.lists()
-        twice = {name: [_("Give this parameter once.")] for name, values in given if values[1:]}
-        unknown = request.query_params.keys() - known
-        return twice | {name: [_("There is no such query parameter.")] for name in unknown}
+        errors = {}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                errors[name] = [_("There is no such query parameter.")]
+            elif len(values) > 1:
+                errors[name] = [_("Give this parameter once.")]
+        return errors

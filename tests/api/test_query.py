@@ -155,6 +155,13 @@ def test_a_parameter_that_is_given_twice_is_refused(name: str, as_alice: APIClie
     assert refused_parameters(as_alice.get(f"{ORDERS}?{name}=1&{name}=2")) == [f"/{name}"]
 
 
+@pytest.mark.parametrize("path", [ORDERS, f"{ORDERS}{uuid4()}/"])
+def test_more_parameters_than_are_read_are_a_bad_request(path: str, as_alice: APIClient) -> None:
+    response = as_alice.get(f"{path}?{'a&' * 1500}")
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize("accepted", ["en", "zh-CN"])
 def test_a_refused_parameter_is_explained_in_the_readers_language(
     accepted: str, as_alice: APIClient
