@@ -13,7 +13,7 @@ from django.db import connection
 
 from lab import mechanisms
 from lab.harness import bank, store
-from lab.harness.redis_server import available
+from lab.harness.redis_server import provide
 from tests.support.live import ROOT, database_url
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -21,7 +21,7 @@ REDIS = ("distributed_lock", "token_redis")
 
 
 def need_redis() -> None:
-    """Skip a test where no Redis can be had; fail where the run demands one."""
+    """Skip a test where there is no Redis; fail where the run demands one."""
     if os.environ.get("REDIS_URL") or shutil.which("redis-server"):
         return
     if os.environ.get("REDIS") == "required":
@@ -69,7 +69,7 @@ def tables(db: None) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def _redis() -> Iterator[str]:
     need_redis()
-    with available() as url:
+    with provide() as url:
         assert url is not None
         yield url
 
