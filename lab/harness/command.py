@@ -59,10 +59,7 @@ def run_lab(
     :raises CommandError: the lab is off, lacks its database or Redis, or a scenario failed to run
     :raises SystemExit: a signal interrupted it; it has dropped its tables
     """
-    if not settings.LAB_ENABLED:
-        raise _cannot_run("it is for development: it wants DEBUG=true, and no pooler")
-    if not 2 <= clicks <= CLICKS_MAX:
-        raise _cannot_run(f"it takes 2 to {CLICKS_MAX} clicks, not {clicks}")
+    _check_can_run(clicks)
     started = time.monotonic()
     chosen = (mechanism,) if isinstance(mechanism, str) else mechanism
     names = NAMES if ALL in chosen else tuple(dict.fromkeys(chosen))
@@ -80,6 +77,13 @@ def run_lab(
         hint = "; run manage.py migrate" if sqlstate(error) == UNDEFINED_TABLE else ""
         raise _cannot_run(str(error).partition("\n")[0] + hint) from error
     return LabReport(plan, rows, round(time.monotonic() - started, 2))
+
+
+def _check_can_run(clicks: int) -> None:
+    if not settings.LAB_ENABLED:
+        raise _cannot_run("it is for development: it wants DEBUG=true, and no pooler")
+    if not 2 <= clicks <= CLICKS_MAX:
+        raise _cannot_run(f"it takes 2 to {CLICKS_MAX} clicks, not {clicks}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The lab's pages: choose, run, watch, read the reason and the source."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,6 @@ def _render_form(
     status: int = 200,
     under_way: UUID | None = None,
 ) -> HttpResponse:
-    chosen, here = form["mechanism"].value() or [], runnable()
     context = {
         "form": form,
         "run_id": run_id,
@@ -127,18 +127,23 @@ def _render_form(
             }
             for name, each in SCENARIOS.items()
         ],
-        "mechanisms": [
-            {
-                "name": name,
-                "title": wording.title(name),
-                "summary": wording.translate(wording.docstring_parts(name)[0]),
-                "is_runnable": name in here,
-                "chosen": name in chosen and name in here,
-            }
-            for name in NAMES
-        ],
+        "mechanisms": _mechanism_choices(form["mechanism"].value() or []),
     }
     return render(request, "lab/start.html", context, status=status)
+
+
+def _mechanism_choices(chosen: Collection[str]) -> list[dict[str, Any]]:
+    here = runnable()
+    return [
+        {
+            "name": name,
+            "title": wording.title(name),
+            "summary": wording.translate(wording.docstring_parts(name)[0]),
+            "is_runnable": name in here,
+            "chosen": name in chosen and name in here,
+        }
+        for name in NAMES
+    ]
 
 
 def _run_context(run_id: UUID) -> dict[str, Any]:

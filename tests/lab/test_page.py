@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from gettext import GNUTranslations
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -36,8 +35,8 @@ from lab.page.forms import MECHANISMS_DEFAULT
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
+from tests.support.together import together
 
-T = TypeVar("T")
 HERE = tuple(name for name in NAMES if name not in REDIS)
 PAGE_BYTES_MAX = 60_000
 
@@ -156,18 +155,6 @@ def command_line(process: Path) -> str:
         return (process / "cmdline").read_text()
     except OSError:  # it has just ended
         return ""
-
-
-def together(count: int, act: Callable[[int], T]) -> list[T]:
-    """Do something in so many threads at the same instant."""
-    gate = threading.Barrier(count, timeout=30)
-
-    def one(number: int) -> T:
-        gate.wait()
-        return act(number)
-
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(one, range(count)))
 
 
 class Reader(HTMLParser):
@@ -426,8 +413,8 @@ def test_the_oldest_recordings_are_deleted(
         "/lab/source/hope/",
         "/lab/source/__init__/",
         "/lab/source/..%2Fbank/",
-        f"/lab/runs/{UUID(int=0)}/",
-        f"/lab/runs/{UUID(int=0)}/now/",
+        f"/lab/runs/{UUID(int=7)}/",
+        f"/lab/runs/{UUID(int=7)}/now/",
         "/lab/runs/no-uuid/",
     ],
 )
