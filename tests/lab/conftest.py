@@ -18,6 +18,19 @@ from tests.support.live import ROOT, database_url
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 REDIS = ("distributed_lock", "token_redis")
+ROOM = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the database only through another process.
+
+    pytest-django sets up the test database only if a selected test is marked; without it, the
+    process of a test that runs alone would work on the developer's database.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if ROOM in item.path.parents and "django_db_setup" in fixtures:
+            item.add_marker(pytest.mark.django_db)
 
 
 def need_redis() -> None:
