@@ -147,8 +147,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 MAX_BODY_BYTES = 64 * 1024
-# The docs page replaces each one by a new UUID, so that a click on "Execute" is a first request
-# and the next click on it is a repeat.
+# The docs page replaces each one by a new UUID, so that the first click on "Execute" is a first
+# request and the next click its retry.
 EXAMPLE_KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
 DOCS_PAGE_SETTINGS = f"""{{
   persistAuthorization: true,
@@ -159,21 +159,38 @@ DOCS_PAGE_SETTINGS = f"""{{
   }}
 }}"""
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
     "TITLE": "Orders and payments that charge once",
     "DESCRIPTION": "Send the same request as often as you like: it has the effect of one.",
     "VERSION": "1.0.0",
+    "CONTACT": {"name": "The charge-once contributors"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
+    "TAGS": [
+        {"name": "sign-in", "description": "The API token of a user"},
+        {"name": "products", "description": "The catalogue"},
+        {"name": "orders", "description": "A customer's orders: place, pay, list"},
+        {"name": "accounts", "description": "A customer's accounts: balances and entries"},
+        {"name": "payments", "description": "The payment system's own interface, for services"},
+        {"name": "tokens", "description": "Single-use tokens that serve as an Idempotency-Key"},
+    ],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
+        "PaymentOutcome": ["succeeded", "declined"],
+        "ProblemOutcome": ["none", "done", "unknown"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "web.schema.complete",
     ],
-    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
-    "ENUM_NAME_OVERRIDES": {"PaymentOutcome": ["succeeded", "declined"]},
 }
 
 # --- Limits and retention: (how many, in how many seconds)
