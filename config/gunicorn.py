@@ -1,6 +1,7 @@
 """How the web server runs: `gunicorn --config config/gunicorn.py`. Values from the environment."""
 
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -8,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
-env = environ.Env()
-if (Path(__file__).parent.parent / ".env").exists():
-    env.read_env(Path(__file__).parent.parent / ".env")
-if not (env.bool("DEBUG", default=False) or env.str("SECRET_KEY", default="")):
-    # Told here, before there are workers: gunicorn would start those again and again.
-    sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+try:
+    # Checked here, before there are workers: gunicorn would start those again and again. Not
+    # imported: after a reload the workers read them anew.
+    runpy.run_path(str(ROOT / "config" / "settings.py"))
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
+
+env = environ.Env()  # with .env, which the settings have read
 
 wsgi_app = "config.wsgi:application"
 bind = f"{env.str('HOST', default='127.0.0.1')}:{env.int('PORT', default=8000)}"
