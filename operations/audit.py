@@ -162,7 +162,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
 )
 
 
-def run() -> list[Finding]:
+def check_invariants() -> list[Finding]:
     """Check every rule in one read-only snapshot of the database; changes nothing."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -125,7 +125,7 @@ def check() -> Check:
 
 def _audit(done: Check) -> None:
     try:
-        done.findings = audit.run()
+        done.findings = audit.check_invariants()
     except Error as error:
         said = {"reason": str(error).strip().partition("\n")[0] or type(error).__name__}
         done.troubles.append(gettext("This database could not be checked: %(reason)s") % said)

@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 
 from idempotency import errors
 from operations.audit import RULES
-from simulator.management.commands.simulate import HEADINGS
-from simulator.simulation import SCENARIOS
+from simulator.report import HEADINGS
+from simulator.scenarios import SCENARIOS
 from web.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
-from operations.audit import RULES, count_breaches, run
+from operations.audit import RULES, check_invariants, count_breaches
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
@@ -95,4 +95,4 @@ def test_a_breach_is_the_exit_code(paid: None) -> None:
 
 def test_the_audit_writes_nothing(paid: None) -> None:
     with read_only():
-        assert not any(finding.breaches for finding in run())
+        assert not any(finding.breaches for finding in check_invariants())

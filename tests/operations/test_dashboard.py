@@ -609,7 +609,7 @@ def test_a_database_that_cant_be_audited_is_a_sentence(
     def refuse() -> None:
         raise OperationalError("server closed the connection\nunexpectedly")
 
-    monkeypatch.setattr("operations.audit.run", refuse)
+    monkeypatch.setattr("operations.audit.check_invariants", refuse)
     text = shown(look(as_boss, check="1"), MISMATCHES)
     assert "This database could not be checked: server closed the connection" in text
     assert "They agree." in text

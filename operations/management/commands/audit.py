@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.table import Table
 
-from operations.audit import run
+from operations.audit import check_invariants
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = run()
+        findings = check_invariants()
         table = Table("invariant", "rule", "breaches", title="Audit")
         for found in findings:
             colour = "red" if found.breaches else "green"
