@@ -33,7 +33,7 @@ READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
 
 
-def story(order: Order) -> list[stories.Event]:
+def timeline_events(order: Order) -> list[stories.Event]:
     return stories.timeline_of(order, for_staff=True)
 
 
@@ -146,7 +146,7 @@ def test_every_list_and_page_is_there_for_all_who_may_view(
 
 @pytest.mark.parametrize("model", EVERYTHING)
 @pytest.mark.usefixtures("paid_by_api", "token")
-def test_every_filter_of_every_list_answers(as_boss: Client, model: type[Model]) -> None:
+def test_every_filter_of_every_list_works(as_boss: Client, model: type[Model]) -> None:
     specs = as_boss.get(changelist(model)).context["cl"].filter_specs
 
     assert specs or model is Product
@@ -247,7 +247,7 @@ def test_pages_link_to_each_other(
         assert f'href="{changelist(model)}?' in as_boss.get(change(row)).text
 
 
-def test_a_record_shows_its_answer_as_text_and_a_tombstone_says_so(
+def test_a_record_shows_its_response_as_text_and_a_tombstone_has_none(
     as_boss: Client, paid_by_api: Order
 ) -> None:
     record = Record.objects.get(key="k-pay")
@@ -742,10 +742,10 @@ def test_actions_are_posted_with_a_csrf_token_to_an_order_that_exists(
     assert balance(alice_account) == OPENING
 
 
-# --- The story of an order
+# --- The timeline of an order
 
 
-def test_an_orders_page_tells_its_story_in_order(
+def test_an_orders_page_links_its_timeline_in_order(
     as_boss: Client, as_alice: Any, paid_by_api: Order, alice_account: Account
 ) -> None:
     again = as_alice.post(
@@ -753,7 +753,7 @@ def test_an_orders_page_tells_its_story_in_order(
         {"account": alice_account.pk},
         headers={"Idempotency-Key": "k-again"},
     )
-    events = story(paid_by_api)
+    events = timeline_events(paid_by_api)
     times = [event.at for event in events]
     text = as_boss.get(page("order-timeline", paid_by_api.pk)).text
     shown = [text.find(f"<td>{event.when}</td>") for event in events]
@@ -783,7 +783,7 @@ def test_an_orders_page_tells_its_story_in_order(
     }
 
 
-def test_the_story_names_the_staff_who_acted(
+def test_the_timeline_names_the_staff_who_acted(
     as_boss: Client, boss: User, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     old = place(customer=alice)
@@ -791,28 +791,28 @@ def test_the_story_names_the_staff_who_acted(
     new = Order.objects.exclude(pk=old.pk).get()
     as_boss.post(page("orders_order_pay", new.pk))
 
-    told = [(event.what, event.details) for event in story(new)]
+    events = [(event.what, event.details) for event in timeline_events(new)]
     key = Record.objects.get().key
 
-    assert f"by boss, key {key}" in told[0][1]
-    assert ("staff: boss", f"Submitted again from order {old.pk}.") in told
-    assert ("staff: boss", "Paid.") in told
-    assert story(old)[0].details.endswith("no idempotency record is kept of it")
+    assert f"by boss, key {key}" in events[0][1]
+    assert ("staff: boss", f"Submitted again from order {old.pk}.") in events
+    assert ("staff: boss", "Paid.") in events
+    assert timeline_events(old)[0].details.endswith("no idempotency record is kept of it")
 
 
-def test_an_order_without_any_record_has_a_story_too(
+def test_an_order_without_any_record_has_a_timeline_too(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
 
-    assert [event.what for event in story(order)] == ["placed"]
+    assert [event.what for event in timeline_events(order)] == ["placed"]
     assert as_boss.get(change(order)).status_code == 200
 
 
-def test_another_customers_requests_are_not_part_of_the_story(
+def test_another_customers_requests_are_not_part_of_the_timeline(
     bob: User, paid_by_api: Order
 ) -> None:
-    before = len(story(paid_by_api))
+    before = len(timeline_events(paid_by_api))
     Record.objects.create(
         caller=bob,
         key="foreign",
@@ -823,16 +823,16 @@ def test_another_customers_requests_are_not_part_of_the_story(
         subject=f"order:{paid_by_api.pk}",
     )
 
-    assert len(story(paid_by_api)) == before
+    assert len(timeline_events(paid_by_api)) == before
 
 
-def test_a_story_that_leaves_requests_out_says_so(
+def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "…" not in {event.what for event in story(paid_by_api)}
+    assert "…" not in {event.what for event in timeline_events(paid_by_api)}
     monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 1)
 
-    events = story(paid_by_api)
+    events = timeline_events(paid_by_api)
 
     assert "key k-place" in events[0].details
     assert "answered 200" not in {event.what for event in events}

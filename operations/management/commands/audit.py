@@ -16,11 +16,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         findings = check_invariants()
         table = Table("invariant", "rule", "breaches", title="Audit")
-        for found in findings:
-            colour = "red" if found.breaches else "green"
+        for finding in findings:
+            colour = "red" if finding.breaches else "green"
             table.add_row(
-                str(found.invariant), found.what, f"[{colour}]{found.breaches}[/{colour}]"
+                str(finding.invariant), finding.rule, f"[{colour}]{finding.breaches}[/{colour}]"
             )
         Console().print(table)
-        if any(found.breaches for found in findings):
+        if any(finding.breaches for finding in findings):
             raise SystemExit(1)
