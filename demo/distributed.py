@@ -15,7 +15,7 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Self
 
 from demo.processes import gunicorn, is_free, manage, running, say, wait_until_ready
-from embedded_postgres import server as embedded
+from embedded_postgres.places import home as embedded_home
 
 Server = Popen[bytes]
 
@@ -167,7 +167,7 @@ def _databases() -> dict[str, dict[str, str]]:
         return {side: {"DATABASE_URL": url} for side, url in urls.items() if url}
     if os.environ.get("DATABASE_URL") or any(urls.values()):
         sys.exit(TWO_DATABASES)
-    return {side: {"EMBEDDED_POSTGRES_HOME": f"{embedded.home()}-{side}"} for side in SIDES}
+    return {side: {"EMBEDDED_POSTGRES_HOME": f"{embedded_home()}-{side}"} for side in SIDES}
 
 
 def _address(environment: Mapping[str, str]) -> str:
