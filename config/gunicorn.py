@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 try:
-    # Checked here, before there are workers: gunicorn would start those again and again. Not
-    # imported: after a reload the workers read them anew.
+    # Checked here, before there are workers: gunicorn would restart those for ever. Not imported:
+    # after a reload the workers read them anew.
     runpy.run_path(str(ROOT / "config" / "settings.py"))
 except ImproperlyConfigured as error:
     sys.exit(str(error))

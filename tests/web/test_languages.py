@@ -28,8 +28,8 @@ from rest_framework.test import APIClient
 
 from idempotency import errors, tokens
 from idempotency.models import Record
-from orders import admin as orders_admin
 from orders import outbox
+from orders.admin import texts as orders_admin
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, PaymentRequest, Product
 from orders.services import advance
@@ -223,7 +223,7 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
         return as_boss.post(url, {"action": action, "_selected_action": rows}, headers=ZH)
 
     answers = [act(Order, "pay_selected"), act(PaymentRequest, "requeue")]
-    monkeypatch.setattr("orders.admin.MAX_PAID_AT_ONCE", 1)
+    monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
     answers.append(act(Order, "pay_selected"))
     texts = [text for answer in answers for text in said(answer)]
 
@@ -233,7 +233,7 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
 
 
 def test_all_that_an_action_may_say_is_translated() -> None:
-    told = [*orders_admin.SAID.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
+    told = [*orders_admin.OUTCOMES.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
     told += [orders_admin.SUBMITTED_AGAIN, orders_admin.SENT_BEFORE, orders_admin.UNORDERABLE]
     with override("zh-hans"):
         texts = [str(text) for _, text in told] + [*map(str, orders_admin.REFUSED.values())]
