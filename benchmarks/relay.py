@@ -1,4 +1,4 @@
-"""How much faster a relay is than one round trip at a time: `python -m benchmarks.relay`.
+"""Compare a relay with one round trip at a time: `python -m benchmarks.relay`.
 
 Between the order service and the payment service lie 50 ms in each direction. Runs of a relay with
 concurrency 1 and with more alternate, on a database of their own; what counts is the ratio.

@@ -49,25 +49,25 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """See to it that the folder is still there: no worker starts without."""
+    """Make the folder again if it is gone: no worker starts without it."""
     os.makedirs(os.environ[COUNTERS], mode=0o700, exist_ok=True)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start to write what the worker counts by the hour, now that its application is loaded."""
+    """Start to write the worker's hourly counts, now that its application is loaded."""
     from operations import hourly  # noqa: PLC0415 - needs Django, which only workers load
 
     worker.hourly = hourly.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Have its last counts written; a worker that never came up has none."""
+    """Write the worker's last counts; one that never started has none."""
     if writer := getattr(worker, "hourly", None):
         writer.stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget what an ended worker had in flight; what it counted stays counted."""
+    """Drop an ended worker's requests in flight; its counts stay."""
     # Imported before there is a folder, it would count in this process only.
     from prometheus_client import multiprocess  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Where the cluster is: in the home, or, for root's server, where another user can go."""
+"""The place of the cluster: the home, or, for root's server, where another user can go."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a customer does at the shop over HTTP: sign in, order, pay, and read the accounts."""
+"""A customer of the shop over HTTP: sign in, order, pay, and read the accounts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

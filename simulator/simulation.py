@@ -36,7 +36,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class Load:
-    """How many orders, how many clicks on each, and how many clicks are in flight at once."""
+    """The number of orders, of clicks on each, and of clicks in flight at once."""
 
     orders: int
     clicks: int

@@ -13,7 +13,7 @@ LISTED_MAX = 1_000  # of each kind, old and in flight each; the others are only 
 
 
 class DifferenceKind(Enum):
-    """How two sides differ; a failed order with a payment that succeeded is UNSETTLED."""
+    """The ways to differ; a failed order with a payment that succeeded is UNSETTLED."""
 
     UNPAID = _("paid orders without a succeeded payment")
     UNSETTLED = _("succeeded payments without a paid order")
@@ -79,5 +79,5 @@ class ReconciliationReport:
 
     @property
     def differences(self) -> int:
-        """How many differences are older than the grace."""
+        """The number of differences older than the grace."""
         return sum(kind.old.count for kind in self.kinds.values())

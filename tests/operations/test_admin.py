@@ -1,4 +1,4 @@
-"""The admin: everything is found and shown, money and status are written by the services only."""
+"""The admin: everything is found and shown; only the services write money and status."""
 
 import re
 import threading
@@ -56,7 +56,7 @@ def found(client: Client, model: type[Model], **query: str) -> set[Any]:
     return {row.pk for row in response.context["cl"].result_list}
 
 
-def said(response: Any) -> list[str]:
+def notices(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
@@ -363,8 +363,11 @@ def test_paying_twice_charges_once_and_says_so(
     first, second = as_boss.post(url), as_boss.post(url)
 
     assert (first["Location"], second["Location"]) == (change(order), change(order))
-    assert said(first) == ["Paid."]
-    assert said(second) == ["Paid.", "Already paid, nothing changed."]  # neither was shown yet
+    assert notices(first) == ["Paid."]
+    assert notices(second) == [
+        "Paid.",
+        "Already paid, nothing changed.",
+    ]  # neither was shown yet
     assert Order.objects.get().status == Order.Status.PAID
     assert Payment.objects.count() == 1
     assert balance(alice_account) == OPENING - order.amount
@@ -396,7 +399,7 @@ def test_selected_orders_are_paid_once_however_often_the_list_is_sent(
 
     assert "Paid. (2 of 3)" in shown
     assert "No account in EUR is known here. Nothing changed. (1 of 3)" in shown
-    assert "Already paid, nothing changed. (2 of 3)" in said(second)
+    assert "Already paid, nothing changed. (2 of 3)" in notices(second)
     assert Payment.objects.count() == 2
     assert balance(alice_account) == OPENING - 2 * orders[0].amount
 
@@ -414,7 +417,7 @@ def test_too_many_selected_orders_are_refused_whole(
 
     response = as_boss.post(changelist(Order), form)
 
-    assert said(response) == ["Select at most 1 orders. Nothing changed."]
+    assert notices(response) == ["Select at most 1 orders. Nothing changed."]
     assert set(Order.objects.values_list("status", flat=True)) == {Order.Status.SUBMITTED}
     assert balance(alice_account) == OPENING
 
@@ -443,7 +446,7 @@ def test_a_declined_payment_says_so_and_charges_nothing(
     as_boss.post(url)
     response = as_boss.post(url)
 
-    assert said(response) == [
+    assert notices(response) == [
         "Declined: the account lacks the money.",
         "Has failed already, nothing changed.",
     ]
@@ -463,8 +466,8 @@ def test_what_the_services_refuse_is_a_message(
     pay(order_id=order.pk, account_id=smaller.pk, amount=order.amount, currency="EUR")
     paid_otherwise = as_boss.post(url)
 
-    assert said(without_account) == ["No account in EUR is known here. Nothing changed."]
-    assert said(paid_otherwise)[1:] == ["Its payment was made on other terms. Nothing changed."]
+    assert notices(without_account) == ["No account in EUR is known here. Nothing changed."]
+    assert notices(paid_otherwise)[1:] == ["Its payment was made on other terms. Nothing changed."]
     assert Order.objects.get().status == Order.Status.SUBMITTED
     assert balance(account) == OPENING
 
@@ -484,8 +487,8 @@ def test_the_same_form_sent_twice_makes_one_new_order_and_a_new_form_another(
 
     new = Order.objects.exclude(pk=order.pk).get()
     assert first["Location"] == second["Location"] == change(new)
-    assert "This form was sent before" in said(second)[-1]
-    assert "new order" in said(first)[0]
+    assert "This form was sent before" in notices(second)[-1]
+    assert "new order" in notices(first)[0]
     record = Record.objects.get()
     assert (record.caller, record.key, record.status) == (boss, form["key"], 201)
 
@@ -580,7 +583,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
     )
 
     assert second[0]["Location"] == f"{url}?key={key}"
-    assert said(second[0]) == [
+    assert notices(second[0]) == [
         "It is still being submitted. Send this form again: it makes one order."
     ]
     assert first["Location"] == third["Location"] != change(order)
@@ -608,7 +611,7 @@ def test_a_second_click_that_waits_long_enough_ends_on_the_firsts_order(
     click.join(30)
 
     assert second[0]["Location"] == first["Location"]
-    assert "This form was sent before" in said(second[0])[0]
+    assert "This form was sent before" in notices(second[0])[0]
     assert Order.objects.count() == 2
 
 
@@ -664,8 +667,8 @@ def test_a_key_that_cant_be_used_places_nothing(
         f"{url}?key"
     }
     assert not {key, expired.key} & {r["Location"].partition("=")[2] for r in (reused, gone)}
-    assert "was another order's" in said(reused)[-1]
-    assert "sent long ago" in said(gone)[-1]
+    assert "was another order's" in notices(reused)[-1]
+    assert "sent long ago" in notices(gone)[-1]
     assert Order.objects.count() == 3
 
 
@@ -678,7 +681,9 @@ def test_products_that_no_longer_fit_together_are_a_message(
 
     response = as_boss.post(page("orders_order_submit-again", order.pk), {"key": str(uuid4())})
 
-    assert said(response) == ["Its products can't be ordered together any more. Nothing changed."]
+    assert notices(response) == [
+        "Its products can't be ordered together any more. Nothing changed."
+    ]
     assert (Order.objects.count(), Record.objects.count()) == (1, 0)
 
 
@@ -748,7 +753,7 @@ def test_actions_are_posted_with_a_csrf_token_to_an_order_that_exists(
 def test_an_orders_page_links_its_timeline_in_order(
     as_boss: Client, as_alice: Any, paid_by_api: Order, alice_account: Account
 ) -> None:
-    again = as_alice.post(
+    duplicate = as_alice.post(
         f"/api/v1/orders/{paid_by_api.pk}/pay/",
         {"account": alice_account.pk},
         headers={"Idempotency-Key": "k-again"},
@@ -758,7 +763,7 @@ def test_an_orders_page_links_its_timeline_in_order(
     text = as_boss.get(page("order-timeline", paid_by_api.pk)).text
     shown = [text.find(f"<td>{event.when}</td>") for event in events]
 
-    assert again.status_code == 409
+    assert duplicate.status_code == 409
     assert [event.what for event in events] == [
         "placed",
         "submitted → paying",
