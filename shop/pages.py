@@ -80,13 +80,13 @@ def redirect_back(view: str, *args: object, note: str = "") -> HttpResponse:
 
 
 def note_of(request: HttpRequest) -> dict[str, Any]:
-    """Return the message that the address asks a page to show, as template context."""
+    """Return the message named by the `note` of the address, as template context."""
     return {"note": NOTES.get(request.GET.get("note", ""))}
 
 
 def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Return a redirect as JSON to the page's script, which would load the page twice otherwise."""
-    if response.status_code != SeeOther.status_code or not request.headers.get("X-Asked-By"):
+    if response.status_code != SeeOther.status_code or not request.headers.get("X-Requested-With"):
         return response
     location = JsonResponse({"location": response["Location"]})
     return _with_final_response(location, getattr(response, "final_response", response))

@@ -18,7 +18,7 @@ from shop.clicks import shorten_key
 from shop.events import OrderEvent
 from shop.models import Basket, Click, ClickAction
 
-MAX_REQUESTS = 200
+REQUESTS_SHOWN_MAX = 200
 
 
 def timeline_of(order: Order, *, for_staff: bool = False) -> list[OrderEvent]:
@@ -30,7 +30,7 @@ def timeline_of(order: Order, *, for_staff: bool = False) -> list[OrderEvent]:
     records = _records(order, callers={order.customer_id, *(log.user_id for log in logs)})
     placing = next((record for record in records if record.status == 201), None)
     clicks = _clicks(order)
-    found = [
+    unsorted = [
         *(events.status_changed(change, for_staff) for change in order.history.order_by("id")),
         *_outbox_events(order),
         *_money_events(order, for_staff),
@@ -41,17 +41,17 @@ def timeline_of(order: Order, *, for_staff: bool = False) -> list[OrderEvent]:
         ),
         *map(clicked, clicks),
         *(events.staff_acted(log, for_staff) for log in logs),
-        *_omission(records[-1].created_at if len(records) == MAX_REQUESTS else None),
-        *_omission(clicks[-1].received_at if len(clicks) == MAX_REQUESTS else None),
+        *_omission(records[-1].created_at if len(records) == REQUESTS_SHOWN_MAX else None),
+        *_omission(clicks[-1].received_at if len(clicks) == REQUESTS_SHOWN_MAX else None),
     ]
-    return _in_order(found, clicks, events.placed(order, placing, for_staff))
+    return _in_order(unsorted, clicks, events.placed(order, placing, for_staff))
 
 
 def _in_order(
-    found: Sequence[OrderEvent], clicks: Sequence[Click], placed: OrderEvent
+    unsorted: Sequence[OrderEvent], clicks: Sequence[Click], placed: OrderEvent
 ) -> list[OrderEvent]:
     """Sort events by time, behind the first click to place and the placing: clocks may differ."""
-    by_time = sorted(found, key=lambda event: event.at)
+    by_time = sorted(unsorted, key=lambda event: event.at)
     placing = [click.received_at for click in clicks if click.action == ClickAction.PLACE][:1]
     opening = [event for event in by_time if event.at in placing]
     rest = [event for event in by_time if event not in opening]
@@ -59,7 +59,7 @@ def _in_order(
 
 
 def _omission(last: Any) -> Iterator[OrderEvent]:
-    """Yield, at the time of the last row read, the event that says that later rows are missing."""
+    """Yield, at the time of the last row read, the event that marks later rows as left out."""
     if last is not None:
         yield OrderEvent(last, "…", _("later requests are not shown"))
 
@@ -73,7 +73,7 @@ def _logs(order: Order) -> Any:
 def _records(order: Order, *, callers: set[int]) -> list[Record]:
     """Return the idempotency records about the order, of its customer and of staff."""
     records = Record.objects.filter(subject=responses.subject(order.pk), caller__in=callers)
-    return list(records.defer("body").select_related("caller").order_by("id")[:MAX_REQUESTS])
+    return list(records.defer("body").select_related("caller").order_by("id")[:REQUESTS_SHOWN_MAX])
 
 
 def _clicks(order: Order) -> list[Click]:
@@ -83,7 +83,7 @@ def _clicks(order: Order) -> list[Click]:
         key = shorten_key(str(basket.pk))
         placing = ClickAction.PLACE
         of_order |= Q(customer=order.customer_id, order_id=None, action=placing, key=key)
-    return list(Click.objects.filter(of_order).order_by("id")[:MAX_REQUESTS])
+    return list(Click.objects.filter(of_order).order_by("id")[:REQUESTS_SHOWN_MAX])
 
 
 def _without_clicks(records: Sequence[Record], clicks: Sequence[Click]) -> Iterator[Record]:

@@ -831,7 +831,7 @@ def test_a_story_that_leaves_requests_out_says_so(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "…" not in {event.what for event in story(paid_by_api)}
-    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 1)
+    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 1)
 
     events = story(paid_by_api)
 

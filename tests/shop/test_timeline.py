@@ -405,7 +405,7 @@ def test_a_script_in_a_sku_is_shown_and_not_run(
 def test_a_timeline_with_many_clicks_says_that_it_leaves_some_out(
     shop: Visitor, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 3)
+    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 3)
 
     pages = [shop.send(form) for _ in range(4)]
 

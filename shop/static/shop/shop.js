@@ -17,7 +17,7 @@ async function send(form, url) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const response = await fetch(url, {
-        method: "POST", body, headers: {"X-Asked-By": "script"},
+        method: "POST", body, headers: {"X-Requested-With": "fetch"},
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       if (response.redirected && response.ok) return location.assign(response.url); // to sign in
