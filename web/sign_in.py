@@ -9,7 +9,7 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
 from rest_framework.request import Request
@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from idempotency import rate_limit
 from idempotency.errors import RateLimited
 from web import problems
+from web.openapi import Particulars, described
 
 ATTEMPTS_PER_ADDRESS = 5  # times the limit for one name from that address
 
@@ -49,17 +50,37 @@ class SignInRequest(serializers.Serializer[dict[str, Any]]):
     password = serializers.CharField(max_length=128, trim_whitespace=False)
 
 
-class SignInResponse(serializers.Serializer[dict[str, str]]):
+class ApiTokenResponse(serializers.Serializer[dict[str, str]]):
     token = serializers.CharField()
 
 
+CREDENTIALS = {"username": "alice", "password": "correct horse battery staple"}
+API_TOKEN = {"token": "0123456789abcdef0123456789abcdef01234567"}
+describe_sign_in = described(
+    Particulars(problems={"not-authenticated": {}, "rate-limited": {}}),
+    operation_id="sign_in",
+    summary="Sign in for an API token",
+    tags=["sign-in"],
+    auth=[],
+    request=SignInRequest,
+    examples=[OpenApiExample("credentials", CREDENTIALS, request_only=True)],
+    responses={
+        200: OpenApiResponse(
+            ApiTokenResponse,
+            description="The token",
+            examples=[OpenApiExample("token", API_TOKEN)],
+        )
+    },
+)
+
+
 class SignInView(APIView):
-    """Sign in for the API; a repeated call returns the same token."""
+    """Sign in for the API; a retry gets the same token."""
 
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=SignInRequest, responses={200: SignInResponse}, auth=[])
+    @describe_sign_in
     def post(self, request: Request) -> Response:
         """Return the token to send as `Authorization: Token …`."""
         credentials = SignInRequest(data=request.data)

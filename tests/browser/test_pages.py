@@ -324,7 +324,7 @@ def test_the_apis_documentation_can_be_tried_in_the_browser(visit: Visit) -> Non
     page = visitor.tab()
     page.goto(f"{visitor.url}/api/docs/")
 
-    page.get_by_role("button", name="GET /api/v1/products/", exact=True).click()
+    page.get_by_role("button", name="GET /api/v1/products/ List the products").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
 

@@ -409,7 +409,7 @@ def test_too_many_selected_orders_are_refused_whole(
     place: Callable[..., Order],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orders.admin.MAX_PAID_AT_ONCE", 1)
+    monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
     orders = [place(customer=alice), place(customer=alice)]
     form = {"action": "pay_selected", "index": 0, "_selected_action": [o.pk for o in orders]}
 

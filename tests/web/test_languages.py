@@ -28,8 +28,8 @@ from rest_framework.test import APIClient
 
 from idempotency import errors, tokens
 from idempotency.models import Record
-from orders import admin as orders_admin
 from orders import outbox
+from orders.admin import texts as orders_admin
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, PaymentRequest, Product
 from orders.services import advance
@@ -225,7 +225,7 @@ def test_the_message_of_an_action_on_many_rows_is_in_chinese(
         return as_boss.post(url, {"action": action, "_selected_action": rows}, headers=ZH)
 
     responses = [act(Order, "pay_selected"), act(PaymentRequest, "requeue")]
-    monkeypatch.setattr("orders.admin.MAX_PAID_AT_ONCE", 1)
+    monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
     responses.append(act(Order, "pay_selected"))
     texts = [text for response in responses for text in messages_of(response)]
 
@@ -235,7 +235,7 @@ def test_the_message_of_an_action_on_many_rows_is_in_chinese(
 
 
 def test_every_message_of_an_action_is_translated() -> None:
-    messages = [*orders_admin.SAID.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
+    messages = [*orders_admin.OUTCOMES.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
     messages += [orders_admin.SUBMITTED_AGAIN, orders_admin.SENT_BEFORE, orders_admin.UNORDERABLE]
     with override("zh-hans"):
         texts = [str(text) for _, text in messages] + [*map(str, orders_admin.REFUSED.values())]
