@@ -1,4 +1,4 @@
-"""A visitor of the shop's pages, an order to pay, and two systems with a network between."""
+"""A visitor of the shop's pages, an order to pay, and both systems with a network between them."""
 
 from collections.abc import Callable
 
@@ -29,13 +29,13 @@ def visit() -> Callable[[User], Visitor]:
 
 @pytest.fixture
 def shop(alice: User, visit: Callable[[User], Visitor]) -> Visitor:
-    """Alice, signed in at the shop's pages."""
+    """Alice, who looks at the shop's pages."""
     return visit(alice)
 
 
 @pytest.fixture
 def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
-    """An order of alice's that is not paid yet."""
+    """An order of alice's that she hasn't paid yet, and can pay."""
     return place(customer=alice)
 
 
