@@ -224,9 +224,7 @@ IDEMPOTENCY = {
         env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
     ),
     "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
-    "TOKEN_LIFETIME": timedelta(
-        minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
-    ),
+    "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
     "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
 }
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
