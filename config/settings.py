@@ -207,6 +207,7 @@ SPECTACULAR_SETTINGS = {
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
+        "KeyState": ["in_flight", "completed", "expired"],
         "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
         "PaymentOutcome": ["succeeded", "declined"],
         "ProblemOutcome": ["none", "done", "unknown"],

@@ -7,7 +7,7 @@ from django.db import connections
 from idempotency import signals
 from idempotency.conf import conf
 
-# All of the request goes but its identity, and what it was about. FOR UPDATE SKIP LOCKED: two purges share the work.
+# All of the request goes but its identity, and what it was about. Two purges share the work.
 TOMBSTONE = """
 WITH batch AS (
     SELECT id FROM idempotency_record
