@@ -114,12 +114,13 @@ def measured(get_response: GetResponse) -> GetResponse:
 def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:
     """Count a response before it is sent, so that none which a client got is missing.
 
-    A page of the shop carries the final response of the API that it shows, as its `decision`.
+    A page of the shop carries the final response of the API that it shows, as its
+    `final_response`.
     """
     match = request.resolver_match
     route = f"/{match.route}" if match else "unmatched"
     method = request.method if request.method in METHODS else "other"
-    final_response: HttpResponseBase = getattr(response, "decision", response)
+    final_response: HttpResponseBase = getattr(response, "final_response", response)
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if replayed := response.get("Idempotent-Replayed") == "true":
         REPLAYS.labels(route).inc()

@@ -57,7 +57,7 @@ def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     if response.status_code != SeeOther.status_code or not request.headers.get("X-Asked-By"):
         return response
     told = JsonResponse({"location": response["Location"]})
-    told.decision = getattr(response, "decision", response)  # type: ignore[attr-defined]
+    told.final_response = getattr(response, "final_response", response)  # type: ignore[attr-defined]
     if "Idempotent-Replayed" in response:
         told["Idempotent-Replayed"] = "true"
     return told
@@ -72,7 +72,7 @@ class SeeOther(HttpResponseRedirect):
 def leading_to(view: str, order_id: UUID, done: HttpResponse) -> HttpResponse:
     """Translate an answer of the API into the page that shows what it says."""
     response = SeeOther(reverse(view, args=[order_id]))
-    response.decision = done  # type: ignore[attr-defined]  # counted by the metrics
+    response.final_response = done  # type: ignore[attr-defined]  # counted by the metrics
     if "Idempotent-Replayed" in done:
         response["Idempotent-Replayed"] = "true"
     return response

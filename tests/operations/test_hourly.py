@@ -302,7 +302,7 @@ def shop_page(final_response: HttpResponse | None, *, replayed: bool = False) ->
     if replayed:
         page["Idempotent-Replayed"] = "true"
     if final_response is not None:
-        page.decision = final_response  # type: ignore[attr-defined]
+        page.final_response = final_response  # type: ignore[attr-defined]
     return page
 
 

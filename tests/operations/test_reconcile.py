@@ -102,7 +102,7 @@ AGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None]] = {
     "submitted, declined": (NEW, DECLINED),
     "paid": (PlantedRow(PAID), CHARGED),
     "failed": (PlantedRow(FAILED), DECLINED),
-    "failed before it was asked for": (PlantedRow(FAILED), None),
+    "failed before it was requested": (PlantedRow(FAILED), None),
     "another system's, declined": (None, DECLINED),
 }
 
