@@ -70,7 +70,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "web.middleware.request_id",
+    "web.middleware.RequestLog",
     "operations.metrics.measured",
     "web.middleware.problems_for_the_api",
     "web.middleware.content_security_policy",
@@ -236,8 +236,8 @@ PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
 # One click signs a visitor in as a customer of the demo's.
 DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
-# The shop keeps every click that reached it, for the order's story: a write more for each.
-CLICKS_ARE_KEPT = DEBUG
+# The shop records every click that reaches it, for the order's timeline: two more writes for each.
+RECORD_CLICKS = DEBUG
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -258,7 +258,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LOGIN_URL = "sign-in-page"
-CSRF_FAILURE_VIEW = "web.pages.too_old"
+CSRF_FAILURE_VIEW = "web.pages.csrf_failure"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

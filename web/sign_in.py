@@ -1,4 +1,4 @@
-"""Signing in, over the API, in the shop and in the admin, under one exact limit."""
+"""Signing in, over the API, on the pages and in the admin, under one exact limit."""
 
 from typing import Any
 
@@ -21,17 +21,17 @@ from idempotency.errors import RateLimited
 from web import problems
 from web.openapi import Particulars, described
 
-MANY_NAMES = 5  # an address may try so many times as often as one name may be tried from it
+ATTEMPTS_PER_ADDRESS = 5  # times the limit for one name from that address
 
 
 def count_attempt(request: HttpRequest | Request, username: str) -> None:
-    """Count an attempt to sign in as someone from an address.
+    """Count an attempt to sign in under a name from an address.
 
-    :raises rate_limit.RateLimited: there were too many of late
+    :raises idempotency.errors.RateLimited: there were too many recently
     """
     limit, seconds = settings.SIGN_IN_RATE
     address = request.META.get("REMOTE_ADDR", "")
-    rate_limit.count(f"sign-in:{address}", limit=MANY_NAMES * limit, seconds=seconds)
+    rate_limit.count(f"sign-in:{address}", limit=ATTEMPTS_PER_ADDRESS * limit, seconds=seconds)
     rate_limit.count(f"sign-in:{address}:{username.lower()}", limit=limit, seconds=seconds)
 
 
@@ -83,10 +83,10 @@ class SignInView(APIView):
     @describe_sign_in
     def post(self, request: Request) -> Response:
         """Return the token to send as `Authorization: Token …`."""
-        wanted = SignInRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        count_attempt(request, wanted.validated_data["username"])
-        user = authenticate(request, **wanted.validated_data)
+        credentials = SignInRequest(data=request.data)
+        credentials.is_valid(raise_exception=True)
+        count_attempt(request, credentials.validated_data["username"])
+        user = authenticate(request, **credentials.validated_data)
         if user is None:
             return _refused()
         token, _created = Token.objects.get_or_create(user=user)
@@ -94,7 +94,7 @@ class SignInView(APIView):
 
 
 class LimitedForm(AuthenticationForm):
-    """Counts an attempt before it looks at the password, under the name as Django reads it."""
+    """Counts an attempt before it checks the password, under the name as Django reads it."""
 
     def clean(self) -> dict[str, Any]:
         """Check the password, or raise `RateLimited` through the form to the page."""
@@ -104,14 +104,14 @@ class LimitedForm(AuthenticationForm):
 
 
 class SignInPage(LoginView):
-    """Sign in to the pages. A repeat signs in again."""
+    """Sign in to the pages. A repeated call signs in again."""
 
     template_name = "sign_in.html"
     authentication_form = LimitedForm
     next_page = "/"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Sign in; past the limit, the right password is answered 429 like any other."""
+        """Sign in; past the limit, the right password gets 429 like any other."""
         try:
             return super().dispatch(request, *args, **kwargs)
         except RateLimited as error:

@@ -22,7 +22,8 @@ from orders.models import Order, OrderLine, Product, StatusChange
 from orders.services import Line, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
-from shop import timeline as stories
+from shop.events import OrderEvent
+from shop.timeline import timeline_of
 from tests.conftest import LONG_WINDOW, OPENING
 from tests.support.live import until
 from tests.support.together import together
@@ -33,8 +34,8 @@ READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
 
 
-def timeline_events(order: Order) -> list[stories.Event]:
-    return stories.timeline_of(order, for_staff=True)
+def timeline_events(order: Order) -> list[OrderEvent]:
+    return timeline_of(order, for_staff=True)
 
 
 def page(name: str, *args: Any) -> str:
@@ -771,8 +772,8 @@ def test_an_orders_page_links_its_timeline_in_order(
         "entry",
         "entry",
         "paying → paid",
-        "answered 200",
-        "answered 409",
+        "response 200",
+        "response 409",
     ]
     assert times == sorted(times)
     assert -1 not in shown
@@ -802,7 +803,7 @@ def test_the_timeline_names_the_staff_who_acted(
     assert f"by boss, key {key}" in events[0][1]
     assert ("staff: boss", f"Submitted again from order {old.pk}.") in events
     assert ("staff: boss", "Paid.") in events
-    assert timeline_events(old)[0].details.endswith("no idempotency record is kept of it")
+    assert timeline_events(old)[0].details.endswith("no idempotency record")
 
 
 def test_an_order_without_any_record_has_a_timeline_too(
@@ -835,12 +836,12 @@ def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "…" not in {event.what for event in timeline_events(paid_by_api)}
-    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 1)
+    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 1)
 
     events = timeline_events(paid_by_api)
 
     assert "key k-place" in events[0].details
-    assert "answered 200" not in {event.what for event in events}
+    assert "response 200" not in {event.what for event in events}
     assert "…" in {event.what for event in events}
 
 

@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["mechanism"]:
-            _play_in_the_lab(options)
+            _run_in_the_lab(options)
             return
         if options["scenario"] not in SCENARIOS:
             raise CommandError(
@@ -52,10 +52,10 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def _play_in_the_lab(options: dict[str, Any]) -> None:
-    played = lab.play(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
-    lab.show(lab_report.comparison(played.lines))
-    lab.conclude(played, options["json"])
+def _run_in_the_lab(options: dict[str, Any]) -> None:
+    finished = lab.run_lab(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
+    lab.print_table(lab_report.comparison(finished.rows))
+    lab.conclude(finished, options["json"])
 
 
 def _simulate(options: dict[str, Any]) -> list[PlanResult]:
