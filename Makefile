@@ -5,7 +5,7 @@ PORT ?= 8000
 RUN := .venv/bin/python
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-matrix lock translations screenshots clean
+  test-fast $(TIERS) test-matrix lock translations screenshots clean
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -68,8 +68,24 @@ INSTALL_CHROMIUM = export DEBIAN_FRONTEND=noninteractive \
   && apt-get -qq update && apt-get -qq install --no-install-recommends chromium \
      fonts-dejavu-core fonts-wqy-microhei > /dev/null
 
+# Two workers, a database each. A file stays with one worker, so what its tests share is made once;
+# those that take longest come first. One worker, in an order that is shuffled all the same: -n 0
+PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+
 pytest: .venv/development .env translations
-	.venv/bin/pytest $(ARGS)
+	$(PYTEST)
+
+# The tiers: unit (no database), database, processes (servers, relays, commands), browser.
+test-fast: .venv/development .env translations
+	$(PYTEST) -m "unit or database"
+
+TIERS := test-unit test-database test-processes test-browser
+$(TIERS): test-%: .venv/development .env translations
+	$(PYTEST) -m $*
+
+test-processes: redis
+test-browser: redis chromium
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations
@@ -93,10 +109,10 @@ lock:
 	  -c requirements.txt -o requirements-dev.txt
 	rm -rf .venv-lock
 
-# The embedded PostgreSQL, and those of the two systems of demo-distributed.
+# The embedded PostgreSQL, that of the tests, and those of the two systems of demo-distributed.
 clean:
 	home="$${EMBEDDED_POSTGRES_HOME:-var/postgres}"; \
-	[ ! -x $(RUN) ] || for each in "$$home" "$$home-orders" "$$home-payments"; do \
+	[ ! -x $(RUN) ] || for each in "$$home" "$$home-tests" "$$home-orders" "$$home-payments"; do \
 	  EMBEDDED_POSTGRES_HOME="$$each" $(RUN) -m embedded_postgres remove || exit; done
 	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	  .hypothesis .schemathesis

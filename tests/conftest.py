@@ -17,6 +17,9 @@ from orders.services import Line, place_order
 from payments.models import Account
 from payments.services import open_account
 from tests.support.live import LiveServer
+from tests.support.network import _network, network
+
+__all__ = ["_network", "network"]  # fixtures
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 OPENING = 100_000
@@ -67,6 +70,12 @@ def place(product: Product) -> Callable[..., Order]:
         return place_order(customer=customer, lines=[Line(product.sku, quantity)])
 
     return place
+
+
+@pytest.fixture
+def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
+    """An order of alice's that she hasn't paid yet, and can pay."""
+    return place(customer=alice)
 
 
 @pytest.fixture

@@ -21,14 +21,13 @@ from playwright.sync_api import (
 )
 
 from demo.seed import seed
+from lab.page import runs
 from operations.audit import run as audit
 from orders.models import Order
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy
 from tests.support.live import ROOT, LiveServer
-from tests.support.network import Network, _network, network
-
-__all__ = ["_network", "network"]  # fixtures of theirs, and of ours
+from tests.support.network import Network
 
 # Playwright's synchronous interface runs a loop in this thread, and Django takes it for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -151,6 +150,12 @@ def visit(chromium: Browser, proxy: ChaosProxy, request: Any) -> Iterator[Visit]
         visitor.context.close()
     assert [error for visitor in visitors for error in visitor.errors] == []
     assert [url for visitor in visitors for url in visitor.elsewhere] == []
+
+
+@pytest.fixture(autouse=True)
+def _runs_of_the_lab(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for the lab's runs where the server keeps them."""
+    monkeypatch.setattr(runs, "FOLDER", server.folder / "lab")
 
 
 @pytest.fixture

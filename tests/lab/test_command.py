@@ -184,7 +184,10 @@ def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
 
 
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lab\\_%'"
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE application_name LIKE 'lab\\_%' AND datname = current_database()"
+)
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lab\\_%'"
 
 

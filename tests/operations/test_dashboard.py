@@ -737,7 +737,7 @@ print(json.dumps([[answer.status_code, answer.text] for answer in answers]))
 @pytest.fixture
 def other_database() -> Iterator[str]:
     """A database of its own on the tests' server, empty."""
-    with another_database(f"dashboard_{uuid4().hex}") as url:
+    with another_database("dashboard") as url:
         yield url
 
 
