@@ -15,6 +15,7 @@ from lab import mechanisms
 from lab.harness import bank, store
 from lab.harness.redis_server import available
 from tests.support.live import ROOT, database_url
+from tests.support.tiers import starts_processes
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 REDIS = ("distributed_lock", "token_redis")
@@ -67,6 +68,7 @@ def tables(db: None) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
+@starts_processes
 def _redis() -> Iterator[str]:
     need_redis()
     with available() as url:

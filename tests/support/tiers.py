@@ -6,9 +6,8 @@ processes  starts servers, relays, commands, a PostgreSQL or a Redis
 browser    drives a browser, against a server
 
 A test starts processes if it, a fixture of it or a function of the tests that one of these calls
-names `subprocess`. What hides behind the project's own code is marked by hand:
-`@pytest.mark.processes`. Whoever forgets is told: a process that is started by a test of the first
-two tiers is an error.
+names `subprocess`, or is marked `@starts_processes`: the project's own code may hide it. A process
+that a test of the first two tiers starts all the same is an error.
 """
 
 import inspect
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -34,7 +33,16 @@ STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn
 # come first.
 SECONDS = {"unit": 0.01, "database": 0.05, "processes": 0.7, "browser": 1.5}
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _running: list[str] = []  # the tier of the test that runs now
+_marked: set[Callable[..., Any]] = set()
+
+
+def starts_processes(function: F) -> F:
+    """Mark a test, or a function of the tests, that starts processes without showing it."""
+    _marked.add(function)
+    return function
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,25 +93,20 @@ def processes_allowed() -> Iterator[None]:
 
 
 def _tier(item: pytest.Item) -> str:
-    by_hand = {mark.name for mark in item.iter_markers()} & set(TIERS)
     fixtures = set(getattr(item, "fixturenames", ()))
     if fixtures & BROWSER_FIXTURES:
-        found = "browser"
-    elif "processes" in by_hand or _starts_processes(item):
-        found = "processes"
-    elif fixtures & DATABASE_FIXTURES or item.get_closest_marker("django_db"):
-        found = "database"
-    else:
-        found = "unit"
-    if by_hand - {found}:
-        raise pytest.UsageError(f"{item.nodeid} is marked {by_hand}, but it is of tier {found}")
-    return found
+        return "browser"
+    if _starts_processes(item):
+        return "processes"
+    if fixtures & DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+        return "database"
+    return "unit"
 
 
 def _refuse_processes(event: str, _: object) -> None:
     if event in STARTS and _running and _running[-1] in {"unit", "database"}:
         raise RuntimeError(
-            f"a test of the tier {_running[-1]} starts a process: mark it @pytest.mark.processes"
+            f"a test of the tier {_running[-1]} starts a process: mark it @starts_processes"
         )
 
 
@@ -116,6 +119,8 @@ def _starts_processes(item: pytest.Item) -> bool:
         if function in seen or not isinstance(function, FunctionType):
             continue
         seen.add(function)
+        if function in _marked:
+            return True
         for name in _names(function.__code__):
             found = function.__globals__.get(name)
             if name == "subprocess" or found is subprocess:
