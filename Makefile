@@ -5,7 +5,7 @@ PORT ?= 8000
 RUN := .venv/bin/python
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast $(TIERS) test-matrix lock translations screenshots clean
+  test-fast $(TIERS) coverage test-matrix lock translations screenshots clean
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -73,19 +73,37 @@ INSTALL_CHROMIUM = export DEBIAN_FRONTEND=noninteractive \
 PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
+# The reusable app's tests run in a Django project of their own.
+APP = .venv/bin/pytest idempotency/tests --ds idempotency.tests.settings
+
 pytest: .venv/development .env translations
 	$(PYTEST)
+	$(APP)
 
 # The tiers: unit (no database), database, processes (servers, relays, commands), browser.
 test-fast: .venv/development .env translations
 	$(PYTEST) -m "unit or database"
+	$(APP)
 
 TIERS := test-unit test-database test-processes test-browser
 $(TIERS): test-%: .venv/development .env translations
 	$(PYTEST) -m $*
 
+test-unit test-database: test-%: test-app-%
+test-app-%: .venv/development
+	$(APP) -m $*
 test-processes: redis
 test-browser: redis chromium
+
+# The lines that no test reaches, in any tier or process. It takes longer than the tests alone.
+coverage: export COVERAGE := .venv/bin/coverage
+coverage: .venv/development .env translations redis chromium
+	mkdir -p var/coverage
+	$$COVERAGE erase
+	-$$COVERAGE run -m pytest $(PARALLEL) $(ARGS)
+	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.settings
+	$$COVERAGE combine --quiet
+	$$COVERAGE report
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations

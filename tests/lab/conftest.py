@@ -35,6 +35,8 @@ def manage(django_db_setup: None, django_db_blocker: Any) -> Manage:
     """Run a command of manage.py on the test database."""
     with django_db_blocker.unblock():
         url = database_url(connection.get_connection_params())
+    # Not those of the tests: some run a copy of the project without them.
+    settings = {"DEBUG": "true", "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
 
     def manage(
         *arguments: str, root: Path = ROOT, **environment: str
@@ -42,7 +44,7 @@ def manage(django_db_setup: None, django_db_blocker: Any) -> Manage:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=root,
-            env=os.environ | {"DEBUG": "true", "DATABASE_URL": url} | environment,
+            env=os.environ | settings | environment,
             capture_output=True,
             text=True,
             timeout=300,
