@@ -1,5 +1,6 @@
 # make demo | demo-distributed | test | setup | serve | simulate | audit | lab | clean
-# and its parts: check | redis | chromium | pytest | test-matrix | lock | translations | screenshots
+# and its parts: test-fast | test-unit | test-database | test-processes | test-browser | coverage
+#   check | redis | chromium | pytest | test-matrix | lock | translations | screenshots
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
@@ -90,7 +91,7 @@ $(TIERS): test-%: .venv/development .env translations
 	$(PYTEST) -m $*
 
 test-unit test-database: test-%: test-app-%
-test-app-%: .venv/development
+test-app-%: .venv/development translations
 	$(APP) -m $*
 test-processes: redis
 test-browser: redis chromium

@@ -16,6 +16,8 @@ from urllib.parse import quote
 import urllib3
 from django.db import connection
 
+from lab.harness.shutdown import ends_with_us
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -132,15 +134,13 @@ class LiveServer:
 
     def __enter__(self) -> Self:
         command = [
-            "-m",
-            "gunicorn",
-            "--config",
-            "config/gunicorn.py",
+            *ends_with_us("TERM"),  # a run that is killed leaves no server
+            *(sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"),
             "tests.support.wsgi:application",
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
         try:
             until(self._answers, what=f"the server answers; its log is {self.log}")

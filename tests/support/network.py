@@ -12,6 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
+from lab.harness.shutdown import ends_with_us
 from operations.audit import run as audit
 from simulator.chaos import ChaosProxy
 from tests.support.live import ROOT, LiveServer
@@ -28,7 +29,10 @@ class Network:
 
     def relay(self, *, concurrency: int = 8) -> subprocess.Popen[bytes]:
         """Start a relay."""
-        command = [sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)]
+        command = [
+            *ends_with_us("TERM"),
+            *(sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)),
+        ]
         with (self.server.folder / "relay-log").open("ab") as log:
             relay = subprocess.Popen(
                 command, cwd=ROOT, env=self.server.environment, stdout=log, stderr=log
