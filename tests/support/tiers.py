@@ -59,12 +59,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the order was shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For several workers, put the files that take longest first."""
-    if getattr(config, "workerinput", None):
-        seconds: dict[object, float] = {}
-        for item in items:
-            seconds[item.path] = seconds.get(item.path, 0) + SECONDS[tier_of(item)]
-        items.sort(key=lambda item: -seconds[item.path])
+    """Keep a file's tests together, and for several workers put those that take longest first."""
+    seconds: dict[object, float] = {}
+    for item in items:
+        seconds[item.path] = seconds.get(item.path, 0) + SECONDS[tier_of(item)]
+    if hasattr(config, "workerinput"):
+        places = sorted(seconds, key=lambda path: -seconds[path])
+    else:
+        places = list(seconds)
+    order = {path: number for number, path in enumerate(places)}
+    items.sort(key=lambda item: order[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
