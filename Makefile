@@ -1,15 +1,38 @@
-# make demo | demo-distributed | test | setup | serve | simulate | audit | lab | clean
-# and its parts: test-fast | test-unit | test-database | test-processes | test-browser | coverage
-#   check | redis | chromium | pytest | test-matrix | lock | translations | screenshots
+# `make help` prints the lines that begin with two number signs.
+## make demo               set everything up, run the storm of clicks, then serve (also: make)
+## make demo-distributed   the same as two services, with a network that loses responses
+## make serve              set everything up and serve, without a storm; PORT=8000
+## make setup              the environment, the database, its tables and the demo's data
+## make simulate           click at a running server; SCENARIO=double_click, ARGS="--orders 50"
+## make audit              check every invariant in one snapshot
+## make lab                play every mechanism in every scenario; ARGS="--mechanism naive"
+## make test               all checks and all tests
+## make test-fast          unit and database tests: no process, no browser
+## make test-processes     one tier alone; also test-unit, test-database, test-browser
+## make coverage           the lines that no test reaches, in any tier or process
+## make check              linters, types, import rules, migrations, deployment settings
+## make pytest             the tests alone; ARGS="tests/orders -x"
+## make test-matrix        the tests on every Python from 3.11 on that this machine has
+## make redis              install a redis-server for the lab's tests, as root on Debian
+## make chromium           install Chromium for the browser tests, as root on Debian
+## make translations       compile the messages
+## make screenshots        take the pictures in the README anew
+## make lock               resolve the requirements anew, with hashes
+## make clean              delete the environment, the databases and all caches
+## make help               this list
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
+TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast $(TIERS) coverage test-matrix lock translations screenshots clean
+  test-fast $(TIERS) coverage test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
+
+help:
+	@sed -n 's/^## //p' Makefile
 
 demo-distributed: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --distributed --storm --port $(PORT)
@@ -86,7 +109,6 @@ test-fast: .venv/development .env translations
 	$(PYTEST) -m "unit or database"
 	$(APP)
 
-TIERS := test-unit test-database test-processes test-browser
 $(TIERS): test-%: .venv/development .env translations
 	$(PYTEST) -m $*
 

@@ -13,7 +13,7 @@ env = environ.Env()
 if (Path(__file__).parent.parent / ".env").exists():
     env.read_env(Path(__file__).parent.parent / ".env")
 if not (env.bool("DEBUG", default=False) or env.str("SECRET_KEY", default="")):
-    # Told here, before there are workers: gunicorn would start those again and again.
+    # Refused here, before there are workers: gunicorn would restart those for ever.
     sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
 
 wsgi_app = "config.wsgi:application"

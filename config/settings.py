@@ -28,14 +28,14 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 ROLE = env.str("ROLE", default="both")
 if ROLE not in {"orders", "payments", "both"}:
     sys.exit(f"ROLE is orders, payments or both, not {ROLE!r}.")
-# Where another process is the payment system: it is asked over the network, by the relay.
+# Where another process is the payment system: the relay sends it requests over the network.
 PAYMENTS_URL = env.str("PAYMENTS_URL", default="").rstrip("/")
 PAYMENTS_TOKEN = env.str("PAYMENTS_TOKEN", default="")
 if ROLE == "orders" and not PAYMENTS_URL:
     sys.exit("ROLE=orders needs PAYMENTS_URL: the payment system is another process.")
 if PAYMENTS_URL and not PAYMENTS_TOKEN:
     sys.exit("PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge.")
-# A payment that is asked for in vain for so long makes the outbox "stuck", in /readyz and /metrics.
+# A payment without a result for so long makes the outbox "stuck", in /readyz and /metrics.
 OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 
 INSTALLED_APPS = [
@@ -61,7 +61,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "web.middleware.request_id",
+    "web.middleware.RequestLog",
     "operations.metrics.measured",
     "web.middleware.problems_for_the_api",
     "web.middleware.content_security_policy",
@@ -147,8 +147,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 MAX_BODY_BYTES = 64 * 1024
-# The docs page replaces each one by a new UUID, so that a click on "Execute" is a first request
-# and the next click on it is a repeat.
+# The docs page replaces each one by a new UUID, so that the first click on "Execute" is a first
+# request and the next click its retry.
 EXAMPLE_KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
 DOCS_PAGE_SETTINGS = f"""{{
   persistAuthorization: true,
@@ -159,21 +159,38 @@ DOCS_PAGE_SETTINGS = f"""{{
   }}
 }}"""
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
     "TITLE": "Orders and payments that charge once",
     "DESCRIPTION": "Send the same request as often as you like: it has the effect of one.",
     "VERSION": "1.0.0",
+    "CONTACT": {"name": "The charge-once contributors"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
+    "TAGS": [
+        {"name": "sign-in", "description": "The API token of a user"},
+        {"name": "products", "description": "The catalogue"},
+        {"name": "orders", "description": "A customer's orders: place, pay, list"},
+        {"name": "accounts", "description": "A customer's accounts: balances and entries"},
+        {"name": "payments", "description": "The payment system's own interface, for services"},
+        {"name": "tokens", "description": "Single-use tokens that serve as an Idempotency-Key"},
+    ],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
+        "PaymentOutcome": ["succeeded", "declined"],
+        "ProblemOutcome": ["none", "done", "unknown"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "web.schema.complete",
     ],
-    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
-    "ENUM_NAME_OVERRIDES": {"PaymentOutcome": ["succeeded", "declined"]},
 }
 
 # --- Limits and retention: (how many, in how many seconds)
@@ -195,8 +212,8 @@ PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
 # One click signs a visitor in as a customer of the demo's.
 DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
-# The shop keeps every click that reached it, for the order's story: a write more for each.
-CLICKS_ARE_KEPT = DEBUG
+# The shop records every click that reaches it, for the order's timeline: two more writes for each.
+RECORD_CLICKS = DEBUG
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -217,7 +234,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LOGIN_URL = "sign-in-page"
-CSRF_FAILURE_VIEW = "web.pages.too_old"
+CSRF_FAILURE_VIEW = "web.pages.csrf_failure"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -13,8 +13,8 @@ django_application = get_wsgi_application()
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Serve a request; a charset that is no text encoding would fail before Django's middleware."""
-    media, found, parameters = environ.get("CONTENT_TYPE", "").partition(";")
+    media, separator, parameters = environ.get("CONTENT_TYPE", "").partition(";")
     _, named, charset = parameters.lower().partition("charset=")
-    if found and named and charset.split(";")[0].strip(' "') not in CHARSETS:
+    if separator and named and charset.split(";")[0].strip(' "') not in CHARSETS:
         environ["CONTENT_TYPE"] = media
     return django_application(environ, start_response)

@@ -1,4 +1,4 @@
-"""The dedup table and the tokens in the admin: to look at, never to change."""
+"""The dedup table and the tokens in the admin: to read, never to change."""
 
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -45,7 +45,7 @@ class TombstoneFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
         return (
             ("yes", gettext("yes, the response is gone")),
-            ("no", gettext("no, the response is kept")),
+            ("no", gettext("no, the response is stored")),
         )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 DEFAULTS: dict[str, Any] = {
-    # How long an answer can be replayed; afterwards its key is refused with 410.
+    # How long a response can be replayed; afterwards its key is refused with 410.
     "IDEMPOTENCY_RETENTION": timedelta(days=30),
     # How long an issued token may wait for its first use.
     "IDEMPOTENCY_TOKEN_LIFETIME": timedelta(minutes=30),

@@ -11,15 +11,15 @@ _CONNECTION_LOST = {"57P01", "57P02", "57P03", "57P05"}
 
 
 def sqlstate(error: Exception) -> str | None:
-    """Return the server's five-character code, or None where the server said nothing."""
+    """Return the server's five-character code, or None where the server sent nothing."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def is_repeatable(error: Exception) -> bool:
-    """Say whether the transaction may be run again at once, by a caller who dedups its effect.
+    """Return True if the transaction may be retried at once, by a caller who dedups its effect.
 
     After a lost connection the COMMIT may have taken place: only something that finds its own
-    record, as the boundary does, may repeat it.
+    record, as the boundary does, may retry it.
     """
     state = sqlstate(error)
     if state is None:
@@ -28,7 +28,7 @@ def is_repeatable(error: Exception) -> bool:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Say whether the database, not the request, is the trouble: down, full, busy, read-only."""
+    """Return True if the database, not the request, is the cause: down, full, busy, read-only."""
     if isinstance(error, OperationalError | InterfaceError | InternalError):
         return True
     return isinstance(error, DatabaseError) and is_repeatable(error)

@@ -1,7 +1,7 @@
-"""The boundary's refusals. Plain DRF exceptions: any DRF project answers them without set-up.
+"""The boundary's refusals: plain DRF exceptions, which any DRF project turns into responses.
 
-`outcome`, `retryable` and `same_key` tell a client what became of its request and how to go on
-(the members of the same name in this project's RFC 9457 answers).
+`outcome`, `retryable` and `same_key` tell a client whether the effect took place and how to go on:
+the members of the same name in a problem document (RFC 9457).
 """
 
 from typing import Literal
@@ -40,15 +40,15 @@ class KeyInvalid(Refusal):
 class TokenInvalid(KeyInvalid):
     """The token was never issued to this caller, or it expired before its first use."""
 
-    default_detail = _("This token is unknown or has expired. Ask for a new one.")
+    default_detail = _("This token is unknown or has expired. Get a new one.")
 
 
 class TokenOvertaken(TokenInvalid):
-    """The token was consumed after we looked: by a twin whose answer is there now, or by time."""
+    """The token was consumed after its lookup: by a concurrent duplicate, or by time."""
 
 
 class KeyReused(Refusal):
-    """The key was used with another request; nothing ran, and its answer is not shown."""
+    """The key was used with another request; nothing ran, and its response is not shown."""
 
     status_code = 422
     default_code = "idempotency-key-reused"
@@ -61,7 +61,7 @@ class KeyInUse(Refusal):
     status_code = 409
     default_code = "idempotency-key-in-use"
     default_detail = _(
-        "A request with this key, or for this object, is still running. Repeat with this key."
+        "A request with this key, or for this object, is still running. Retry with this key."
     )
     outcome = "unknown"
     retryable = True
@@ -70,29 +70,29 @@ class KeyInUse(Refusal):
 
 
 class KeyExpired(Refusal):
-    """The key was used long ago and its answer is no longer kept; it is never run again."""
+    """The key was used long ago and its response is no longer stored; it never runs again."""
 
     status_code = 410
     default_code = "idempotency-key-expired"
-    default_detail = _("This Idempotency-Key was used before and its answer is no longer kept.")
+    default_detail = _("This Idempotency-Key was used before and its response is no longer stored.")
     outcome = "done"
 
 
 class RecordUnreadable(Refusal):
-    """The stored answer can't be understood; refused, so that nothing can run twice."""
+    """The stored response can't be read; refused, so that nothing runs twice."""
 
     status_code = 500
     default_code = "idempotency-record-unreadable"
-    default_detail = _("The stored answer to this key can't be read. Nothing was run again.")
+    default_detail = _("The response stored for this key can't be read. Nothing ran again.")
     outcome = "unknown"
 
 
 class RateLimited(Refusal):
-    """The caller did this too often; `retry_after` seconds remain of the current window."""
+    """The caller exceeded the rate limit; `retry_after` seconds of the window remain."""
 
     status_code = 429
     default_code = "rate-limited"
-    default_detail = _("Too many requests. Come back after the time in Retry-After.")
+    default_detail = _("Too many requests. Retry when the time in Retry-After has passed.")
     retryable = True
     same_key = None
 

@@ -1,4 +1,4 @@
-"""What a repeat is recognised by: the Idempotency-Key header and the request's fingerprint."""
+"""What identifies a duplicate: the Idempotency-Key header and the request's fingerprint."""
 
 import hashlib
 import json
@@ -62,19 +62,19 @@ def caller_of(request: Request) -> int:
 
 
 def read_wait(request: Request) -> int:
-    """Return how many seconds a repeat may wait for the first answer (RFC 7240, `Prefer: wait`)."""
+    """Return how many seconds a duplicate may wait for the first (RFC 7240, `Prefer: wait`)."""
     preferred = preferred_wait(request)
     return DEFAULT_WAIT_SECONDS if preferred is None else preferred
 
 
 def preferred_wait(request: Request) -> int | None:
-    """Return how many seconds the caller is ready to wait for an answer; None: not said."""
+    """Return how many seconds the caller is ready to wait; None: no preference."""
     preference = _WAIT.search(request.headers.get("Prefer", ""))
     return None if preference is None else min(int(preference[1]), MAX_WAIT_SECONDS)
 
 
 def fingerprint(method: str | None, path: str, body: Any) -> str:
-    """Return a digest that is equal for requests that ask for the same thing.
+    """Return a digest that is equal for requests for the same thing.
 
     Method, path and parsed body count; member order, white space and the spelling of numbers
     do not.

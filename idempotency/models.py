@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Record(models.Model):
-    """The first answer to a caller's key: written in the transaction of the effect it answers.
+    """The first response to a caller's key: written in the transaction of its effect.
 
-    A row without `status` and `body` is a tombstone: the answer's retention is over, and the
+    A row without `status` and `body` is a tombstone: the response's retention is over, and the
     key is refused for ever instead of being run a second time.
     """
 
@@ -64,7 +64,7 @@ class Record(models.Model):
 
 
 class Token(models.Model):
-    """A single-use key issued to a caller before the click; only its digest is kept."""
+    """A single-use key issued to a caller before the click; only its digest is stored."""
 
     digest = models.CharField(_("digest"), max_length=64, primary_key=True)
     caller = models.ForeignKey(

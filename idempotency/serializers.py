@@ -1,6 +1,6 @@
 from rest_framework import serializers
 
 
-class TokenResponse(serializers.Serializer[dict[str, object]]):
+class SingleUseTokenResponse(serializers.Serializer[dict[str, object]]):
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()

@@ -14,12 +14,12 @@ PREFIX = "tok_"
 
 
 def looks_issued(key: str) -> bool:
-    """Say whether a key claims to be a token: such a key is refused unless it was issued."""
+    """Return True if a key claims to be a token: such a key is refused unless it was issued."""
     return key.startswith(PREFIX)
 
 
 def digest(token: str) -> str:
-    """Return what the database keeps of a token, from which it can't be told."""
+    """Return what the database stores of a token, from which nobody can derive it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

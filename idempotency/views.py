@@ -5,7 +5,7 @@ from rest_framework.views import APIView
 
 from idempotency import tokens
 from idempotency.keys import caller_of
-from idempotency.serializers import TokenResponse
+from idempotency.serializers import SingleUseTokenResponse
 
 
 class TokenView(APIView):
@@ -14,7 +14,7 @@ class TokenView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def post(self, request: Request) -> Response:
-        """Issue a token. A repeat issues another one: an unused token has no effect."""
+        """Issue a token. A retry issues another one: an unused token has no effect."""
         token, expires_at = tokens.issue(caller_of(request))
-        issued = TokenResponse({"token": token, "expires_at": expires_at})
+        issued = SingleUseTokenResponse({"token": token, "expires_at": expires_at})
         return Response(issued.data, 201, headers={"Cache-Control": "no-store"})

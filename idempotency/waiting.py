@@ -25,7 +25,7 @@ def wait_for(lock: int, *, seconds: float) -> None:
 
     :raises KeyInUse: it did not within so many seconds, or too many threads wait already
     """
-    if seconds <= 0 or not _take_place():
+    if seconds <= 0 or not _enter():
         raise KeyInUse
     try:
         _wait_on_server(lock, milliseconds=max(1, int(seconds * 1000)))
@@ -34,27 +34,27 @@ def wait_for(lock: int, *, seconds: float) -> None:
             raise KeyInUse from error
         raise
     finally:
-        _leave_place()
+        _leave()
 
 
-def poll(look: Callable[[], bool | None], *, seconds: float) -> bool:
-    """Look again and again until it is so (True) or hopeless (None), or the time is over.
+def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
+    """Poll a condition until it is True, or hopeless (None), or the time is over.
 
-    Returns whether it is so. Where too many threads wait already it looks only once.
+    Returns True if it came true. Where too many threads wait already it polls only once.
     """
     deadline = time.monotonic() + seconds
-    if look():
+    if condition():
         return True
-    if seconds <= 0 or not _take_place():
+    if seconds <= 0 or not _enter():
         return False
     try:
         while time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-            if (seen := look()) is not False:
-                return seen is True
+            if (state := condition()) is not False:
+                return state is True
         return False
     finally:
-        _leave_place()
+        _leave()
 
 
 def refuse_to_wait() -> None:
@@ -70,7 +70,7 @@ def _wait_on_server(lock: int, *, milliseconds: int) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
 
 
-def _take_place() -> bool:
+def _enter() -> bool:
     global _waiting  # noqa: PLW0603 - counts the threads of the whole process
     with _lock:
         if _waiting >= setting("IDEMPOTENCY_WAITERS"):
@@ -79,7 +79,7 @@ def _take_place() -> bool:
         return True
 
 
-def _leave_place() -> None:
+def _leave() -> None:
     global _waiting  # noqa: PLW0603
     with _lock:
         _waiting -= 1

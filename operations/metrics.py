@@ -120,12 +120,12 @@ def measured(get_response: GetResponse) -> GetResponse:
 def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:
     """Count an answer; it is not sent yet, so what a client has heard is counted.
 
-    A page of the shop shows the API's answer to what was asked: that is its `decision`.
+    A page of the shop shows the API's answer to what was asked: that is its `final_response`.
     """
     match = request.resolver_match
     route = f"/{match.route}" if match else "unmatched"
     method = request.method if request.method in METHODS else "other"
-    decision: HttpResponseBase = getattr(response, "decision", response)
+    decision: HttpResponseBase = getattr(response, "final_response", response)
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if replayed := response.get("Idempotent-Replayed") == "true":
         REPLAYS.labels(route).inc()

@@ -41,8 +41,8 @@ class Product(models.Model):
 class Order(ConcurrentTransitionMixin, models.Model):
     """What a customer wants to buy.
 
-    The methods below only declare the edges of the state machine; the service takes an edge by
-    one conditional UPDATE (`orders.services.advance`), and a trigger refuses every other edge.
+    The methods below only declare the transitions of the state machine; the service takes one by a
+    conditional UPDATE (`orders.services.advance`), and a trigger refuses every other transition.
     The mixin is the guard against a stale `save()`, which no code of ours calls.
     """
 
@@ -65,7 +65,7 @@ class Order(ConcurrentTransitionMixin, models.Model):
     )
     amount = models.BigIntegerField(_("amount"))
     currency = models.CharField(_("currency"), max_length=3)
-    # The account that the customer pays from: set by the edge 0→1, in the payment system's terms.
+    # The account that the customer pays from, in the payment system's terms: set by 0→1.
     account_id = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     updated_at = models.DateTimeField(_("updated at"), default=timezone.now, editable=False)
@@ -136,7 +136,7 @@ class OrderLine(models.Model):
 
 
 class StatusChange(models.Model):
-    """One taken edge of an order, written by a database trigger with the change itself."""
+    """One transition of an order, written by a database trigger with the change itself."""
 
     order = models.ForeignKey(
         Order,
@@ -156,7 +156,7 @@ class StatusChange(models.Model):
             models.UniqueConstraint(fields=["order", "source"], name="orders_statuschange_once"),
             models.CheckConstraint(
                 condition=Q(source=0, target=1) | Q(source=1, target__in=[2, 3]),
-                name="orders_statuschange_legal_edge",
+                name="orders_statuschange_legal_transition",
             ),
         ]
 
@@ -165,9 +165,9 @@ class StatusChange(models.Model):
 
 
 class PaymentRequest(models.Model):
-    """The outbox: a payment that another process is to be asked for, and what it answered.
+    """The outbox: a payment to request from another process, and the result.
 
-    Written with the edge 0→1 in one commit, and closed with the edge to 2 or 3 in another: what an
+    Written with the transition 0→1 in one commit, closed with the one to 2 or 3 in another: what an
     order still waits for is here, whoever was killed. The bytes to send never change.
     """
 

@@ -16,9 +16,9 @@ from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, OrderLine, Product
 from payments import client
 
-SHORT_WHILE = 2.0  # seconds
+SHORT_WAIT_SECONDS = 2.0
 
-Edge = Callable[[Order], None]
+Transition = Callable[[Order], None]
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def pay_order(
 
 @transaction.atomic(savepoint=False)
 def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
-    """Take an order that is paying to 2 or 3, as its payment was decided elsewhere: 1→2 or 1→3.
+    """Settle a paying order as its payment was decided elsewhere: 1→2 or 1→3.
 
-    A repeated call, or a late duplicate of the answer, changes nothing and returns None.
+    A repeated call, or a late duplicate of the result, changes nothing and returns None.
     """
     order = Order.objects.get(pk=order_id)
     if not advance(order, Order.complete if payment.succeeded else Order.fail):
@@ -130,17 +130,17 @@ def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
 
 
 def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
-    """Wait so long for an order that is paying to be settled; return whether it is.
+    """Wait for a paying order to be settled; return True if it is.
 
-    :param seconds: None: for a short while, and only as long as payments are answered at all
+    :param seconds: how long; None: for a short while, and only while the payment system responds
     """
 
-    def look() -> bool | None:
+    def settled() -> bool | None:
         if outbox.is_settled(order_id):
             return True
         return None if seconds is None and outbox.is_silent() else False
 
-    return waiting.poll(look, seconds=SHORT_WHILE if seconds is None else seconds)
+    return waiting.poll(settled, seconds=SHORT_WAIT_SECONDS if seconds is None else seconds)
 
 
 def held_up_among(order_ids: Collection[UUID]) -> set[UUID]:
@@ -164,13 +164,13 @@ def find_order(*, customer: Any, order_id: UUID) -> Order:
         raise OrderNotFound from error
 
 
-def advance(order: Order, edge: Edge, **changes: object) -> bool:
+def advance(order: Order, transition: Transition, **changes: object) -> bool:
     """Take an edge by compare-and-set; True for the one caller whose UPDATE matched.
 
     Source and target come from the edge's declaration. A repeated call matches no row, changes
     nothing and returns False.
     """
-    source, target = edge_of(edge)
+    source, target = declared_by(transition)
     changes |= {"status": target, "updated_at": timezone.now()}
     # Won or lost here: the loser waits for the winner's commit, then matches no row.
     if Order.objects.filter(pk=order.pk, status=source).update(**changes) != 1:
@@ -180,9 +180,9 @@ def advance(order: Order, edge: Edge, **changes: object) -> bool:
     return True
 
 
-def edge_of(edge: Edge) -> tuple[int, int]:
+def declared_by(transition: Transition) -> tuple[int, int]:
     """Return the source and target that a transition method declares."""
-    (declared,) = edge._django_fsm.transitions.values()  # type: ignore[attr-defined]
+    (declared,) = transition._django_fsm.transitions.values()  # type: ignore[attr-defined]
     return declared.source, declared.target
 
 
@@ -198,9 +198,9 @@ def _as_it_stands(*, customer: Any, order_id: UUID) -> Attempt:
 
 
 def _hold_if_paying(order: Order) -> None:
-    """Keep an order that is paying from being settled until this transaction has ended.
+    """Keep a paying order from being settled until this transaction has ended.
 
-    What is answered meanwhile ("accepted") is then among the answers that the settling replaces.
+    A 202 that is stored meanwhile is then among those that the settling transaction replaces.
     """
     Order.objects.filter(pk=order.pk, status=Order.Status.PAYING).update(status=Order.Status.PAYING)
 

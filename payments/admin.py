@@ -1,4 +1,4 @@
-"""Accounts, payments and the ledger in the admin: to look at, never to change."""
+"""Accounts, payments and the ledger in the admin: to read, never to change."""
 
 from typing import Any
 from uuid import UUID

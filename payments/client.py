@@ -1,8 +1,8 @@
 """The one door from orders to the payment system: in this process, or over the network.
 
-In this process its functions answer at once, inside the caller's transaction. Over the network
-(PAYMENTS_URL) nothing of it may run in a transaction: the order system writes down what to ask for,
-and its relay asks (`payments.remote`).
+In this process its functions run at once, inside the caller's transaction. Over the network
+(PAYMENTS_URL) nothing of it may run in a transaction: the order system writes the request to its
+outbox, and its relay sends it (`payments.remote`).
 """
 
 from collections.abc import Collection
@@ -53,22 +53,22 @@ class Payment:
         return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
 
     @classmethod
-    def parsed(cls, said: Any) -> Self:
+    def parsed(cls, document: Any) -> Self:
         """Read the value off a JSON document.
 
         :raises ValueError: it describes no payment
         """
         try:
-            created_at = parse_datetime(said["created_at"])
-            if created_at is None or said["outcome"] not in OUTCOMES:
+            created_at = parse_datetime(document["created_at"])
+            if created_at is None or document["outcome"] not in OUTCOMES:
                 raise ValueError("without a time, or an outcome")
             return cls(
-                id=UUID(said["id"]),
-                order_id=UUID(said["order_id"]),
-                account_id=int(said["account_id"]),
-                amount=int(said["amount"]),
-                currency=str(said["currency"]),
-                outcome=said["outcome"],
+                id=UUID(document["id"]),
+                order_id=UUID(document["order_id"]),
+                account_id=int(document["account_id"]),
+                amount=int(document["amount"]),
+                currency=str(document["currency"]),
+                outcome=document["outcome"],
                 created_at=created_at,
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -80,12 +80,12 @@ class Payment:
 
 
 def is_remote() -> bool:
-    """Say whether the payment system is another process, behind a network."""
+    """Return True if the payment system is another process, behind a network."""
     return bool(settings.PAYMENTS_URL)
 
 
 def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Payment:
-    """Have an order's payment made, or learn how it went; repeats return the first result.
+    """Make an order's payment, or return how it went; repeated calls return the first result.
 
     :raises PaymentMismatch: the order id was paid with other arguments
     :raises AccountNotFound: no such account
@@ -127,8 +127,8 @@ def accounts_of(*, owner: Any, currency: str) -> list[Funds] | None:
     """Return the owner's accounts in a currency; None where only the payment system knows them."""
     if is_remote():
         return None
-    found = _local().accounts_of(owner=owner, currency=currency)
-    return [Funds(row.pk, row.currency, row.balance) for row in found]
+    rows = _local().accounts_of(owner=owner, currency=currency)
+    return [Funds(row.pk, row.currency, row.balance) for row in rows]
 
 
 def find(order_ids: Collection[UUID]) -> dict[UUID, Payment]:

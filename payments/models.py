@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 class Account(models.Model):
     """A customer's money; or, without an owner, a currency's settlement account.
 
-    A customer's balance is kept in the row and never falls below zero. The settlement account
-    keeps none: its balance is the sum of its entries, so no row is shared by all payments.
+    A customer's balance is in the row and never falls below zero. The settlement account
+    has none: its balance is the sum of its entries, so no row is shared by all payments.
     """
 
     owner = models.ForeignKey(

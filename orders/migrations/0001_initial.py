@@ -135,6 +135,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='statuschange',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('source', 0), ('target', 1)), models.Q(('source', 1), ('target__in', [2, 3])), _connector='OR'), name='orders_statuschange_legal_edge'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('source', 0), ('target', 1)), models.Q(('source', 1), ('target__in', [2, 3])), _connector='OR'), name='orders_statuschange_legal_transition'),
         ),
     ]

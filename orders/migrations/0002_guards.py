@@ -1,4 +1,4 @@
-"""What a constraint can't say: legal edges, a history that can't be forgotten or forged, sums."""
+"""What a constraint can't say: legal transitions, a history nobody can forge, sums."""
 
 from django.db import migrations
 
@@ -9,15 +9,15 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_ARGV[0];
 END $$;
 
--- The state machine: born submitted, then 0→1, 1→2, 1→3 and no other edge.
+-- The state machine: born submitted, then 0→1, 1→2, 1→3 and no other transition.
 CREATE TRIGGER orders_order_born_submitted BEFORE INSERT ON orders_order FOR EACH ROW
     WHEN (NEW.status <> 0) EXECUTE FUNCTION orders_refuse('orders_order_born_submitted');
-CREATE TRIGGER orders_order_legal_edge BEFORE UPDATE ON orders_order FOR EACH ROW
+CREATE TRIGGER orders_order_legal_transition BEFORE UPDATE ON orders_order FOR EACH ROW
     WHEN (NEW.status <> OLD.status
           AND (OLD.status, NEW.status) NOT IN ((0, 1), (1, 2), (1, 3)))
-    EXECUTE FUNCTION orders_refuse('orders_order_legal_edge');
+    EXECUTE FUNCTION orders_refuse('orders_order_legal_transition');
 
--- What was ordered stays as it was; the account is chosen once, with the edge 0→1.
+-- What was ordered stays as it was; the account is chosen once, with the transition 0→1.
 CREATE TRIGGER orders_order_terms BEFORE UPDATE ON orders_order FOR EACH ROW
     WHEN ((NEW.id, NEW.customer_id, NEW.amount, NEW.currency, NEW.created_at)
           IS DISTINCT FROM
@@ -62,7 +62,7 @@ CREATE CONSTRAINT TRIGGER orders_orderline_amount AFTER INSERT ON orders_orderli
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION orders_check_amount('order_id');
 
 
--- What is asked never changes, what was answered is kept, and nothing of it is deleted.
+-- The request never changes, its result never changes once it is there, and no row is deleted.
 CREATE TRIGGER orders_paymentrequest_kept BEFORE DELETE ON orders_paymentrequest
     FOR EACH ROW EXECUTE FUNCTION orders_refuse('orders_paymentrequest_kept');
 CREATE TRIGGER orders_paymentrequest_unchanged BEFORE UPDATE ON orders_paymentrequest FOR EACH ROW
@@ -82,7 +82,7 @@ DROP TRIGGER orders_order_history ON orders_order;
 DROP TRIGGER orders_orderline_kept ON orders_orderline;
 DROP TRIGGER orders_order_kept ON orders_order;
 DROP TRIGGER orders_order_terms ON orders_order;
-DROP TRIGGER orders_order_legal_edge ON orders_order;
+DROP TRIGGER orders_order_legal_transition ON orders_order;
 DROP TRIGGER orders_order_born_submitted ON orders_order;
 DROP FUNCTION orders_check_amount();
 DROP FUNCTION orders_write_history();

@@ -256,12 +256,12 @@ REFUSED: list[tuple[str, list[str]]] = [
         "payments_account_iso_4217",
         [INSERT_ACCOUNT.format(owner="{customer}", currency="eur", opening=1, balance=1)],
     ),
-    # Invariant 5: legal edges, and a history that can't be forged. (More: test_state_machine.)
+    # Invariant 5: legal transitions, and a history nobody can forge. (More: test_state_machine.)
     (
         "orders_order_born_submitted",
         [INSERT_ORDER.format(customer="{customer}", status=2, amount=5, account="{account}")],
     ),
-    ("orders_order_legal_edge", ["UPDATE orders_order SET status = 0 WHERE id = '{paid}'"]),
+    ("orders_order_legal_transition", ["UPDATE orders_order SET status = 0 WHERE id = '{paid}'"]),
     (
         "orders_order_account_from_paying_on",
         ["UPDATE orders_order SET status = 1 WHERE id = '{submitted}'"],
@@ -408,6 +408,6 @@ def test_every_guard_of_the_schema_has_a_refusal_above(db: None) -> None:
         "payments_entry_sum",
         "payments_payment_sum",
         "orders_order_known_status",
-        "orders_statuschange_legal_edge",
+        "orders_statuschange_legal_transition",
     }
     assert guards - tested == shared

@@ -1,4 +1,4 @@
-"""The README's example, lifted into a fresh Django project that has nothing else of this one."""
+"""The example in idempotency/README.md, lifted into a fresh Django project with nothing else."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 from tests.support.live import another_database
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "idempotency" / "README.md").read_text()
 
 SETTINGS = """
 import environ

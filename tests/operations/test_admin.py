@@ -23,6 +23,7 @@ from orders.services import Line, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
 from shop import timeline as stories
+from shop.events import OrderEvent
 from tests.conftest import LONG_WINDOW, OPENING
 from tests.support.live import until
 from tests.support.together import together
@@ -33,7 +34,7 @@ READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
 
 
-def story(order: Order) -> list[stories.Event]:
+def story(order: Order) -> list[OrderEvent]:
     return stories.timeline_of(order, for_staff=True)
 
 
@@ -408,7 +409,7 @@ def test_too_many_selected_orders_are_refused_whole(
     place: Callable[..., Order],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orders.admin.MAX_PAID_AT_ONCE", 1)
+    monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
     orders = [place(customer=alice), place(customer=alice)]
     form = {"action": "pay_selected", "index": 0, "_selected_action": [o.pk for o in orders]}
 
@@ -766,8 +767,8 @@ def test_an_orders_page_tells_its_story_in_order(
         "entry",
         "entry",
         "paying → paid",
-        "answered 200",
-        "answered 409",
+        "response 200",
+        "response 409",
     ]
     assert times == sorted(times)
     assert -1 not in shown
@@ -797,7 +798,7 @@ def test_the_story_names_the_staff_who_acted(
     assert f"by boss, key {key}" in told[0][1]
     assert ("staff: boss", f"Submitted again from order {old.pk}.") in told
     assert ("staff: boss", "Paid.") in told
-    assert story(old)[0].details.endswith("no idempotency record is kept of it")
+    assert story(old)[0].details.endswith("no idempotency record")
 
 
 def test_an_order_without_any_record_has_a_story_too(
@@ -830,12 +831,12 @@ def test_a_story_that_leaves_requests_out_says_so(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "…" not in {event.what for event in story(paid_by_api)}
-    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 1)
+    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 1)
 
     events = story(paid_by_api)
 
     assert "key k-place" in events[0].details
-    assert "answered 200" not in {event.what for event in events}
+    assert "response 200" not in {event.what for event in events}
     assert "…" in {event.what for event in events}
 
 

@@ -792,7 +792,7 @@ def test_a_repeats_request_id_leads_to_its_order(
 ) -> None:
     order = place(customer=alice)
     Click.objects.create(
-        customer=alice, wanted="pay", order_id=order.pk, key="tok_", request_id="of-a-repeat"
+        customer=alice, action="pay", order_id=order.pk, key="tok_", request_id="of-a-repeat"
     )
 
     page = as_boss.get(reverse("admin:dashboard"), {"q": "of-a-repeat"}).text

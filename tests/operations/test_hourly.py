@@ -301,7 +301,7 @@ def shop_page(decision: HttpResponse | None, *, replayed: bool = False) -> HttpR
     if replayed:
         page["Idempotent-Replayed"] = "true"
     if decision is not None:
-        page.decision = decision  # type: ignore[attr-defined]
+        page.final_response = decision  # type: ignore[attr-defined]
     return page
 
 

@@ -285,7 +285,7 @@ def test_a_request_is_one_line_that_names_its_order_and_its_key(
     assert ms > 0
     assert again > 0
     assert first == {
-        "event": "answered",
+        "event": "responded",
         "log_level": "info",
         "request_id": "trace-1",
         "key_digest": "7692c3ad3540",  # sha256("one")
@@ -379,7 +379,7 @@ def test_nothing_is_logged_that_could_be_sent_again(
         handler.setStream(earlier)
 
     text = written.getvalue()
-    assert text.count("answered") == 4
+    assert text.count("responded") == 4
     token = Token.objects.get(user=alice).key
     for secret in ("secret-key", "secret-word", "key-in-query", token, str(10**15)[:-3]):
         assert secret not in text

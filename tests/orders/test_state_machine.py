@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django_fsm import ConcurrentTransition, can_proceed
 
 from orders.models import Order, StatusChange
-from orders.services import advance, edge_of
+from orders.services import advance, declared_by
 from payments.models import Account
 from payments.services import pay
 
@@ -40,7 +40,7 @@ def charge(order: Order, account: Account) -> None:
 
 
 def test_the_edges_are_declared_once_and_read_from_there() -> None:
-    assert {name: edge_of(getattr(Order, name)) for name in EDGES} == EDGES
+    assert {name: declared_by(getattr(Order, name)) for name in EDGES} == EDGES
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3])

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +16,6 @@ from urllib.parse import quote
 
 import urllib3
 from django.db import connection
-
-from lab.harness.shutdown import ends_with_us
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +50,12 @@ def until(condition: Any, *, seconds: float = 60, what: str = "") -> Any:
             return value
         time.sleep(0.01)
     raise AssertionError(f"did not come to be in {seconds} s: {what or condition}")
+
+
+def ends_with_the_run() -> list[str]:
+    """Return what has the kernel end a command when the thread that started it does."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def database_url(params: dict[str, Any]) -> str:
@@ -134,7 +139,7 @@ class LiveServer:
 
     def __enter__(self) -> Self:
         command = [
-            *ends_with_us("TERM"),  # a run that is killed leaves no server
+            *ends_with_the_run(),  # a run that is killed leaves no server
             *(sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"),
             "tests.support.wsgi:application",
         ]

@@ -12,10 +12,9 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from lab.harness.shutdown import ends_with_us
 from operations.audit import run as audit
 from simulator.chaos import ChaosProxy
-from tests.support.live import ROOT, LiveServer
+from tests.support.live import ROOT, LiveServer, ends_with_the_run
 
 SERVICE_TOKEN = "the-order-services-own-token-in-tests"[:40]
 
@@ -30,7 +29,7 @@ class Network:
     def relay(self, *, concurrency: int = 8) -> subprocess.Popen[bytes]:
         """Start a relay."""
         command = [
-            *ends_with_us("TERM"),
+            *ends_with_the_run(),
             *(sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)),
         ]
         with (self.server.folder / "relay-log").open("ab") as log:

@@ -8,24 +8,24 @@ from django.core.management.base import BaseCommand, CommandError
 from payments import client
 from web.arguments import number_up_to
 
-MOST_AT_ONCE = 256
+CONCURRENCY_MAX = 256
 
 
 class Command(BaseCommand):
     help = (
-        "Asks the payment system (PAYMENTS_URL) for every payment in the outbox and settles the "
-        "orders, until it is told to stop (SIGTERM, Ctrl-C: it ends what is under way). Run as "
-        "many as you like, on any hosts; one that is killed is taken over from at once. It wants "
+        "Requests every payment in the outbox from the payment system (PAYMENTS_URL) and settles "
+        "the orders, until it is stopped (SIGTERM, Ctrl-C: it finishes what is under way). Run as "
+        "many as you like, on any hosts; the work of one that is killed is free at once. It needs "
         "a direct connection to PostgreSQL, not a pooler's."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--concurrency",
-            type=number_up_to(MOST_AT_ONCE),
+            type=number_up_to(CONCURRENCY_MAX),
             default=32,
             metavar="N",
-            help="payments asked for at the same time (default: %(default)s)",
+            help="payments requested at the same time (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lab.harness import command as lab
 from lab.harness import report as lab_report
-from lab.harness.scenarios import SCENARIOS as SCENES
+from lab.harness.scenarios import SCENARIOS as LAB_SCENARIOS
 from simulator.client import Client, ServerUnusable
 from simulator.simulation import SCENARIOS, Load, Row, Servers, Simulation
 from web.arguments import new_file, number_up_to, url
@@ -73,14 +73,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "scenario",
             nargs="?",
-            choices=sorted(SCENARIOS | SCENES),
+            choices=sorted(SCENARIOS | LAB_SCENARIOS),
             default="double_click",
             metavar="SCENARIO",
             help="double_click (default): all clicks on an order at the same instant, first with "
             "one key, then with a key each. back_and_resubmit: one after another, with one key. "
             "rpc_retry: as double_click with one key, for a payment system whose answers get lost "
             "(--payments-url, --chaos-url); accepted clicks ask again until the outcome is known. "
-            f"Others want --mechanism: {', '.join(sorted(SCENES.keys() - SCENARIOS.keys()))}",
+            f"Others want --mechanism: {', '.join(sorted(LAB_SCENARIOS.keys() - SCENARIOS))}",
         )
         parser.add_argument(
             "--mechanism",
@@ -141,9 +141,9 @@ class Command(BaseCommand):
 
 
 def _play(options: dict[str, Any]) -> None:
-    played = lab.play(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
-    lab.show(lab_report.comparison(played.lines))
-    lab.conclude(played, options["json"])
+    finished = lab.run_lab(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
+    lab.print_table(lab_report.comparison(finished.rows))
+    lab.conclude(finished, options["json"])
 
 
 def _simulate(options: dict[str, Any]) -> list[Row]:

@@ -1,0 +1,168 @@
+"""Orders in the admin. The actions call the services, and their forms may be sent twice."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils import translation
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from orders import services
+from orders.admin import texts
+from orders.admin.submit_again import SubmitAgain, order_page
+from orders.admin.tables import LineInline
+from orders.models import Order
+from payments import client
+from web.read_only_admin import (
+    link,
+    link_to,
+    link_to_list,
+    minor_units,
+    moment_of,
+)
+
+MAX_PAID_AT_ONCE = 100
+
+Action = Callable[[HttpRequest, Order], HttpResponse]
+
+
+@admin.register(Order)
+class OrderAdmin(SubmitAgain):
+    """Orders to read, to pay and to submit again."""
+
+    created = moment_of("created_at", _("created at"))
+    updated = moment_of("updated_at", _("updated at"))
+    minor_amount = minor_units("amount", _("amount"))
+    list_display = ("id", "placed_by", "status", "minor_amount", "currency", "account", "created")
+    list_select_related = ("customer",)
+    list_filter = ("status", "currency", "created_at")
+    search_fields = ("^id", "customer__username", "lines__sku")
+    search_help_text = _("Order id, customer, sku")
+    uuid_fields = ("id",)
+    ordering = ("-id",)
+    fields = (
+        ("id", "customer"),
+        ("status", "minor_amount", "currency"),
+        ("account", "payment", "records"),
+        ("created", "updated"),
+    )
+    inlines = (LineInline,)
+    actions = ("pay_selected",)
+
+    @admin.display(description=_("customer"), ordering="customer__username")
+    def placed_by(self, order: Order) -> str:
+        return link_to(order.customer)
+
+    @admin.display(description=_("account"), ordering="account_id")
+    def account(self, order: Order) -> str:
+        if order.account_id is None:
+            return "-"
+        label = gettext("account %(number)s") % {"number": order.account_id}
+        return link_where_installed("payments_account_change", order.account_id, label)
+
+    @admin.display(description=_("payment"))
+    def payment(self, order: Order) -> str:
+        payment = services.payments_of([order.pk]).get(order.pk)
+        if payment is None:
+            return "-"
+        label = gettext("succeeded") if payment.succeeded else gettext("declined")
+        return link_where_installed("payments_payment_change", payment.id, label)
+
+    @admin.display(description=_("idempotency records"))
+    def records(self, order: Order) -> str:
+        label = gettext("all that name this order")
+        return link_to_list("idempotency_record", f"q={order.pk}", label)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Return True if a member of staff may pay and submit again; viewing requires less."""
+        return request.user.has_perm("orders.change_order")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put the two actions before the pages, whose pattern matches anything."""
+        actions: dict[str, Action] = {"pay": self._pay, "submit-again": self._submit_again}
+        return [
+            path(f"<uuid:order_id>/{name}/", self._guarded(act), name=f"orders_order_{name}")
+            for name, act in actions.items()
+        ] + super().get_urls()
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["may_operate"] = self.has_operate_permission(request)
+        context["may_pay"] = context["may_operate"] and _is_payable(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.action(description=_("Pay the selected orders"), permissions=["operate"])
+    def pay_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        """Pay each order in a transaction of its own; sent again, it charges nothing more."""
+        orders = list(queryset.select_related("customer")[: MAX_PAID_AT_ONCE + 1])
+        if len(orders) > MAX_PAID_AT_ONCE:
+            refusal = gettext("Select at most %(limit)d orders. Nothing changed.")
+            self.message_user(request, refusal % {"limit": MAX_PAID_AT_ONCE}, messages.ERROR)
+            return
+        outcomes = Counter(self._attempt(request, order) for order in orders)
+        for (level, text), count in outcomes.items():
+            counted = {"outcome": text, "count": count, "all": len(orders)}
+            message = gettext("%(outcome)s (%(count)d of %(all)d)") % counted
+            self.message_user(request, message, level)
+
+    def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
+        """Wrap an action: for staff who may operate, on an order that exists."""
+
+        def view(request: HttpRequest, order_id: UUID) -> HttpResponse:
+            if not self.has_operate_permission(request):
+                raise PermissionDenied
+            order = self.get_object(request, str(order_id))
+            if order is None:
+                raise Http404
+            return act(request, order)
+
+        return self.admin_site.admin_view(view)
+
+    def _pay(self, request: HttpRequest, order: Order) -> HttpResponse:
+        if request.method != "POST":  # as after signing in on the way here
+            return HttpResponseRedirect(order_page(order.pk))
+        return self._show(request, order.pk, self._attempt(request, order))
+
+    def _attempt(self, request: HttpRequest, order: Order) -> texts.Message:
+        """Pay an order from its customer's fullest account; a repeated form changes nothing."""
+        try:
+            with transaction.atomic():
+                attempt = services.pay_order(
+                    customer=order.customer,
+                    order_id=order.pk,
+                    account_id=client.account_with_most(
+                        owner=order.customer, currency=order.currency
+                    ),
+                )
+                level, text = texts.OUTCOMES[attempt.order.status, attempt.first]
+                if attempt.first:
+                    with translation.override(None):  # the log is in one language
+                        self.log_change(request, order, str(text))
+        except (client.AccountNotFound, client.CurrencyMismatch):
+            text = gettext("No account in %(currency)s is known here. Nothing changed.")
+            return messages.ERROR, text % {"currency": order.currency}
+        except client.PaymentMismatch:
+            return texts.OTHER_TERMS
+        except OperationalError:
+            return texts.BUSY
+        return level, text
+
+
+def _is_payable(order: Order) -> bool:
+    """Return True if there is anything to pay, from an account that is known here."""
+    return order.status in {Order.Status.SUBMITTED, Order.Status.PAYING} and not client.is_remote()
+
+
+def link_where_installed(view: str, identifier: object, label: object) -> str:
+    """Return a link to a page of the payment system's, if that is in this process."""
+    return link(view, identifier, label) if apps.is_installed("payments") else str(label)
