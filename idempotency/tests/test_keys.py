@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from idempotency import keys
 from idempotency.errors import KeyInvalid, KeyMissing
 from idempotency.keys import read_key, read_wait
-from web.api import JSONParser
 
 
 def request(body: Any = None, path: str = "/pay/", method: str = "POST", **headers: str) -> Request:
