@@ -90,7 +90,7 @@ def test_a_message_whose_consumer_fails_is_consumed_by_the_next_delivery() -> No
 
 def test_a_message_that_is_being_consumed_is_for_the_queue_to_deliver_again() -> None:
     other = connection.copy()
-    from idempotency.claim import Claim  # noqa: PLC0415
+    from idempotency.claim import Claim
 
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [Claim("webhooks", "e1").key_lock])

@@ -22,8 +22,8 @@ from orders.models import Order, OrderLine, Product, StatusChange
 from orders.services import Line, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
-from shop import timeline as stories
 from shop.events import OrderEvent
+from shop.timeline import timeline_of
 from tests.conftest import LONG_WINDOW, OPENING
 from tests.support.live import until
 from tests.support.records import make_record
@@ -36,7 +36,7 @@ EVERYTHING = (*READ_ONLY, Product)
 
 
 def timeline_events(order: Order) -> list[OrderEvent]:
-    return stories.timeline_of(order, for_staff=True)
+    return timeline_of(order, for_staff=True)
 
 
 def page(name: str, *args: Any) -> str:

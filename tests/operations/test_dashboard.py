@@ -750,7 +750,7 @@ print(json.dumps([[each.status_code, each.text] for each in responses]))
 @pytest.fixture
 def other_database() -> Iterator[str]:
     """A database of its own on the tests' server, empty."""
-    with another_database(f"dashboard_{uuid4().hex}") as url:
+    with another_database("dashboard") as url:
         yield url
 
 

@@ -10,6 +10,8 @@ router.register("set", views.RestViewSet, basename="set")
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("idempotency.urls")),
+    path("accounts/<int:account_id>/debits/", views.DebitView.as_view()),
+    path("status/<int:status>/", views.StatusView.as_view()),
     path("rest/", views.RestView.as_view()),
     path("function/", views.rest_function),
     path("class/<int:thing>/", views.ClassBased.as_view()),
