@@ -31,7 +31,7 @@ ONCE = "idempotency_record_once"
 SubjectOf = Callable[[HttpResponse], str]
 
 
-def run_once(
+def respond_once(
     claim: Claim,
     execute: Callable[[], HttpResponse],
     *,

@@ -47,7 +47,7 @@ def run_once(  # noqa: PLR0913
     :raises errors.Refusal: the key was used for other args, or the first call takes too long
     """
     claim = Claim(scope, keys.checked(key), Content("CALL", body=args), subject, using=using)
-    response = boundary.run_once(
+    response = boundary.respond_once(
         claim,
         lambda: HttpResponse(json.dumps(call()), content_type=JSON),
         wait_seconds=wait_seconds,

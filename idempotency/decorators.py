@@ -6,12 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from idempotency import errors, keys
-from idempotency.adapters import Adapter, adapter_of, contribute_to_ninja
-from idempotency.boundary import SubjectOf, run_once
-from idempotency.claim import Claim
-from idempotency.conf import called
-from idempotency.fingerprint import Content
-from idempotency.scope import scope_of
+from idempotency.adapters import adapter_of, contribute_to_ninja
+from idempotency.boundary import SubjectOf, respond_once
+from idempotency.requests import claim_by
 
 SAFE = frozenset({"get", "head", "options", "trace"})
 
@@ -43,24 +40,21 @@ def idempotent(  # noqa: PLR0913
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         _check_decorated(view)
+
         @functools.wraps(view)
         def once(*args: Any, **kwargs: Any) -> Any:
             adapter = adapter_of(args, kwargs)
             try:
-                key = keys.read_key(adapter.http)
-                if key is None and not required:
+                if not required and keys.read_key(adapter.http) is None:
                     return view(*args, **kwargs)
-                if key is None:
-                    raise errors.KeyMissing
-                claim = Claim(
-                    scope=scope_of(adapter.request, scope),
-                    key=key,
-                    content=_content(adapter, fingerprint),
+                claim = claim_by(
+                    adapter,
                     subject=serialize_by.format(**kwargs) if serialize_by else "",
-                    request_id=getattr(adapter.http, "request_id", ""),
+                    scope=scope,
+                    fingerprint=fingerprint,
                     using=using,
                 )
-                return run_once(
+                return respond_once(
                     claim,
                     lambda: adapter.rendered(view(*args, **kwargs)),
                     wait_seconds=keys.read_wait(adapter.http),
@@ -78,13 +72,6 @@ def idempotent(  # noqa: PLR0913
         return once
 
     return decorate
-
-
-def _content(adapter: Adapter, fingerprint: Callable[[Any], Any] | str | None) -> Content:
-    own = called(fingerprint)
-    if own is None:
-        return Content.of(adapter.http, adapter.body())
-    return Content(body=own(adapter.request), by=f"{own.__module__}.{own.__qualname__}")
 
 
 def _check_decorated(view: Callable[..., Any]) -> None:

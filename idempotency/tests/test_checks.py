@@ -28,7 +28,14 @@ def test_atomic_requests_and_a_higher_isolation_level_are_errors(monkeypatch: An
 
 
 def test_another_database_than_postgresql_is_an_error(monkeypatch: Any) -> None:
-    monkeypatch.setattr(connection._connections["default"] if hasattr(connection, "_connections") else connections["default"], "vendor", "sqlite", raising=False)
+    monkeypatch.setattr(
+        connection._connections["default"]
+        if hasattr(connection, "_connections")
+        else connections["default"],
+        "vendor",
+        "sqlite",
+        raising=False,
+    )
     assert "idempotency.E001" in ids()
 
 

@@ -81,7 +81,10 @@ def test_the_tombstone_of_a_key_with_a_time_goes_and_the_key_stays_refused(clien
     purge()
 
     assert Record.objects.count() == 1
-    assert post(client, "/plain/", key=uuid7(datetime.now(UTC) - timedelta(days=61))).status_code == 410
+    assert (
+        post(client, "/plain/", key=uuid7(datetime.now(UTC) - timedelta(days=61))).status_code
+        == 410
+    )
     assert post(client, "/plain/", key="timeless").status_code == 410
     assert charges() == 2
 

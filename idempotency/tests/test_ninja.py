@@ -31,7 +31,9 @@ def urlconf() -> str:
 
     @router.post("/charge", response={201: dict})
     @idempotent(serialize_by="thing:{thing}")
-    def charge_operation(request: HttpRequest, thing: int, body: Amount, response: HttpResponse) -> Any:
+    def charge_operation(
+        request: HttpRequest, thing: int, body: Amount, response: HttpResponse
+    ) -> Any:
         response["Location"] = "/charges/1"
         return ninja.Status(201, {"charges": charge(body.amount)})
 
@@ -48,13 +50,17 @@ def urlconf() -> str:
     return "ninja_urls"
 
 
-def send(client: Client, path: str = "/ninja/n/charge?thing=1", key: str = "k", amount: int = 1) -> Any:
+def send(
+    client: Client, path: str = "/ninja/n/charge?thing=1", key: str = "k", amount: int = 1
+) -> Any:
     body = {"amount": amount}
     headers = {"Idempotency-Key": key}
     return client.post(path, body, content_type="application/json", headers=headers)
 
 
-def test_an_operation_runs_once_and_is_replayed(client: Client, urlconf: str, settings: Any) -> None:
+def test_an_operation_runs_once_and_is_replayed(
+    client: Client, urlconf: str, settings: Any
+) -> None:
     settings.ROOT_URLCONF = urlconf
     first, retry = send(client), send(client)
 
