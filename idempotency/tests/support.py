@@ -8,18 +8,39 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
 
 PROJECT = "idempotency.tests.project"
+PACKAGE = Path(__file__).resolve().parents[1]
+
+# The same tests run against an installed wheel, where there is nothing to build one from.
+needs_the_sources = pytest.mark.skipif(
+    not (PACKAGE / "pyproject.toml").exists(), reason="these tests run on an installed package"
+)
 CSRF = "c" * 32
+
+
+def build(kind: str, folder: Path) -> Path:
+    """Build the wheel, or the sdist, into a folder and return it."""
+    command = [sys.executable, "-m", "build", "--no-isolation", f"--{kind}"]
+    done = subprocess.run(
+        [*command, "--outdir", str(folder), str(PACKAGE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return built
 
 
 def until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
@@ -85,7 +106,7 @@ def server(folder: Path, **idempotency: int) -> Iterator["Server"]:
 
 class Response(NamedTuple):
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,13 @@ def test_a_view_that_is_killed_charges_once(
 def test_a_task_whose_worker_is_killed_is_delivered_again_and_charges_once(
     point: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    pytest.importorskip("celery", reason="Celery is not installed")
+    celery = pytest.importorskip("celery", reason="Celery is not installed")
     pytest.importorskip("redis", reason="the Redis client is not installed")
     if not shutil.which("redis-server"):
         pytest.skip("there is no redis-server: the broker of this test")
-    from celery import Celery  # noqa: PLC0415
-
     (tmp_path / f"{point}.kill").touch()
     with support.broker(tmp_path) as broker:
-        sent = Celery(broker=broker, backend=broker).send_task("pay", ("message-1", 5))
+        sent = celery.Celery(broker=broker, backend=broker).send_task("pay", ("message-1", 5))
         with support.worker(tmp_path, broker) as first:
             assert support.killed(first)
         assert (tmp_path / f"{point}.hit").exists()
@@ -81,8 +80,6 @@ def pay_in_this_process() -> Any:
 def test_twenty_at_once_with_one_key_charge_once_and_get_one_response(
     client: Client, tmp_path: Path
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
     with support.server(tmp_path, WAITING_THREADS_MAX=20, WAIT_SECONDS=30) as server:
         with ThreadPoolExecutor(20) as threads:
             clicks = [threads.submit(server.post, "/slow/", client) for _ in range(20)]
@@ -97,8 +94,6 @@ def test_twenty_at_once_with_one_key_charge_once_and_get_one_response(
 def test_duplicates_that_may_not_wait_get_409_and_their_retry_gets_the_response(
     client: Client, tmp_path: Path
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
     with support.server(tmp_path, WAITING_THREADS_MAX=1) as server:
         with ThreadPoolExecutor(20) as threads:
             clicks = [threads.submit(server.post, "/slow/", client) for _ in range(20)]

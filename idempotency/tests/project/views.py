@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -152,7 +153,9 @@ def own_header(request: HttpRequest) -> HttpResponse:
 @idempotent()
 def reads_file(request: HttpRequest) -> HttpResponse:
     charge()
-    return HttpResponse(request.FILES["file"].read())
+    (upload,) = request.FILES.getlist("file")
+    assert isinstance(upload, UploadedFile)
+    return HttpResponse(upload.read())
 
 
 @csrf_exempt
