@@ -1,10 +1,13 @@
 """Settings, all from the environment (12-factor). The README's "Configuration" lists them."""
 
-import sys
+import warnings
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 
 from config.logs import logging_settings
@@ -18,7 +21,9 @@ DEBUG = env.bool("DEBUG", default=False)
 
 SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
-    sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead."
+    )
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
@@ -27,14 +32,18 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # --- Roles: the order system, the payment system, or both in one process and one database
 ROLE = env.str("ROLE", default="both")
 if ROLE not in {"orders", "payments", "both"}:
-    sys.exit(f"ROLE is orders, payments or both, not {ROLE!r}.")
+    raise ImproperlyConfigured(f"ROLE is orders, payments or both, not {ROLE!r}.")
 # Where another process is the payment system: the relay sends it requests over the network.
 PAYMENTS_URL = env.str("PAYMENTS_URL", default="").rstrip("/")
 PAYMENTS_TOKEN = env.str("PAYMENTS_TOKEN", default="")
 if ROLE == "orders" and not PAYMENTS_URL:
-    sys.exit("ROLE=orders needs PAYMENTS_URL: the payment system is another process.")
+    raise ImproperlyConfigured(
+        "ROLE=orders needs PAYMENTS_URL: the payment system is another process."
+    )
 if PAYMENTS_URL and not PAYMENTS_TOKEN:
-    sys.exit("PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge.")
+    raise ImproperlyConfigured(
+        "PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge."
+    )
 # A payment without a result for so long makes the outbox "stuck", in /readyz and /metrics.
 OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 
@@ -61,7 +70,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "web.middleware.request_id",
+    "web.middleware.RequestLog",
     "operations.metrics.measured",
     "web.middleware.problems_for_the_api",
     "web.middleware.content_security_policy",
@@ -69,7 +78,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "operations.probes.HostChecks",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -95,13 +104,28 @@ TEMPLATES = [
     },
 ]
 
+
 # --- Database. READ COMMITTED is what the conditional UPDATEs are written for.
-if env.str("DATABASE_URL", default=""):
-    DATABASES = {"default": env.db_url("DATABASE_URL")}
-    if "postgresql" not in DATABASES["default"].get("ENGINE", ""):
-        sys.exit("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name")
-else:
-    DATABASES = {"default": {"ENGINE": "embedded_postgres", "NAME": "shop"}}
+def _database() -> dict[str, Any]:
+    """Return the database that DATABASE_URL names; without it, the embedded one.
+
+    :raises ImproperlyConfigured: it names no PostgreSQL; the message does not quote the URL
+    """
+    if not env.str("DATABASE_URL", default=""):
+        return {"ENGINE": "embedded_postgres", "NAME": "shop"}
+    database: dict[str, Any] = {}
+    # A bare / in the password ends the host: what stands before it is then no port, or a port.
+    with warnings.catch_warnings(action="ignore"), suppress(ValueError):  # they quote the URL
+        database = env.db_url("DATABASE_URL")
+    if "postgresql" not in database.get("ENGINE", "") or "@" in database["NAME"]:
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name, "
+            "with % escapes for special characters."
+        )
+    return database
+
+
+DATABASES = {"default": _database()}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
 STATEMENT_TIMEOUTS = {
@@ -147,8 +171,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 MAX_BODY_BYTES = 64 * 1024
-# The docs page replaces each one by a new UUID, so that a click on "Execute" is a first request
-# and the next click on it is a repeat.
+# The docs page replaces each one by a new UUID, so that the first click on "Execute" is a first
+# request and the next click its retry.
 EXAMPLE_KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
 DOCS_PAGE_SETTINGS = f"""{{
   persistAuthorization: true,
@@ -159,31 +183,52 @@ DOCS_PAGE_SETTINGS = f"""{{
   }}
 }}"""
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
     "TITLE": "Orders and payments that charge once",
     "DESCRIPTION": "Send the same request as often as you like: it has the effect of one.",
     "VERSION": "1.0.0",
+    "CONTACT": {"name": "The charge-once contributors"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
+    "TAGS": [
+        {"name": "sign-in", "description": "The API token of a user"},
+        {"name": "products", "description": "The catalogue"},
+        {"name": "orders", "description": "A customer's orders: place, pay, list"},
+        {"name": "accounts", "description": "A customer's accounts: balances and entries"},
+        {"name": "payments", "description": "The payment system's own interface, for services"},
+        {"name": "tokens", "description": "Single-use tokens that serve as an Idempotency-Key"},
+    ],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
+        "PaymentOutcome": ["succeeded", "declined"],
+        "ProblemOutcome": ["none", "done", "unknown"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "web.schema.complete",
     ],
-    "SWAGGER_UI_SETTINGS": DOCS_PAGE_SETTINGS,
-    "ENUM_NAME_OVERRIDES": {"PaymentOutcome": ["succeeded", "declined"]},
 }
 
 # --- Limits and retention: (how many, in how many seconds)
 WEB_THREADS = env.int("WEB_THREADS", default=16)
-IDEMPOTENCY_WAITERS = min(env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1)
-IDEMPOTENCY_RETENTION = timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30))
-IDEMPOTENCY_TOKEN_LIFETIME = timedelta(
-    minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
-)
-IDEMPOTENCY_TOKEN_RATE = (env.int("TOKENS_PER_MINUTE", default=60), 60)
+IDEMPOTENCY = {
+    "WAITING_THREADS_MAX": min(
+        env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
+    ),
+    "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
+    "TOKEN_LIFETIME": timedelta(
+        minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
+    ),
+    "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
+}
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
 
 # --- Lab: it makes tables of its own and throws them away, so never in production
@@ -195,8 +240,8 @@ PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
 # One click signs a visitor in as a customer of the demo's.
 DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
-# The shop keeps every click that reached it, for the order's story: a write more for each.
-CLICKS_ARE_KEPT = DEBUG
+# The shop records every click that reaches it, for the order's timeline: two more writes for each.
+RECORD_CLICKS = DEBUG
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -217,7 +262,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LOGIN_URL = "sign-in-page"
-CSRF_FAILURE_VIEW = "web.pages.too_old"
+CSRF_FAILURE_VIEW = "web.pages.csrf_failure"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -43,4 +43,4 @@ urlpatterns = [
 
 handler400 = "web.pages.bad_request"
 handler404 = "web.pages.not_found"
-handler500 = "web.pages.broken"
+handler500 = "web.pages.server_error"

@@ -13,7 +13,7 @@ from idempotency.scope import scope_of
 from idempotency.views import state_of
 
 
-class TokenResponse(serializers.Serializer[dict[str, object]]):
+class SingleUseTokenResponse(serializers.Serializer[dict[str, object]]):
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()
 
@@ -35,7 +35,7 @@ class TokenView(APIView):
             token, expires_at = tokens.issue(scope_of(request))
         except errors.Refusal as refusal:
             raise Refused(refusal) from refusal
-        issued = TokenResponse({"token": token, "expires_at": expires_at})
+        issued = SingleUseTokenResponse({"token": token, "expires_at": expires_at})
         return Response(issued.data, 201, headers={"Cache-Control": "no-store"})
 
 

@@ -62,7 +62,7 @@ class KeyInvalid(Refusal):
 class TokenInvalid(KeyInvalid):
     """The token was never issued to this scope, or it expired before its first use."""
 
-    detail = _("This token is unknown or has expired. Ask for a new one.")
+    detail = _("This token is unknown or has expired. Get a new one.")
 
 
 class TokenOvertaken(TokenInvalid):
@@ -109,7 +109,7 @@ class RecordUnreadable(Refusal):
     slug = "idempotency-record-unreadable"
     status = 500
     title = _("Idempotency record unreadable")
-    detail = _("The stored response to this key can't be read. Nothing was run again.")
+    detail = _("The response stored for this key can't be read. Nothing ran again.")
     outcome = "unknown"
 
 
@@ -119,7 +119,7 @@ class RateLimited(Refusal):
     slug = "rate-limited"
     status = 429
     title = _("Rate limited")
-    detail = _("Too many requests. Come back after the time in Retry-After.")
+    detail = _("Too many requests. Retry when the time in Retry-After has passed.")
     retryable = True
     same_key = None
 

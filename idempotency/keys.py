@@ -3,9 +3,8 @@
 import hashlib
 import re
 from datetime import UTC, datetime
+from typing import Any, Protocol
 from uuid import UUID
-
-from django.http import HttpRequest
 
 from idempotency.conf import conf
 from idempotency.errors import KeyInvalid
@@ -15,7 +14,14 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
 
-def read_key(request: HttpRequest) -> str | None:
+class HasHeaders(Protocol):
+    """A request, Django's or DRF's."""
+
+    @property
+    def headers(self) -> Any: ...
+
+
+def read_key(request: HasHeaders) -> str | None:
     """Return the key of a request, quoted (RFC 9651 string) or bare, in its bare form; None: none.
 
     Source: draft-ietf-httpapi-idempotency-key-header, section 2.1.
@@ -55,13 +61,13 @@ def identity(scope: str, key: str) -> bytes:
     return hashlib.sha256(f"{len(scope)}:{scope}{key}".encode()).digest()
 
 
-def read_wait(request: HttpRequest) -> int:
+def read_wait(request: HasHeaders) -> int:
     """Return how many seconds a duplicate may wait for the first (RFC 7240, `Prefer: wait`)."""
     preferred = preferred_wait(request)
     return conf().WAIT_SECONDS if preferred is None else preferred
 
 
-def preferred_wait(request: HttpRequest) -> int | None:
+def preferred_wait(request: HasHeaders) -> int | None:
     """Return how many seconds the caller is ready to wait; None: no preference."""
     preference = _WAIT.search(request.headers.get("Prefer", ""))
     return None if preference is None else min(int(preference[1]), conf().WAIT_SECONDS_MAX)

@@ -34,13 +34,13 @@ class ChargeOnceSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Sign in; past the limit, the right password is answered 429 like any other."""
+        """Sign in; past the limit, even the right password gets 429."""
         try:
             return super().login(request, extra_context)
         except RateLimited as error:
             context = {**self.each_context(request), "title": _("Sign in"), "error": error}
             response = TemplateResponse(
-                request, "admin/too_many_sign_ins.html", context, status=RateLimited.status_code
+                request, "admin/too_many_sign_ins.html", context, status=RateLimited.status
             )
             response["Retry-After"] = str(error.retry_after)
             return response

@@ -1,4 +1,4 @@
-"""What requests say and answers show of orders."""
+"""The bodies of requests and responses about orders."""
 
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,16 @@ from rest_framework import serializers
 from orders.models import Order, OrderLine, Product
 from orders.services import Line
 from payments.client import Payment
+from web.query import MomentField
 
 MAX_LINES = 100
 MAX_QUANTITY = 1000
+
+
+# A status as responses show it: the number or the label.
+STATUSES = {
+    text: status for status in Order.Status for text in (str(status.value), status.name.lower())
+}
 
 
 class ProductResponse(serializers.ModelSerializer[Product]):
@@ -20,16 +27,38 @@ class ProductResponse(serializers.ModelSerializer[Product]):
         fields = ("sku", "name", "price", "currency")
 
 
-class LineRequest(serializers.Serializer[dict[str, Any]]):
+class StatusField(serializers.ChoiceField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=list(STATUSES), **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return STATUSES[super().to_internal_value(data)]
+
+
+class OrdersQuery(serializers.Serializer[dict[str, Any]]):
+    """The query parameters of the list of orders; each source is the lookup that it becomes."""
+
+    status = StatusField(
+        required=False, help_text="only orders of this status, as `status` or `status_label`"
+    )
+    created_after = MomentField(
+        required=False, source="created_at__gte", help_text="only orders placed then or later"
+    )
+    created_before = MomentField(
+        required=False, source="created_at__lt", help_text="only orders placed earlier"
+    )
+
+
+class OrderLineRequest(serializers.Serializer[dict[str, Any]]):
     sku = serializers.CharField(max_length=64)
     quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
 class PlaceOrderRequest(serializers.Serializer[dict[str, Any]]):
-    lines = serializers.ListField(child=LineRequest(), min_length=1, max_length=MAX_LINES)
+    lines = serializers.ListField(child=OrderLineRequest(), min_length=1, max_length=MAX_LINES)
 
     def wanted(self) -> list[Line]:
-        """Return the lines asked for, or refuse the request with 400."""
+        """Return the lines to order, or refuse the request with 400."""
         self.is_valid(raise_exception=True)
         return [Line(**line) for line in self.validated_data["lines"]]
 
@@ -44,7 +73,7 @@ class PayOrderRequest(serializers.Serializer[dict[str, Any]]):
         return account_id
 
 
-class LineResponse(serializers.ModelSerializer[OrderLine]):
+class OrderLineResponse(serializers.ModelSerializer[OrderLine]):
     amount = serializers.IntegerField()
 
     class Meta:
@@ -52,7 +81,7 @@ class LineResponse(serializers.ModelSerializer[OrderLine]):
         fields = ("sku", "name", "quantity", "unit_price", "amount")
 
 
-class OrderPayment(serializers.Serializer[Payment]):
+class OrderPaymentResponse(serializers.Serializer[Payment]):
     id = serializers.UUIDField()
     account_id = serializers.IntegerField()
     amount = serializers.IntegerField()
@@ -62,11 +91,11 @@ class OrderPayment(serializers.Serializer[Payment]):
 
 
 class OrderResponse(serializers.ModelSerializer[Order]):
-    """An order; the context's `payments` hold its payment, if there is one."""
+    # The context's `payments` hold its payment, if there is one.
 
     status = serializers.IntegerField(min_value=0, max_value=3)
     status_label = serializers.SerializerMethodField()
-    lines = LineResponse(many=True)
+    lines = OrderLineResponse(many=True)
     payment = serializers.SerializerMethodField()
 
     class Meta:
@@ -87,8 +116,8 @@ class OrderResponse(serializers.ModelSerializer[Order]):
     def get_status_label(self, order: Order) -> str:
         return Order.Status(order.status).name.lower()
 
-    @extend_schema_field(OrderPayment(allow_null=True))
+    @extend_schema_field(OrderPaymentResponse(allow_null=True))
     def get_payment(self, order: Order) -> dict[str, Any] | None:
         payments: dict[UUID, Payment] = self.context["payments"]
         payment = payments.get(order.pk)
-        return OrderPayment(payment).data if payment else None
+        return OrderPaymentResponse(payment).data if payment else None

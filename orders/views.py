@@ -1,3 +1,5 @@
+"""The API of products and orders: parse, call a service, respond."""
+
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -5,31 +7,39 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import keys
-from idempotency.boundary import idempotent, stored_response
-from idempotency.claim import Claim
-from orders import responses, services
+from idempotency import (
+    claim_of,
+    idempotent,
+    key_digest,
+    preferred_wait,
+    read_key,
+    stored_response,
+)
+from orders import openapi, responses, services
 from orders.models import Order, Product
 from orders.serializers import (
     OrderResponse,
+    OrdersQuery,
     PayOrderRequest,
     PlaceOrderRequest,
     ProductResponse,
 )
 from payments import client
+from web.query import StrictQueryView
 
 Handler = Callable[..., HttpResponseBase]
 
 
-class ProductsView(ListAPIView[Product]):
-    """The catalogue."""
+@extend_schema_view(get=openapi.list_products)
+class ProductsView(StrictQueryView, ListAPIView[Product]):
+    """The catalogue of products and their prices, by sku."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -38,16 +48,18 @@ class ProductsView(ListAPIView[Product]):
     ordering = "sku"
 
 
-class OrdersView(ListAPIView[Order]):
+class OrdersView(StrictQueryView, ListAPIView[Order]):
     permission_classes = (IsAuthenticated,)
     serializer_class = OrderResponse
+    query_serializer = OrdersQuery
     ordering = "-id"
     payments: dict[UUID, client.Payment]
 
     def get_queryset(self) -> QuerySet[Order]:
         if not self.request.user.is_authenticated:
             return Order.objects.none()
-        return Order.objects.filter(customer=self.request.user).prefetch_related("lines")
+        own = Order.objects.filter(customer=self.request.user, **self.query)
+        return own.prefetch_related("lines")
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset)
@@ -57,23 +69,28 @@ class OrdersView(ListAPIView[Order]):
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "payments": getattr(self, "payments", {})}
 
+    @openapi.list_orders
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """List the caller's orders, newest first."""
+        """List the caller's orders, newest first.
+
+        `created_after` and `created_before` make a half-open interval: an order placed at exactly
+        `created_after` is in the list, one placed at exactly `created_before` is not.
+        """
         return super().get(request, *args, **kwargs)
 
-    @extend_schema(request=PlaceOrderRequest, responses={201: OrderResponse})
+    @openapi.place_order
     @idempotent(subject_of=responses.placed_subject)
     def post(self, request: Request) -> Response:
-        """Place an order. A repeat with the same key gets the first answer, not a second order."""
+        """Place an order. A retry with the same key gets the first response, not a second order."""
         lines = PlaceOrderRequest(data=request.data).wanted()
         order = services.place_order(customer=request.user, lines=lines)
         return responses.place_response(order)
 
 
-class OrderView(APIView):
+class OrderView(StrictQueryView):
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(responses=OrderResponse)
+    @openapi.get_order
     def get(self, request: Request, order_id: UUID) -> Response:
         """Return one of the caller's orders with its lines and its payment."""
         order = services.find_order(customer=request.user, order_id=order_id)
@@ -82,21 +99,21 @@ class OrderView(APIView):
 
 
 def settled_soon(post: Handler) -> Handler:
-    """Have a request that was accepted wait a while for the order to be settled.
+    """Let a request that got 202 wait for the order to be settled, then return the final response.
 
-    For as long as `Prefer: wait=N` says. Without one for 2 seconds, but no longer than the payment
-    system shows signs of life. The wait is in no transaction, and occupies a place among those of
-    the threads that may wait at all.
+    It waits for N seconds with `Prefer: wait=N`; without, for 2 seconds, and only while the payment
+    system responds. The wait is outside of any transaction and counts against the limit of waiting
+    threads.
     """
 
     @functools.wraps(post)
     def wait(view: APIView, request: Request, order_id: UUID) -> HttpResponseBase:
         accepted = post(view, request, order_id=order_id)
         if accepted.status_code != 202 or not services.is_settled_within(
-            order_id, seconds=keys.preferred_wait(request)
+            order_id, seconds=preferred_wait(request)
         ):
             return accepted
-        final = stored_response(Claim.of(request)) or accepted
+        final = stored_response(claim_of(request)) or accepted
         if "Idempotent-Replayed" not in accepted:
             del final["Idempotent-Replayed"]  # it is this very request's first final response
         return final
@@ -107,17 +124,17 @@ def settled_soon(post: Handler) -> Handler:
 class PayOrderView(APIView):
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(request=PayOrderRequest, responses={200: OrderResponse, 202: OrderResponse})
+    @openapi.pay_order
     @settled_soon
     @idempotent(serialize_by=responses.subject("{order_id}"))
     def post(self, request: Request, order_id: UUID) -> Response:
-        """Pay an order. However often it is sent, under however many keys: one charge."""
+        """Pay an order. However many requests arrive, under however many keys: one charge."""
         account_id = PayOrderRequest(data=request.data).account_id()
         attempt = services.pay_order(
             customer=request.user,
             order_id=order_id,
             account_id=account_id,
             request_id=getattr(request, "request_id", ""),
-            key_digest=keys.digest(keys.read_key(request)),
+            key_digest=key_digest(read_key(request) or ""),
         )
         return responses.pay_response(attempt)

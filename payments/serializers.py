@@ -1,4 +1,4 @@
-"""What requests to the payment system's own interface say, and its responses show."""
+"""The bodies of requests and responses of the payment system's own interface."""
 
 from typing import Any
 
@@ -33,14 +33,14 @@ class EntryResponse(serializers.ModelSerializer[Entry]):
 
 class PaymentResponse(serializers.ModelSerializer[Payment]):
     account_id = serializers.IntegerField()
-    outcome = serializers.ChoiceField(choices=Payment.Outcome.choices)
+    outcome = serializers.ChoiceField(choices=Payment.Outcome.values)
 
     class Meta:
         model = Payment
         fields = ("id", "order_id", "account_id", "amount", "currency", "outcome", "created_at")
 
 
-class PayRequest(serializers.Serializer[dict[str, Any]]):
+class ChargeRequest(serializers.Serializer[dict[str, Any]]):
     order_id = serializers.UUIDField()
     account_id = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX)
     amount = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX, help_text="minor units")

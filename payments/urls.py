@@ -1,9 +1,9 @@
 from django.urls import path
 
-from payments.views import AccountsView, AccountView, EntriesView, PaymentView, PayView
+from payments.views import AccountsView, AccountView, ChargeView, EntriesView, PaymentView
 
 urlpatterns = [
-    path("payments/", PayView.as_view(), name="pay"),
+    path("payments/", ChargeView.as_view(), name="pay"),
     path("payments/<uuid:order_id>/", PaymentView.as_view(), name="payment"),
     path("accounts/", AccountsView.as_view(), name="accounts"),
     path("accounts/<int:pk>/", AccountView.as_view(), name="account"),

@@ -1,8 +1,10 @@
+"""The API of accounts, entries and payments, and the payment system's own interface."""
+
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
@@ -10,9 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from structlog.contextvars import bind_contextvars
 
-from payments import services
+from payments import openapi, services
 from payments.models import Account, Entry, Payment
-from payments.serializers import AccountResponse, EntryResponse, PaymentResponse, PayRequest
+from payments.serializers import AccountResponse, ChargeRequest, EntryResponse, PaymentResponse
+from web.query import StrictQueryView
 
 
 class MayCharge(BasePermission):
@@ -22,15 +25,15 @@ class MayCharge(BasePermission):
         return request.user.has_perm("payments.charge")
 
 
-class PayView(APIView):
+class ChargeView(APIView):
     """`pay(orderId, accountId, amount)`: idempotent by the order id, so it needs no key."""
 
     permission_classes = (IsAuthenticated, MayCharge)
 
-    @extend_schema(request=PayRequest, responses={201: PaymentResponse, 200: PaymentResponse})
+    @openapi.charge
     def post(self, request: Request) -> Response:
         """Charge an account for an order: 201 the first time, the same payment ever after."""
-        wanted = PayRequest(data=request.data)
+        wanted = ChargeRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
         paid = services.pay(**wanted.validated_data)
@@ -42,12 +45,12 @@ class PayView(APIView):
         return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
 
 
-class PaymentView(APIView):
+class PaymentView(StrictQueryView):
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(responses=PaymentResponse)
+    @openapi.get_payment
     def get(self, request: Request, order_id: UUID) -> Response:
-        """Return the payment of an order: how a caller who lost the answer learns it."""
+        """Return the payment of an order: how a caller who lost the response gets the result."""
         visible = (
             Q() if request.user.has_perm("payments.charge") else Q(account__owner=request.user)
         )
@@ -55,7 +58,7 @@ class PaymentView(APIView):
         return Response(PaymentResponse(payment).data)
 
 
-class OwnAccounts(GenericAPIView[Account]):
+class OwnAccounts(StrictQueryView, GenericAPIView[Account]):
     permission_classes = (IsAuthenticated,)
     serializer_class = AccountResponse
     ordering = "id"
@@ -66,15 +69,20 @@ class OwnAccounts(GenericAPIView[Account]):
         return Account.objects.filter(owner=self.request.user)
 
 
+@extend_schema_view(get=openapi.list_accounts)
 class AccountsView(OwnAccounts, ListAPIView[Account]):
     """The caller's accounts with their balances."""
 
 
+@extend_schema_view(get=openapi.get_account)
 class AccountView(OwnAccounts, RetrieveAPIView[Account]):
     """One of the caller's accounts with its balance."""
 
+    pagination_class = None
 
-class EntriesView(ListAPIView[Entry]):
+
+@extend_schema_view(get=openapi.list_entries)
+class EntriesView(StrictQueryView, ListAPIView[Entry]):
     """An account's statement, newest first."""
 
     permission_classes = (IsAuthenticated,)

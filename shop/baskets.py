@@ -1,4 +1,4 @@
-"""Filling a basket and making an order of it."""
+"""Filling a basket, and placing it as an order."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from orders.serializers import MAX_LINES, PlaceOrderRequest
 from orders.services import place_order
 from shop.models import Basket
 
-# A quantity is set, not added: the same form sent twice says the same. 0 takes the line out.
+# A quantity is set, not added: a duplicate of a form changes nothing. 0 removes the line.
 FILL = """
 INSERT INTO shop_basket (id, customer_id, lines)
 VALUES (%(id)s, %(customer)s, jsonb_strip_nulls(%(lines)s::jsonb))
@@ -25,16 +25,16 @@ DO UPDATE SET lines = jsonb_strip_nulls(shop_basket.lines || %(lines)s::jsonb)
 
 
 class BasketFull(Exception):
-    """It would hold more products than an order can have lines. Nothing has changed."""
+    """The basket would hold more products than an order has lines. Nothing has changed."""
 
 
 class BasketChanged(Exception):
-    """The basket isn't what the customer saw, or it is an order by now. Nothing has happened."""
+    """The basket is not what the customer saw, or is an order already. Nothing has happened."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A product, and how many of it are in a basket."""
+    """A product with its quantity in a basket."""
 
     product: Product
     quantity: int
@@ -46,14 +46,14 @@ class Offer:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a basket, at today's prices; `gone` are skus that nobody sells any more."""
+    """The contents of a basket at current prices; `unavailable` are skus no longer sold."""
 
     offers: list[Offer]
-    gone: list[str]
+    unavailable: list[str]
 
     @property
     def sums(self) -> dict[str, int]:
-        """The amounts to pay, by currency; an order has one."""
+        """The amounts to pay by currency; an order has only one."""
         sums: dict[str, int] = {}
         for offer in self.offers:
             currency = offer.product.currency
@@ -62,18 +62,18 @@ class Contents:
 
     @property
     def is_orderable(self) -> bool:
-        return len(self.sums) == 1 and not self.gone and len(self.offers) <= MAX_LINES
+        return len(self.sums) == 1 and not self.unavailable and len(self.offers) <= MAX_LINES
 
 
-def on_offer(basket: Basket | None) -> list[Offer]:
-    """Return the catalogue, as far as a page shows it, with the quantities in a basket."""
+def catalogue_offers(basket: Basket | None) -> list[Offer]:
+    """Return one page of the catalogue, with the quantities in a basket."""
     lines = basket.lines if basket else {}
     products = Product.objects.order_by("price", "sku")[:MAX_LINES]
     return [Offer(product, lines.get(product.sku, 0)) for product in products]
 
 
-def contents(basket: Basket) -> Contents:
-    """Return what is in a basket."""
+def contents_of(basket: Basket) -> Contents:
+    """Return the contents of a basket."""
     products = Product.objects.in_bulk(basket.lines, field_name="sku")
     skus = sorted(basket.lines)
     return Contents(
@@ -83,16 +83,16 @@ def contents(basket: Basket) -> Contents:
 
 
 def fill(*, customer: Any, quantities: Mapping[str, int]) -> None:
-    """Set the quantities of some products in the customer's basket; a repeat changes nothing.
+    """Set the quantities of some products in the customer's basket; a duplicate changes nothing.
 
-    What nobody sells isn't put in.
+    Skus that are not sold are left out.
 
-    :raises BasketFull: there would be too many products in it
+    :raises BasketFull: the basket would hold too many products
     """
     sold = set(Product.objects.filter(sku__in=quantities).values_list("sku", flat=True))
     lines = {sku: (sku in sold and quantity) or None for sku, quantity in quantities.items()}
-    found = open_basket(customer=customer)
-    after = (found.lines if found else {}) | lines
+    basket = open_basket(customer=customer)
+    after = (basket.lines if basket else {}) | lines
     if sum(quantity is not None for quantity in after.values()) > MAX_LINES:
         raise BasketFull
     values = {"id": uuid7(), "customer": customer.pk, "lines": json.dumps(lines)}
@@ -101,50 +101,50 @@ def fill(*, customer: Any, quantities: Mapping[str, int]) -> None:
 
 
 def open_basket(*, customer: Any) -> Basket | None:
-    """Return the basket that the customer is filling, if there is one."""
+    """Return the customer's open basket, or None."""
     return Basket.objects.filter(customer=customer, order=None).first()
 
 
 def find(*, customer: Any, basket_id: UUID) -> Basket | None:
-    """Return a customer's basket, an order by now or not."""
+    """Return a customer's basket, open or ordered, or None."""
     return Basket.objects.filter(pk=basket_id, customer=customer).first()
 
 
 def make_order(basket: Basket) -> Order:
-    """Make an order of a basket as it was read; call it under the basket's id as the key.
+    """Place a basket, as it was read, as an order; call this under the basket's id as the key.
 
     A repeated call places nothing.
 
     :raises BasketChanged: another tab was faster, with other lines or with the order
     """
-    request = PlaceOrderRequest(data=asked(basket))
+    request = PlaceOrderRequest(data=request_body(basket))
     order = place_order(customer=basket.customer, lines=request.wanted())
-    # Won or lost here: the basket becomes one order, of the lines that were seen.
-    mine = Basket.objects.filter(pk=basket.pk, order=None, lines=basket.lines)
-    if mine.update(order=order) != 1:
+    # Won or lost here: the basket becomes one order, of the lines that the customer saw.
+    unchanged = Basket.objects.filter(pk=basket.pk, order=None, lines=basket.lines)
+    if unchanged.update(order=order) != 1:
         raise BasketChanged
     return order
 
 
-def became(basket: Basket, order_id: UUID) -> None:
-    """Note the order that the basket's key names, if an API request with it was the first."""
+def link_order(basket: Basket, order_id: UUID) -> None:
+    """Link an open basket to the order that an API request has placed under its key."""
     Basket.objects.filter(pk=basket.pk, order=None).update(order=order_id)
 
 
 def order_of(basket: Basket) -> UUID | None:
-    """Return the order that a basket has become by now."""
+    """Return the id of the order that a basket has become, or None."""
     return Basket.objects.filter(pk=basket.pk).values_list("order", flat=True).first()
 
 
 def renew_key(basket: Basket) -> None:
-    """Give an open basket another id, because its key was used for something else."""
+    """Give an open basket another id, because its key was used for another request."""
     Basket.objects.filter(pk=basket.pk, order=None).update(id=uuid7())
 
 
-def was_edited(basket: Basket, quantities: Mapping[str, int] | None, *, seen: str | None) -> bool:
-    """Say whether a customer typed other quantities than the basket has, into a page that is new.
+def is_edited(basket: Basket, quantities: Mapping[str, int] | None, *, seen: str | None) -> bool:
+    """Return True if a customer typed other quantities than the basket has, into a current page.
 
-    (An old page shows what the basket was then: that is for `make_order` to find out.)
+    An outdated page is for `make_order` to refuse.
     """
     if basket.order_id is not None or seen != digest(basket):
         return False
@@ -153,11 +153,11 @@ def was_edited(basket: Basket, quantities: Mapping[str, int] | None, *, seen: st
     return any(basket.lines.get(sku, 0) != quantity for sku, quantity in quantities.items())
 
 
-def asked(basket: Basket) -> dict[str, Any]:
-    """Return the body of the API's call that would place the same order."""
+def request_body(basket: Basket) -> dict[str, Any]:
+    """Return the body of the API request that would place the same order."""
     return {"lines": [{"sku": sku, "quantity": basket.lines[sku]} for sku in sorted(basket.lines)]}
 
 
 def digest(basket: Basket) -> str:
-    """Return a digest of a basket's lines: what a page says that its customer has seen."""
-    return hashlib.sha256(json.dumps(asked(basket)).encode()).hexdigest()[:16]
+    """Return a digest of a basket's lines: a form carries that of the lines its page shows."""
+    return hashlib.sha256(json.dumps(request_body(basket)).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Keeping the clicks that reached the server, so that an order's page can tell of each."""
+"""Recording the clicks that reached the server, so that an order's timeline can show each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,97 +11,100 @@ from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from shop.models import Click
-from shop.steps import Recorder
+from shop.models import Click, ClickAction, ClickOutcome
+from shop.statements import StatementRecorder
 
 log = structlog.get_logger("clicks")
 
-SHOWN_OF_A_KEY = 12
+KEY_CHARACTERS_SHOWN = 12
 
 
 @dataclass
-class Heard:
-    """A click under way, and what it is told."""
+class ClickInProgress:
+    """A click that is being handled, and its outcome so far."""
 
     order_id: UUID | None
-    told: str = ""
+    outcome: str = ""
     reason: str = ""
-    recorder: Recorder = field(default_factory=Recorder)
+    recorder: StatementRecorder = field(default_factory=StatementRecorder)
 
-    def answered(self, answer: HttpResponse, *, refusal: str = "") -> None:
-        """Note the answer; `refusal` is the problem's slug where it is one."""
-        replayed = "Idempotent-Replayed" in answer
-        self.told = Click.Told.REPLAYED if replayed else Click.Told.EXECUTED
+    def respond(self, response: HttpResponse, *, refusal: str = "") -> None:
+        """Note the response; `refusal` is the problem's slug if it is one."""
+        replayed = "Idempotent-Replayed" in response
+        self.outcome = ClickOutcome.REPLAYED if replayed else ClickOutcome.EXECUTED
         if refusal and not replayed:
-            self.refused(refusal)
+            self.refuse(refusal)
 
-    def refused(self, reason: str) -> None:
-        self.told, self.reason = Click.Told.REFUSED, reason
+    def refuse(self, reason: str) -> None:
+        """Note that the click was refused, and why."""
+        self.outcome, self.reason = ClickOutcome.REFUSED, reason
 
 
-def shown(key: str) -> str:
-    """Return what is told of a key: enough to recognise it by, not enough to send it."""
-    return key if len(key) <= SHOWN_OF_A_KEY else f"{key[:SHOWN_OF_A_KEY]}…"
+def shorten_key(key: str) -> str:
+    """Return as much of a key as may be shown: enough to recognise it, too little to send it."""
+    return key if len(key) <= KEY_CHARACTERS_SHOWN else f"{key[:KEY_CHARACTERS_SHOWN]}…"
 
 
 @contextmanager
-def kept(
-    request: HttpRequest, wanted: str, *, key: str, order_id: UUID | None = None
-) -> Iterator[Heard]:
-    """Write down that a click arrived, and when it is over what became of it.
+def record_click(
+    request: HttpRequest, action: ClickAction, *, key: str, order_id: UUID | None = None
+) -> Iterator[ClickInProgress]:
+    """Record a click on receipt and, at the end of the block, its outcome.
 
-    Both outside of the transaction that the block runs: a click whose process is killed keeps its
-    first half. What can't be written down is logged, and changes nothing for the customer.
+    Both writes are outside the transaction that the block runs: if the process is killed, the
+    first one stays. A write that fails is logged and changes nothing for the customer.
     """
-    heard = Heard(order_id)
-    if not settings.CLICKS_ARE_KEPT:
-        yield heard
+    in_progress = ClickInProgress(order_id)
+    if not settings.RECORD_CLICKS:
+        yield in_progress
         return
-    arrived = _arrived(request, wanted, key, order_id)
+    click = _record_receipt(request, action, key, order_id)
     try:
-        with connection.execute_wrapper(heard.recorder):
-            yield heard
+        with connection.execute_wrapper(in_progress.recorder):
+            yield in_progress
     except Exception as error:
-        heard.refused(getattr(error, "default_code", type(error).__name__))
+        in_progress.refuse(getattr(error, "default_code", type(error).__name__))
         raise
     finally:
-        _over(arrived, heard)
+        _record_outcome(click, in_progress)
 
 
-def _arrived(request: HttpRequest, wanted: str, key: str, order_id: UUID | None) -> Click | None:
-    assert request.user.is_authenticated, "only a customer's click is kept"
+def _record_receipt(
+    request: HttpRequest, action: ClickAction, key: str, order_id: UUID | None
+) -> Click | None:
+    assert request.user.is_authenticated, "only a customer's click is recorded"
     request_id = getattr(request, "request_id", "")
     try:
         return Click.objects.create(
             customer=request.user,
-            wanted=wanted,
+            action=action,
             order_id=order_id,
-            key=shown(key),
+            key=shorten_key(key),
             request_id=request_id,
         )
     except (Error, ValueError) as error:  # ValueError: what the browser sent can't be encoded
-        log.warning("a click was not kept", error=str(error).strip())
-        _forget_a_lost_session()
+        log.warning("click not recorded", error=str(error).strip())
+        _close_lost_connection()
         return None
 
 
-def _over(click: Click | None, heard: Heard) -> None:
+def _record_outcome(click: Click | None, in_progress: ClickInProgress) -> None:
     if click is None:
         return
     try:
         Click.objects.filter(pk=click.pk).update(
-            order_id=heard.order_id,
-            answered_at=timezone.now(),
-            told=heard.told,
-            reason=heard.reason[:64],
-            steps=heard.recorder.steps,
+            order_id=in_progress.order_id,
+            responded_at=timezone.now(),
+            outcome=in_progress.outcome,
+            reason=in_progress.reason[:64],
+            statements=in_progress.recorder.statements,
         )
     except Error as error:
-        log.warning("a click's answer was not kept", error=str(error).strip())
-        _forget_a_lost_session()
+        log.warning("click's outcome not recorded", error=str(error).strip())
+        _close_lost_connection()
 
 
-def _forget_a_lost_session() -> None:
-    """Have the next statement open a new session if this one is gone, as a new request would."""
+def _close_lost_connection() -> None:
+    """Let the next statement open a new session if this one is gone, as a new request would."""
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()

@@ -1,4 +1,4 @@
-"""What the shop's pages keep: a customer's basket and, in the demo, the clicks that arrived."""
+"""A customer's baskets and, where RECORD_CLICKS is set, the clicks that reached the server."""
 
 from django.conf import settings
 from django.db import models
@@ -11,7 +11,7 @@ from orders.models import Order
 
 
 class Basket(models.Model):
-    """What a customer is about to order. Its id is the key of the order: it becomes one, once."""
+    """What a customer is about to order. Its id is the order's key: it becomes one order."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     customer = models.ForeignKey(
@@ -35,32 +35,40 @@ class Basket(models.Model):
         return f"basket {self.pk}"
 
 
+class ClickAction(models.TextChoices):
+    """The button that was clicked."""
+
+    PLACE = "place"
+    PAY = "pay"
+
+
+class ClickOutcome(models.TextChoices):
+    """How the server handled a click."""
+
+    EXECUTED = "executed"
+    REPLAYED = "replayed"
+    REFUSED = "refused"
+
+
 class Click(models.Model):
-    """A click that reached the server, written down on arrival and again with its answer.
+    """A click that reached the server, recorded on receipt and updated with its outcome.
 
-    Outside of the transaction that it is about: a click whose process was killed stays here
-    without an answer. Only where CLICKS_ARE_KEPT; a replay over the API writes nothing ever.
+    Both writes are outside the click's own transaction: a click whose process was killed stays
+    here without an outcome. Recorded where RECORD_CLICKS is set; a request to the API never is.
     """
-
-    class Told(models.TextChoices):
-        """What the click came to."""
-
-        EXECUTED = "executed"
-        REPLAYED = "replayed"
-        REFUSED = "refused"
 
     customer = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
     )
-    wanted = models.CharField(max_length=5)  # order | pay
+    action = models.CharField(max_length=5, choices=ClickAction)
     order_id = models.UUIDField(null=True)
-    key = models.CharField(max_length=16)  # its beginning: it can be recognised, and not be sent
+    key = models.CharField(max_length=16)  # its first characters: recognisable, not replayable
     request_id = models.CharField(max_length=128)
-    arrived_at = models.DateTimeField(db_default=Now())
-    answered_at = models.DateTimeField(null=True)
-    told = models.CharField(max_length=8, choices=Told, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    responded_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=8, choices=ClickOutcome, blank=True)
     reason = models.CharField(max_length=64, blank=True)
-    steps = models.JSONField(default=list)  # [name of the step, rows, milliseconds]
+    statements = models.JSONField(default=list)  # [name, rows, milliseconds]
 
     class Meta:
         verbose_name = _("click")
@@ -70,4 +78,4 @@ class Click(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"click to {self.wanted} at {self.arrived_at}: {self.told or 'no answer'}"
+        return f"click to {self.action} at {self.received_at}: {self.outcome or 'no response'}"

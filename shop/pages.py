@@ -1,4 +1,4 @@
-"""What the shop's pages have in common: who may see them, how they fail, and where they lead."""
+"""What the shop's views share: sign-in, error pages, and redirects to the page with the result."""
 
 import functools
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
@@ -17,29 +18,29 @@ from web.pages import error_page
 
 View = Callable[..., HttpResponse]
 
-# Why a page is shown again, by what its address says.
+# Messages that a page shows, by the `note` in its address.
 NOTES = {
     "renewed": _("This page had been open for too long. Nothing was charged; here is a new one."),
     "account": _("Choose one of your accounts. Nothing was charged."),
     "terms": _("This order's payment was made on other terms. Nothing was charged."),
-    "changed": _("The basket was changed in another tab. Nothing was ordered; please look again."),
+    "changed": _("The basket was changed in another tab. Nothing was ordered; please check it."),
     "unorderable": _("Something in the basket can't be ordered any more. Nothing was ordered."),
-    "edited": _("The quantities were changed. Look at the new total, then place the order."),
+    "edited": _("The quantities were changed. Check the new total, then place the order."),
     "full": _("A basket holds at most 100 different products. Nothing was changed."),
     "quantity": _("A quantity is a whole number from 0 to 1000. Nothing was changed."),
 }
 
 
 def page(view: View) -> View:
-    """Make a view a customer's own page: signed in, and every failure told in words."""
-    return page_for_all(login_required(view))
+    """Make a view a page of the signed-in customer's, with an error page for every failure."""
+    return public_page(login_required(view))
 
 
-def page_for_all(view: View) -> View:
-    """Make a view a page that tells every failure in words."""
+def public_page(view: View) -> View:
+    """Make a view a page for everybody, with an error page for every failure."""
 
     @functools.wraps(view)
-    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             response = view(request, *args, **kwargs)
         except OrderNotFound:
@@ -49,40 +50,51 @@ def page_for_all(view: View) -> View:
         patch_cache_control(response, private=True)
         return _for_script(request, response)
 
-    return shown
+    return wrapped
 
 
-def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Tell the page's script where to go, instead of having it load that page, and again."""
-    if response.status_code != SeeOther.status_code or not request.headers.get("X-Asked-By"):
-        return response
-    told = JsonResponse({"location": response["Location"]})
-    told.decision = getattr(response, "decision", response)  # type: ignore[attr-defined]
-    if "Idempotent-Replayed" in response:
-        told["Idempotent-Replayed"] = "true"
-    return told
+def customer_of(request: HttpRequest) -> User:
+    """Return the customer who is signed in."""
+    assert request.user.is_authenticated, "`page` requires sign-in"
+    return request.user
 
 
 class SeeOther(HttpResponseRedirect):
-    """The answer to a form: look there for what it came to (RFC 9110, 303)."""
+    """The response to a form: a redirect to the page with the result (RFC 9110, 303)."""
 
     status_code = 303
 
 
-def leading_to(view: str, order_id: UUID, done: HttpResponse) -> HttpResponse:
-    """Translate an answer of the API into the page that shows what it says."""
-    response = SeeOther(reverse(view, args=[order_id]))
-    response.decision = done  # type: ignore[attr-defined]  # counted by the metrics
-    if "Idempotent-Replayed" in done:
-        response["Idempotent-Replayed"] = "true"
-    return response
+def redirect_with(final_response: HttpResponse, view: str, order_id: UUID) -> HttpResponse:
+    """Return a redirect to the page that shows the result of a form.
+
+    :param final_response: the API's response to the request that the form stands for
+    """
+    return _with_final_response(SeeOther(reverse(view, args=[order_id])), final_response)
 
 
-def back_to(view: str, *args: object, note: str = "") -> HttpResponse:
-    """Lead to a page; `note` is what to say there."""
-    there = reverse(view, args=args)
-    return SeeOther(f"{there}?note={note}" if note else there)
+def redirect_back(view: str, *args: object, note: str = "") -> HttpResponse:
+    """Return a redirect to a page; `note` names the message to show there."""
+    url = reverse(view, args=args)
+    return SeeOther(f"{url}?note={note}" if note else url)
 
 
 def note_of(request: HttpRequest) -> dict[str, Any]:
+    """Return the message named by the `note` of the address, as template context."""
     return {"note": NOTES.get(request.GET.get("note", ""))}
+
+
+def _for_script(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return a redirect as JSON to the page's script, which would load the page twice otherwise."""
+    if response.status_code != SeeOther.status_code or not request.headers.get("X-Requested-With"):
+        return response
+    location = JsonResponse({"location": response["Location"]})
+    return _with_final_response(location, getattr(response, "final_response", response))
+
+
+def _with_final_response(page: HttpResponse, final_response: HttpResponse) -> HttpResponse:
+    """Attach the API's response to the page that stands for it; the metrics count it."""
+    page.final_response = final_response  # type: ignore[attr-defined]
+    if "Idempotent-Replayed" in final_response:
+        page["Idempotent-Replayed"] = "true"
+    return page

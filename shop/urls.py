@@ -1,17 +1,17 @@
 from django.urls import path
 
-from shop import views
+from shop.views import baskets, checkout, orders
 
 app_name = "shop"
 
 urlpatterns = [
-    path("", views.catalogue, name="catalogue"),
-    path("basket/", views.basket, name="basket"),
-    path("basket/<uuid:basket_id>/order/", views.place, name="place"),
-    path("orders/", views.orders, name="orders"),
-    path("orders/<uuid:order_id>/", views.order, name="order"),
-    path("orders/<uuid:order_id>/now/", views.now, name="now"),
-    path("orders/<uuid:order_id>/checkout/", views.checkout, name="checkout"),
-    path("orders/<uuid:order_id>/pay/", views.pay, name="pay"),
-    path("orders/<uuid:order_id>/again/", views.again, name="again"),
+    path("", baskets.catalogue, name="catalogue"),
+    path("basket/", baskets.basket, name="basket"),
+    path("basket/<uuid:basket_id>/order/", baskets.place, name="place"),
+    path("orders/", orders.orders, name="orders"),
+    path("orders/<uuid:order_id>/", orders.order, name="order"),
+    path("orders/<uuid:order_id>/now/", orders.now, name="now"),
+    path("orders/<uuid:order_id>/checkout/", checkout.checkout, name="checkout"),
+    path("orders/<uuid:order_id>/pay/", checkout.pay, name="pay"),
+    path("orders/<uuid:order_id>/again/", baskets.reorder, name="reorder"),
 ]

@@ -8,11 +8,11 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import NotFound, ParseError
-from rest_framework.exceptions import ValidationError as BadPageSize
+from rest_framework.exceptions import ValidationError as ParameterError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
-MAX_PAGE_SIZE = 200
+PAGE_SIZE_MAX = 200
 
 
 class JSONParser(parsers.JSONParser):
@@ -29,27 +29,39 @@ class Pagination(CursorPagination):
     """Cursor pagination by the view's `ordering`: stable while rows are added, no counting."""
 
     page_size = 50
-    max_page_size = MAX_PAGE_SIZE
+    max_page_size = PAGE_SIZE_MAX
     page_size_query_param = "page_size"
+    cursor_query_description = "Where a page begins: from `next` or `previous`."
+    page_size_query_description = f"How many results a page holds; {page_size} by default."
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         return (view.ordering,)
 
     def get_page_size(self, request: Request) -> int:
         """Return how many rows a page holds; refuse what is no number of rows."""
-        given = request.query_params.getlist("page_size") or [str(self.page_size)]
-        if len(given) > 1 or not given[0].isdecimal() or not 1 <= int(given[0]) <= MAX_PAGE_SIZE:
-            said = _("A number from 1 to %(maximum)d.") % {"maximum": MAX_PAGE_SIZE}
-            raise BadPageSize({"page_size": [said]})
-        return int(given[0])
+        given = request.query_params.get("page_size", str(self.page_size))
+        if not given.isdecimal() or not 1 <= int(given) <= PAGE_SIZE_MAX:
+            message = _("A number from 1 to %(maximum)d.") % {"maximum": PAGE_SIZE_MAX}
+            raise ParameterError({"page_size": [message]})
+        return int(given)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Describe the parameters to OpenAPI."""
         parameters = super().get_schema_operation_parameters(view)
         for parameter in parameters:
             if parameter["name"] == "page_size":
-                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
+                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE_MAX}
         return parameters
+
+    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe a page to OpenAPI; the examples of its members complete those of the rows."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        properties = {
+            "next": link | {"example": None, "description": "the page of the older rows"},
+            "previous": link | {"example": None, "description": "the page before this one"},
+            "results": schema,
+        }
+        return {"type": "object", "required": list(properties), "properties": properties}
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: Any = None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Problem:
     """A problem type of RFC 9457; `same_key` and `retryable` tell a client how to go on.
 
-    :param detail: what a response says that knows nothing more particular
-    :param meaning: what `/problems/<slug>` explains: the cause, and what a client does
+    :param detail: the text where a response has none of its own
+    :param meaning: the text of `/problems/<slug>`: the cause, and what a client does
     :param outcome: whether the effect took place
     :param same_key: whether to retry with the same Idempotency-Key; None: no key is in play
     """
@@ -36,13 +36,13 @@ class Problem:
     same_key: bool | None = None
 
 
-def _of(refusal: type[Refusal], title: "StrOrPromise", meaning: "StrOrPromise") -> Problem:
+def _of(refusal: type[Refusal], meaning: "StrOrPromise") -> Problem:
     """Return the problem that a refusal of the idempotency boundary becomes."""
     return Problem(
-        refusal.default_code,
-        refusal.status_code,
-        title,
-        refusal.default_detail,  # type: ignore[arg-type]  # ours are plain texts
+        refusal.slug,
+        refusal.status,
+        refusal.title,
+        refusal.detail,
         meaning,
         refusal.outcome,
         refusal.retryable,
@@ -50,42 +50,37 @@ def _of(refusal: type[Refusal], title: "StrOrPromise", meaning: "StrOrPromise") 
     )
 
 
+def _plain(slug: str, status: int, title: "StrOrPromise", meaning: "StrOrPromise") -> Problem:
+    """Return a problem whose title is all the detail there is."""
+    return Problem(slug, status, title, title, meaning)
+
+
 _ABOUT_KEYS = (
     _of(
         errors.KeyMissing,
-        _("Idempotency key missing"),
         _("Send an Idempotency-Key header: a UUID made once per intention."),
     ),
     _of(
         errors.KeyInvalid,
-        _("Idempotency key invalid"),
         _("1 to 255 visible ASCII characters, or a token issued to you."),
     ),
     _of(
         errors.KeyReused,
-        _("Idempotency key reused"),
         _("The key named another request. Nothing ran. Use a new key."),
     ),
     _of(
         errors.KeyInUse,
-        _("Idempotency key in use"),
-        _("The first request is still running. Repeat it after Retry-After."),
+        _("The first request is still running. Retry with the same key after Retry-After."),
     ),
     _of(
         errors.KeyExpired,
-        _("Idempotency key expired"),
-        _("The key was used long ago. Look at the object; use a new key."),
+        _("The response is no longer stored. Get the object to see its state; then use a new key."),
     ),
     _of(
         errors.RecordUnreadable,
-        _("Idempotency record unreadable"),
-        _("The stored answer can't be read. Nothing ran. Tell support."),
+        _("The stored response can't be read. Nothing ran. Contact support."),
     ),
-    _of(
-        errors.RateLimited,
-        _("Rate limited"),
-        _("Come back after the time in Retry-After."),
-    ),
+    _of(errors.RateLimited, _("Rate limited"), _("Retry when the time in Retry-After has passed.")),
 )
 
 _ABOUT_ORDERS = (
@@ -94,7 +89,7 @@ _ABOUT_ORDERS = (
         409,
         _("The order is already paid"),
         _("It was charged once; nothing changed."),
-        _("The order was charged once, earlier. Nothing to do."),
+        _("The order was charged once, by an earlier request. There is nothing to do."),
         outcome="done",
         same_key=False,
     ),
@@ -130,90 +125,74 @@ _ABOUT_REQUESTS = (
         "temporarily-unavailable",
         503,
         _("Temporarily unavailable"),
-        _("The database can't be reached or is busy. Repeat the same request, with its key."),
-        _("Repeat the same request, with the same key, after Retry-After."),
+        _("The database can't be reached or is busy. Retry the same request with the same key."),
+        _("Retry the same request with the same key after Retry-After."),
         retryable=True,
     ),
-    Problem(
+    _plain(
         "validation-error",
         400,
         _("The request is not valid"),
-        _("The request is not valid"),
-        _("The members named in `errors` are not valid. Mend them; same key or new."),
+        _("`errors` names what is not valid. Correct it and retry, with the same or a new key."),
     ),
 )
 
-# One for each status that says all there is to say.
+# One for each status that needs no further distinction.
 _ABOUT_HTTP = (
-    Problem(
-        "malformed-request",
-        400,
-        _("Malformed request"),
-        _("Malformed request"),
-        _("Bad request syntax or unsupported method"),
+    _plain(
+        "malformed-request", 400, _("Malformed request"), _("The request's syntax is not valid.")
     ),
-    Problem(
+    _plain(
         "not-authenticated",
         401,
         _("Not authenticated"),
-        _("Not authenticated"),
-        _("No permission -- see authorization schemes"),
+        _("The request has no valid credentials. See WWW-Authenticate."),
     ),
     Problem(
         "permission-denied",
         403,
         _("Permission denied"),
         _("You may not do this."),
-        _("Request forbidden -- authorization will not help"),
+        _("The caller may not do this. Other credentials may."),
     ),
     Problem(
         "not-found",
         404,
         _("Not found"),
         _("There is no such object, or it is not yours."),
-        _("Nothing matches the given URI"),
+        _("Nothing is at this address, or it belongs to another user."),
     ),
-    Problem(
+    _plain(
         "method-not-allowed",
         405,
         _("Method not allowed"),
-        _("Method not allowed"),
-        _("Specified method is invalid for this resource"),
+        _("The resource does not support this method. See Allow."),
     ),
-    Problem(
+    _plain(
         "not-acceptable",
         406,
         _("Not acceptable"),
-        _("Not acceptable"),
-        _("URI not available in preferred format"),
+        _("No representation matches the Accept header. The API responds in JSON."),
     ),
-    Problem(
-        "length-required",
-        411,
-        _("Length required"),
-        _("Length required"),
-        _("Client must specify Content-Length"),
-    ),
-    Problem(
+    _plain("length-required", 411, _("Length required"), _("Send a Content-Length header.")),
+    _plain(
         "body-too-large",
         413,
         _("Body too large"),
-        _("Body too large"),
-        _("Entity is too large"),
+        _("The request's body is longer than the API reads."),
     ),
-    Problem(
+    _plain(
         "unsupported-media-type",
         415,
         _("Unsupported media type"),
-        _("Unsupported media type"),
-        _("Entity body in unsupported format"),
+        _("Send the body as application/json."),
     ),
     Problem(
         "internal-error",
         500,
         _("Internal error"),
         _("Something went wrong on our side."),
-        _("Server got itself in trouble"),
+        _("The server failed. Retry with the same key, if there was one, or contact support."),
         outcome="unknown",
     ),
 )

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its one log line, and no HTML errors from the API."""
+"""Middleware of every request: its id, its one log line, and no HTML errors from the API."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
-from idempotency import keys
+from idempotency import key_digest
 from web.pages import is_html
 from web.problems import for_status
 
@@ -27,22 +27,26 @@ QUIET = ("/healthz", "/readyz", "/metrics", "/static/")  # neither logged nor co
 _MACHINE = ("/api/", "/healthz", "/readyz", "/metrics")
 
 
-class Traced:
-    """Makes each request traceable in the logs; see `request_id`."""
+class RequestLog:
+    """Accepts or makes an `X-Request-Id`, binds it to every log line, and returns it.
+
+    With it the digest of the key and the order's id, where they are known. At the end it writes the
+    one log line of the request.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # In a context of its own: what is bound on the way, in a view too, ends with the request.
-        return copy_context().run(self._answer, request)
+        # In a context of its own: whatever is bound, in a view too, ends with the request.
+        return copy_context().run(self._respond, request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Bind the order that the address names, now that Django has resolved it."""
         if "order_id" in kwargs:
             structlog.contextvars.bind_contextvars(order_id=str(kwargs["order_id"]))
 
-    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         sent = request.headers.get("X-Request-Id", "")
         identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
@@ -51,24 +55,15 @@ class Traced:
         if request.path.startswith(QUIET):
             response = self.get_response(request)
         else:
-            response = self._told(request, started)
+            response = self._respond_and_log(request, started)
         response["X-Request-Id"] = identifier
         return response
 
-    def _told(self, request: HttpRequest, started: float) -> HttpResponseBase:
+    def _respond_and_log(self, request: HttpRequest, started: float) -> HttpResponseBase:
         response = self.get_response(request)
         seconds = time.perf_counter() - started
-        log.info("answered", **_facts(request, response), ms=round(seconds * 1000, 1))
+        log.info("responded", **_log_fields(request, response), ms=round(seconds * 1000, 1))
         return response
-
-
-def request_id(get_response: GetResponse) -> Traced:
-    """Accept or make an `X-Request-Id`, bind it to every log line, return it with the answer.
-
-    With it the digest of the key and the order's id, where they are known; at the end the one log
-    line of the request is written.
-    """
-    return Traced(get_response)
 
 
 def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -88,7 +83,7 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
 
 
 def content_security_policy(get_response: GetResponse) -> GetResponse:
-    """Have browsers run and show nothing but what this server serves as a file of its own."""
+    """Let browsers run and show only what this server serves as a file of its own."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
@@ -99,7 +94,7 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
 
 
 def _refused_body(request: HttpRequest) -> int | None:
-    """Return the status for a body that is not read at all: of no known length, or too long."""
+    """Return the status that refuses a body unread, for an unknown or excessive length, or None."""
     if "HTTP_TRANSFER_ENCODING" in request.META:
         return 411
     if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
@@ -108,28 +103,28 @@ def _refused_body(request: HttpRequest) -> int | None:
 
 
 def _key_digest(request: HttpRequest) -> dict[str, str]:
-    """Return what logs may know of the key: of this request's own, or of its caller's."""
+    """Return the digest of this request's key, or the digest that another system of ours sent."""
     if key := request.headers.get("Idempotency-Key"):
-        return {"key_digest": keys.digest(key.strip('" '))}
+        return {"key_digest": key_digest(key.strip('" '))}
     sent = request.headers.get("X-Key-Digest", "")
     return {"key_digest": sent} if _KEY_DIGEST.fullmatch(sent) else {}
 
 
-def _facts(request: HttpRequest, response: HttpResponseBase) -> dict[str, Any]:
-    """Return what a log may know of a request: no body, no credential, no key to replay."""
-    facts: dict[str, Any] = {
+def _log_fields(request: HttpRequest, response: HttpResponseBase) -> dict[str, Any]:
+    """Return what a log may hold of a request: no body, no credential, no key to replay."""
+    fields: dict[str, Any] = {
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
         "user": _known_user(request),
     }
     if request.method == "POST":
-        facts["replayed"] = response.get("Idempotent-Replayed") == "true"
-    return facts
+        fields["replayed"] = response.get("Idempotent-Replayed") == "true"
+    return fields
 
 
 def _known_user(request: HttpRequest) -> Any:
-    """Return who made the request if that was asked before: a log line asks no database."""
+    """Return the user's id if it is loaded already: a log line reads no database."""
     user = getattr(request, "user", None)
     if isinstance(user, LazyObject) and user._wrapped is empty:
         return None

@@ -1,4 +1,4 @@
-"""What every page of the shop and the lab shows around its content, and the pages of errors."""
+"""What every page shows around its content, and the error pages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +20,14 @@ log = structlog.get_logger("pages")
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Say to the templates where this process can lead a visitor."""
+    """Return which parts of the site this process has, for the navigation of the templates."""
     return {"has_shop": apps.is_installed("shop"), "has_lab": settings.LAB_ENABLED}
 
 
 class ErrorPages:
-    """Tells on a page that the database is down or busy; the API has problems of its own for it.
+    """Shows an error page if the database is down or busy; the API has problems for that.
 
-    And in development, too, that an address leads nowhere: Django's own page is for programmers.
+    In development it replaces Django's own 404 page, which is for programmers.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -40,10 +40,10 @@ class ErrorPages:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer 503 where a view couldn't reach its rows; leave any other failure to Django."""
+        """Return 503 if a view couldn't reach the database; leave any other failure to Django."""
         if not (isinstance(error, Error) and is_temporary(error)):
             return None
-        log.warning("database trouble", sqlstate=sqlstate(error), error=str(error).strip())
+        log.warning("database unavailable", sqlstate=sqlstate(error), error=str(error).strip())
         return _without_database(request, 503, retry_after=RETRY_AFTER_SECONDS)
 
 
@@ -52,36 +52,36 @@ def is_html(response: HttpResponseBase) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what can't be read; Django's handler400."""
+    """Return 400 for a request that can't be read; Django's handler400."""
     return _without_database(request, 400)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an address that leads nowhere; Django's handler404."""
+    """Return 404 for an unknown address; Django's handler404."""
     try:
-        str(request.user)  # the page's head asks who it is
+        str(request.user)  # the page's head shows the user
     except Error:
         return _without_database(request, 404)
     return error_page(request, 404)
 
 
-def too_old(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a form that was loaded before its user signed in or out; CSRF_FAILURE_VIEW."""
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Return 403 for a form that was loaded before its user signed in or out; CSRF_FAILURE_VIEW."""
     return error_page(request, 403)
 
 
-def broken(request: HttpRequest) -> HttpResponse:
-    """Answer a bug; Django's handler500."""
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return 500 for a bug; Django's handler500."""
     return _without_database(request, 500)
 
 
 def error_page(
     request: HttpRequest, status: int, *, retry_after: int | None = None
 ) -> HttpResponse:
-    """Answer with a page that says what went wrong, and that repeating is harmless."""
+    """Return the page that says what went wrong, and that a retry is harmless."""
     context = {"status": status, "seconds": retry_after}
     response = render(request, "error.html", context, status=status)
-    patch_cache_control(response, private=True)  # its head names who is signed in
+    patch_cache_control(response, private=True)  # its head shows the user
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response
@@ -90,5 +90,5 @@ def error_page(
 def _without_database(
     request: HttpRequest, status: int, *, retry_after: int | None = None
 ) -> HttpResponse:
-    request.user = AnonymousUser()  # who it is, only the database could tell
+    request.user = AnonymousUser()  # the database would have to be read for the real one
     return error_page(request, status, retry_after=retry_after)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.translation import gettext
@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
 from idempotency.database_errors import is_temporary, sqlstate
+from idempotency.drf import Refused
 from idempotency.errors import Refusal
 from web.catalogue import BY_STATUS, CATALOGUE
 
@@ -21,6 +22,11 @@ log = structlog.get_logger("problems")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+OF_DJANGO: tuple[tuple[type[Exception], str], ...] = (
+    (Http404, "not-found"),
+    (PermissionDenied, "permission-denied"),
+    (SuspiciousOperation, "malformed-request"),  # such as more query parameters than Django reads
+)
 
 
 def document(slug: str, **members: Any) -> dict[str, Any]:
@@ -60,17 +66,17 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
 ) -> Response:
     """Respond to an exception of a view; for DRF's EXCEPTION_HANDLER."""
     match error:
+        case Refused():
+            return _refusal(error.refusal)
         case Refusal():
             return _refusal(error)
         case ValidationError():
             return invalid(list(_flatten(error.detail)))
-        case Http404():
-            return response("not-found")
+        case Http404() | PermissionDenied() | SuspiciousOperation():
+            return response(next(slug for kind, slug in OF_DJANGO if isinstance(error, kind)))
         case UnreadablePostError():
             detail = gettext("The request's body ended before its end.")
             return response("malformed-request", detail=detail)
-        case PermissionDenied():
-            return response("permission-denied")
         case Error() if is_temporary(error):
             return _unavailable(error, context)
         case APIException():
@@ -80,7 +86,7 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
 
 
 def invalid(errors: list[dict[str, str]]) -> Response:
-    """Return 400 for members that are not valid, each named by a JSON pointer."""
+    """Return 400 for members or query parameters that are not valid, each by a JSON pointer."""
     detail = "; ".join(f"{error['pointer']}: {error['detail']}" for error in errors)
     return response("validation-error", detail=detail, errors=errors)
 
@@ -114,11 +120,13 @@ def explain(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(f"{slug}\n\n{meaning}\n", content_type="text/plain; charset=utf-8")
 
 
-def _refusal(error: Refusal) -> Response:
-    if error.status_code >= 500:
-        log.error("record refused", reason=error.default_code)
-    detail = str(error.detail)
-    return response(error.default_code, detail=detail, retry_after=error.retry_after)
+def _refusal(refusal: Refusal) -> Response:
+    if refusal.status >= 500:
+        log.error("record refused", reason=refusal.slug)
+    detail = str(refusal.detail)
+    problem = response(refusal.slug, detail=detail, retry_after=refusal.retry_after)
+    problem["Link"] = f'<{problem.data["type"]}>; rel="describedby"'
+    return problem
 
 
 def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
@@ -132,7 +140,7 @@ def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
 
 def _of_drf(error: APIException, context: dict[str, Any]) -> Response:
     """Return the problem of DRF's own exception, with the headers that DRF gives it."""
-    # DRF translates all that it says, but for these words.
+    # DRF translates all its texts but these words.
     detail = str(error.detail).replace("JSON parse error", gettext("JSON parse error"))
     problem = response(BY_STATUS[error.status_code].slug, detail=detail)
     if by_drf := drf_handler(error, context):
@@ -146,7 +154,8 @@ def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
     """Yield each error of DRF's nested lists and dicts with a JSON pointer to its member."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            at = pointer if name == "non_field_errors" else f"{pointer}/{name}"
+            escaped = str(name).replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
+            at = pointer if name == "non_field_errors" else f"{pointer}/{escaped}"
             yield from _flatten(inner, at)
     elif isinstance(detail, list):
         nested = any(isinstance(inner, dict | list) for inner in detail)

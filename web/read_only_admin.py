@@ -1,4 +1,4 @@
-"""What an admin page that never writes is made of, and how its columns show rows."""
+"""Base classes of admin pages that never write, and functions that make their columns."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -26,7 +26,7 @@ Column = Callable[[Any, Any], Any]
 
 
 class ReadOnly:
-    """Nobody adds, changes or deletes a row here, a superuser neither: a POST answers 403."""
+    """Nobody adds, changes or deletes a row here, not even a superuser: a POST returns 403."""
 
     fields: ClassVar[Any] = ()
 
@@ -44,14 +44,14 @@ class ReadOnly:
 
 
 class ReadOnlyAdmin(ReadOnly, ModelAdmin):
-    """Lists, finds and shows rows; `fields` may name columns that no form could edit."""
+    """Lists, searches and shows rows; `fields` may name columns that no form could edit."""
 
     uuid_fields: tuple[str, ...] = ()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by a whole UUID through its index; by anything else as Django does."""
+        """Search a whole UUID through its index; anything else as Django does."""
         identifier = whole_uuid(search_term) if self.uuid_fields else None
         if identifier is None:
             return super().get_search_results(request, queryset, search_term)
@@ -93,7 +93,7 @@ def moment_of(field: str, label: "StrOrPromise") -> Column:
 
 
 def minor_units(field: str, label: "StrOrPromise") -> Column:
-    """Return a column that says in what its amount is counted."""
+    """Return a column of an amount, whose title names its unit."""
 
     description = format_lazy(_("{amount} (minor units)"), amount=label)
 
@@ -111,12 +111,12 @@ def link(view: str, identifier: object, label: object) -> str:
 
 
 def page_of(row: Model) -> str:
-    """Return the address of a row's own page."""
+    """Return the address of a row's admin page."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
 def link_to(row: Model) -> str:
-    """Return a link to a row's own page."""
+    """Return a link to a row's admin page."""
     return format_html('<a href="{}">{}</a>', page_of(row), row)
 
 

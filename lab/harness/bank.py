@@ -1,4 +1,4 @@
-"""What every mechanism shares: a click, the account, and the charge that must happen once."""
+"""The parts that every mechanism shares: the click, the account and the charge."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ SCHEMA = "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)"
 
 
 @dataclass(frozen=True)
-class Click:
-    """A customer's click on Pay: `pay(order, account, amount)` and what the page carries with it.
+class PayClick:
+    """A customer's click on Pay: `pay(order, account, amount)` and what the page sends with it.
 
     :param amount: minor units; below zero it adds to the balance, as `SET col = col + 1` does
-    :param balance_after: what the page says will be left, in minor units; None: it can't know
-    :param request_id: the Idempotency-Key; a repeat of the same click has the same
-    :param token: what `issue` gave to the page, or empty where the mechanism issues none
-    :param lease: seconds after which a lock that can expire does
+    :param balance_after: the balance that the page computed, in minor units; None: it can't know
+    :param request_id: the Idempotency-Key; a retry of the click has the same one
+    :param token: the token that `issue` gave to the page; empty where the mechanism issues none
+    :param lease_seconds: the lifetime of a lock that can expire
     """
 
     order: str
@@ -31,31 +31,31 @@ class Click:
     balance_after: int | None
     request_id: str
     token: str
-    lease: float
+    lease_seconds: float
     http: HttpRequest | None = None
 
 
-class Refused(Exception):
-    """The click was told no, and why."""
+class ClickRefused(Exception):
+    """The mechanism refuses the click; the message is the reason."""
 
 
-def execute(sql: str, click: Click, **more: object) -> int:
-    """Run a statement with the click's fields as its parameters; return how many rows it met."""
+def execute(sql: str, click: PayClick, **more: object) -> int:
+    """Run a statement with the click's fields as parameters; return the number of rows it met."""
     with connection.cursor() as cursor:
         cursor.execute(sql, vars(click) | more)
         return int(cursor.rowcount)
 
 
-def row(sql: str, click: Click, **more: object) -> tuple[Any, ...] | None:
-    """Run a statement likewise and return its first row."""
+def row(sql: str, click: PayClick, **more: object) -> tuple[Any, ...] | None:
+    """Run a statement with the click's fields as parameters; return its first row."""
     with connection.cursor() as cursor:
         cursor.execute(sql, vars(click) | more)
-        found: tuple[Any, ...] | None = cursor.fetchone()
-        return found
+        first: tuple[Any, ...] | None = cursor.fetchone()
+        return first
 
 
-def charge(click: Click) -> str:
-    """Take the money, whatever happened before, and return the receipt; a repeat takes it again."""
+def charge(click: PayClick) -> str:
+    """Take the money without any check and return the receipt; a duplicate charges again."""
     sql = (
         "UPDATE account SET balance = balance - %(amount)s WHERE id = %(account)s RETURNING balance"
     )
@@ -65,13 +65,13 @@ def charge(click: Click) -> str:
 
 
 def receipt(amount: int, left: int) -> str:
-    """Return the answer to a charge. It tells the first from a second: less is left then."""
+    """Return the result of a charge. It shows which charge it was: a second one leaves less."""
     return f"{amount} paid, {left} left"
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Commit all of the block or nothing, with a fault point on either side of the commit."""
+    """Commit all of the block or nothing, with a failpoint on either side of the commit."""
     with atomic(durable=True):
         yield
         failpoint("before-commit")

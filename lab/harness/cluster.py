@@ -1,4 +1,4 @@
-"""The stage of a run: the tables of all mechanisms, and two shop processes that serve them."""
+"""The cluster of a run: the tables of all mechanisms, and two processes that serve them."""
 
 import multiprocessing
 import secrets
@@ -14,28 +14,31 @@ import urllib3
 from django.db import connection, transaction
 
 from lab import mechanisms
-from lab.harness import bank, server
-from lab.harness.scheduler import LabBroken
+from lab.harness import bank
+from lab.harness.scheduler import LabError
+from lab.harness.server import ClusterSettings, serve
 
-# Of runs that were killed: every session of a run has its schemas' prefix as its name.
-LEFT_BEHIND = r"""
+# Schemas of killed runs: every session of a live run has its schemas' prefix as its name.
+ORPHANED_SCHEMAS = r"""
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_[0-9a-f]{8}_' AND NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = substring(nspname FOR 12))"""
 
-# Of killed shops: a session that waits for a lock learns late that its process has gone, and what
-# it holds is in the way of dropping the tables.
+# Sessions of killed servers: one that waits for a lock notices late that its process has gone, and
+# its own locks keep the tables from being dropped.
 END_SESSIONS = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
  WHERE application_name = %s AND pid <> pg_backend_pid()"""
 
-SHOPS = 2
+SERVERS = 2
+START_SECONDS_MAX = 60
+END_SECONDS_MAX = 10
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["lab.harness.server"])
 
 
 def _start_forkserver() -> None:
-    """Start the process that the shops are forked from, deaf to the Ctrl-C that is for us."""
+    """Start the process that forks the servers; it ignores the Ctrl-C that is for this one."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
@@ -43,41 +46,42 @@ def _start_forkserver() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-class ShopProcess:
-    """A shop that can be killed; it ends with the process that started it."""
+class LabServer:
+    """A server process that can be killed; it ends with the process that started it."""
 
-    def __init__(self, run: server.Run) -> None:
+    def __init__(self, settings: ClusterSettings) -> None:
         _start_forkserver()
         self._pipe, theirs = _processes.Pipe()
         self.process: BaseProcess = _processes.Process(
-            target=server.serve, args=(theirs, run), daemon=True
+            target=serve, args=(theirs, settings), daemon=True
         )
         self.process.start()
         theirs.close()
-        if not self._pipe.poll(60):
-            raise LabBroken("a shop process did not start")
+        if not self._pipe.poll(START_SECONDS_MAX):
+            raise LabError("a server process did not start")
         self.url = f"http://127.0.0.1:{self._pipe.recv()}"
 
     def was_killed(self) -> bool:
-        self.process.join(10)
+        self.process.join(END_SECONDS_MAX)
         return self.process.exitcode == -signal.SIGKILL
 
     def close(self) -> None:
         self._pipe.close()
         self.process.kill()
-        self.process.join(10)
+        self.process.join(END_SECONDS_MAX)
 
 
-class Stage:
-    """The tables of a run's mechanisms, the shops, and the customers' threads and connections."""
+class LabCluster:
+    """The tables of a run's mechanisms, the servers, and the customers' threads and connections."""
 
     def __init__(self, mechanisms: Collection[str], redis_url: str | None, *, clicks: int) -> None:
         self.mechanisms = mechanisms
         self.threads = ThreadPoolExecutor(clicks)
         self.http = urllib3.PoolManager(maxsize=clicks)
         prefix = f"lab_{secrets.token_hex(4)}"
-        self.run = server.Run(str(connection.settings_dict["NAME"]), prefix, redis_url)
-        self.shops: list[ShopProcess] = []
+        database = str(connection.settings_dict["NAME"])
+        self.settings = ClusterSettings(database, prefix, redis_url)
+        self.servers: list[LabServer] = []
 
     def __enter__(self) -> Self:
         try:
@@ -89,23 +93,25 @@ class Stage:
 
     def _build(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('application_name', %s, false)", [self.run.prefix])
-            cursor.execute(LEFT_BEHIND)
+            cursor.execute(
+                "SELECT set_config('application_name', %s, false)", [self.settings.prefix]
+            )
+            cursor.execute(ORPHANED_SCHEMAS)
             self._drop(name for (name,) in cursor.fetchall())
         for name in self.mechanisms:
             mechanism = mechanisms.load(name)
             with self.tables_of(name, new=True) as cursor:
                 cursor.execute(f"{bank.SCHEMA}; {getattr(mechanism, 'SCHEMA', '')}")
-        for _ in range(SHOPS):
-            self.shops.append(ShopProcess(self.run))
+        for _ in range(SERVERS):
+            self.servers.append(LabServer(self.settings))
 
     def __exit__(self, *_: object) -> None:
-        for shop in self.shops:
-            shop.close()
+        for server in self.servers:
+            server.close()
         self.threads.shutdown()
         with connection.cursor() as cursor:
-            cursor.execute(END_SESSIONS, [self.run.prefix])
-        self._drop(map(self.run.schema, self.mechanisms))
+            cursor.execute(END_SESSIONS, [self.settings.prefix])
+        self._drop(map(self.settings.schema, self.mechanisms))
         with connection.cursor() as cursor:
             cursor.execute("RESET application_name")
 
@@ -117,7 +123,7 @@ class Stage:
     @contextmanager
     def tables_of(self, mechanism: str, *, new: bool = False) -> Iterator[Any]:
         """Yield a cursor that sees a mechanism's tables."""
-        schema = self.run.schema(mechanism)
+        schema = self.settings.schema(mechanism)
         with transaction.atomic(), connection.cursor() as cursor:
             if new:
                 cursor.execute(f"CREATE SCHEMA {schema}")
@@ -125,8 +131,8 @@ class Stage:
             yield cursor
 
     def replace_killed(self, number: int) -> None:
-        """Check that a shop was killed, and start another in its place."""
-        if not self.shops[number].was_killed():
-            raise LabBroken("the shop was to be killed, and lives")
-        self.shops[number].close()
-        self.shops[number] = ShopProcess(self.run)
+        """Check that a server was killed, and start another in its place."""
+        if not self.servers[number].was_killed():
+            raise LabError("the server was scheduled to be killed, and lives")
+        self.servers[number].close()
+        self.servers[number] = LabServer(self.settings)

@@ -1,4 +1,4 @@
-"""What the commands `lab` and `simulate --mechanism` share: play, show, and say what differs."""
+"""The parts that the commands `lab` and `simulate --mechanism` share: run, print, report."""
 
 import json
 import os
@@ -19,155 +19,163 @@ from rich.progress import Progress
 from rich.table import Table
 
 from idempotency.database_errors import sqlstate
-from lab.harness import report
-from lab.harness.matrix import Line, Program, as_json, run
-from lab.harness.recorder import Record, Unrecorded
-from lab.harness.redis_server import available
-from lab.harness.scheduler import LabBroken
-from lab.harness.shutdown import ends_in_order
+from lab.harness import redis_server, report
+from lab.harness.matrix import LabPlan, MatrixRow, as_json, run_plan
+from lab.harness.recorder import EventRecorder, NullRecorder
+from lab.harness.scheduler import LabError
+from lab.harness.shutdown import graceful_shutdown
 from lab.mechanisms import NAMES, NEED_REDIS
 
-CLICKS = 10
-MOST_CLICKS = 25  # each needs a database connection or two
+CLICKS_DEFAULT = 10
+CLICKS_MAX = 25  # each needs a database connection or two
 ALL = "all"
 MECHANISMS = (*NAMES, ALL)
-WIDE = 164
-CANNOT_PLAY = 2
-LIMIT, GRACE = 120, 20  # seconds that a run may take while it is watched, and then to tidy up
+WIDTH_COLUMNS = 164
+EXIT_CANNOT_RUN = 2
+RUN_SECONDS_MAX, TIDY_SECONDS_MAX = 120, 20  # of a run that is watched
 UNDEFINED_TABLE = "42P01"
 
 
 @dataclass(frozen=True)
-class Played:
-    """What a program came to."""
+class LabReport:
+    """A finished run: its plan, the rows of the matrix, and its duration."""
 
-    program: Program
-    lines: list[Line]
+    plan: LabPlan
+    rows: list[MatrixRow]
     seconds: float
 
 
-def play(
+def run_lab(
     mechanism: str | Sequence[str],
     scenarios: Sequence[str],
     *,
     clicks: int,
-    costs: bool = False,
-    record: Unrecorded | None = None,
-) -> Played:
-    """Play scenarios with a mechanism, with some, or with all that can be played here.
+    measure_costs: bool = False,
+    recorder: NullRecorder | None = None,
+) -> LabReport:
+    """Run scenarios with a mechanism, with some, or with all that can run here.
 
-    :param record: where to take note of what happens
-    :raises CommandError: the lab is off, lacks its database or Redis, or a scene came apart
-    :raises SystemExit: it was interrupted; it has tidied up
+    :param recorder: records what happens
+    :raises CommandError: the lab is off, lacks its database or Redis, or a scenario failed to run
+    :raises SystemExit: a signal interrupted it; it has dropped its tables
     """
-    if not settings.LAB_ENABLED:
-        raise _cannot_play("it is for development: it wants DEBUG=true, and no pooler")
-    if not 2 <= clicks <= MOST_CLICKS:
-        raise _cannot_play(f"it takes 2 to {MOST_CLICKS} clicks, not {clicks}")
+    _check_can_run(clicks)
     started = time.monotonic()
     chosen = (mechanism,) if isinstance(mechanism, str) else mechanism
     names = NAMES if ALL in chosen else tuple(dict.fromkeys(chosen))
+    wants_redis = not NEED_REDIS.isdisjoint(names)
     try:
-        with ends_in_order(), available(wanted=not NEED_REDIS.isdisjoint(names)) as redis_url:
-            notes = record or Unrecorded()
-            program = Program(names, scenarios, clicks, costs, redis_url, notes)
-            if not program.playable:
-                raise _cannot_play(f"{', '.join(names)} {report.NO_REDIS}")
-            lines = _run(program)
+        with graceful_shutdown(), redis_server.provide(wanted=wants_redis) as redis_url:
+            recorder = recorder or NullRecorder()
+            plan = LabPlan(names, scenarios, clicks, measure_costs, redis_url, recorder)
+            if not plan.runnable:
+                raise _cannot_run(f"{', '.join(names)} {report.NO_REDIS}")
+            rows = _run_with_progress(plan)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except (LabBroken, Error, RedisError) as error:
+    except (LabError, Error, RedisError) as error:
         hint = "; run manage.py migrate" if sqlstate(error) == UNDEFINED_TABLE else ""
-        raise _cannot_play(str(error).partition("\n")[0] + hint) from error
-    return Played(program, lines, round(time.monotonic() - started, 2))
+        raise _cannot_run(str(error).partition("\n")[0] + hint) from error
+    return LabReport(plan, rows, round(time.monotonic() - started, 2))
+
+
+def _check_can_run(clicks: int) -> None:
+    if not settings.LAB_ENABLED:
+        raise _cannot_run("it is for development: it wants DEBUG=true, and no pooler")
+    if not 2 <= clicks <= CLICKS_MAX:
+        raise _cannot_run(f"it takes 2 to {CLICKS_MAX} clicks, not {clicks}")
 
 
 @contextmanager
-def watched(file: Path | None) -> Iterator[Unrecorded]:
-    """Yield a record of the block's run in a file, with how it ended as the last line.
+def record_to(file: Path | None) -> Iterator[NullRecorder]:
+    """Yield a recorder that writes the block's run to a file; the last line says how it ended.
 
-    The run then ends within LIMIT seconds.
+    The run ends within RUN_SECONDS_MAX.
     """
     if file is None:
-        yield Unrecorded()
+        yield NullRecorder()
         return
     with file.open("a", encoding="utf-8") as lines:
-        record, error = Record(lines), "it was interrupted"
+        recorder, error = EventRecorder(lines), "it was interrupted"
         try:
             with _limited():
-                yield record
+                yield recorder
             error = ""
         except CommandError as reason:
             error = str(reason)
             raise
         finally:
-            record.note("end", error=error)
+            recorder.record("end", error=error)
 
 
-def show(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table; as wide as it wants where the output is no terminal."""
     console = Console()
-    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    (console if console.is_terminal else Console(width=WIDTH_COLUMNS)).print(table)
 
 
-def conclude(played: Played, json_file: Path | None) -> None:
-    """Write the report where one is wanted, and say what differs from the written expectation.
+def conclude(finished: LabReport, json_file: Path | None) -> None:
+    """Write the report to a file where one is given, and print what differs from expected.py.
 
     :raises SystemExit: with 1 where anything differs
     """
-    differences = report.differences(played.lines)
+    differences = report.differences(finished.rows)
     if json_file:
-        found = {
-            "clicks": played.program.clicks,
-            "redis": played.program.redis_url is not None,
-            "ok": not differences,
-            "seconds": played.seconds,
-            "mechanisms": as_json(played.lines),
-        }
-        try:
-            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"The report was not written: {error}") from error
-    left_out = [line.mechanism for line in played.lines if not line.outcomes]
-    if left_out:
-        sys.stderr.write(f"Not played: {', '.join(left_out)} ({report.NO_REDIS}).\n")
+        _write_json(finished, json_file, ok=not differences)
+    not_run = [row.mechanism for row in finished.rows if not row.cells]
+    if not_run:
+        sys.stderr.write(f"Not run: {', '.join(not_run)} ({report.NO_REDIS}).\n")
     for sentence in differences or ["Every cell is as it is written in lab/expected.py."]:
         sys.stderr.write(f"{sentence}\n")
     if differences:
         raise SystemExit(1)
 
 
-def _cannot_play(reason: str) -> CommandError:
-    return CommandError(f"The lab can't play: {reason}.", returncode=CANNOT_PLAY)
+def _write_json(finished: LabReport, file: Path, *, ok: bool) -> None:
+    content = {
+        "clicks": finished.plan.clicks,
+        "redis": finished.plan.redis_url is not None,
+        "ok": ok,
+        "seconds": finished.seconds,
+        "mechanisms": as_json(finished.rows),
+    }
+    try:
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"The report was not written: {error}") from error
+
+
+def _cannot_run(reason: str) -> CommandError:
+    return CommandError(f"The lab can't run: {reason}.", returncode=EXIT_CANNOT_RUN)
 
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Have the block end at the limit as a scene that came apart; kill it if that takes long."""
-    alarms = [LIMIT]
+    """End the block with an error at the time limit; kill the process if that takes too long."""
+    alarms = [RUN_SECONDS_MAX]
 
     def end(*_: object) -> None:
         if not alarms:
             os.kill(os.getpid(), signal.SIGKILL)
-        raise LabBroken(f"it was not over within {alarms.pop()} s")
+        raise LabError(f"it was not over within {alarms.pop()} s")
 
     before = signal.signal(signal.SIGALRM, end)
     try:
-        signal.setitimer(signal.ITIMER_REAL, LIMIT, GRACE)
+        signal.setitimer(signal.ITIMER_REAL, RUN_SECONDS_MAX, TIDY_SECONDS_MAX)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
-def _run(program: Program) -> list[Line]:
+def _run_with_progress(plan: LabPlan) -> list[MatrixRow]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(program.playable) * len(program.scenarios))
+        bar = progress.add_task("", total=len(plan.runnable) * len(plan.scenarios))
 
         def advance(mechanism: str, scenario: str) -> None:
             progress.update(bar, advance=1, description=f"{mechanism}: {scenario}")
-            whole_row = len(program.scenarios) > 1 and scenario == program.scenarios[-1]
+            whole_row = len(plan.scenarios) > 1 and scenario == plan.scenarios[-1]
             if whole_row and not sys.stderr.isatty():
-                sys.stderr.write(f"{mechanism}: all scenarios played\n")
+                sys.stderr.write(f"{mechanism}: all scenarios done\n")
 
-        return run(program, advance=advance)
+        return run_plan(plan, advance=advance)

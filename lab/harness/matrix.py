@@ -1,41 +1,52 @@
-"""A run of the lab: every mechanism in every scenario, what came of it, and what it costs."""
+"""A run of the lab: every mechanism in every scenario, the results, and the costs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, Cell
+from lab.expected import (
+    ERROR,
+    EXPECTED,
+    FIRST,
+    LOST,
+    NEW,
+    NO_RESPONSE,
+    REFUSED,
+    SERVER_ERROR,
+    ExpectedCell,
+)
 from lab.harness.bank import receipt
-from lab.harness.cluster import Stage
-from lab.harness.recorder import Unrecorded
-from lab.harness.scenarios import PLENTY, SCENARIOS, Answer, Scene
-from lab.harness.scheduler import Director, LabBroken
-from lab.harness.shutdown import may_end
+from lab.harness.cluster import LabCluster
+from lab.harness.recorder import NullRecorder
+from lab.harness.scenario_run import PLENTY, ClickResult, ScenarioRun
+from lab.harness.scenarios import SCENARIOS
+from lab.harness.scheduler import LabError, Scheduler
+from lab.harness.shutdown import end_if_asked
 from lab.mechanisms import NEED_REDIS
 
-NOTHING, BROKEN = "nothing", "server error"
-ROUNDS = 40  # of the cost's measurement; in each every mechanism pays once, one after another
+ROUNDS = 40  # of the measurement of costs; in each, every mechanism pays once
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a scenario really came to with a mechanism."""
+class CellResult:
+    """The measured cell: the real charges, and the result that the duplicates got."""
 
     scenario: str
     charges: int | str
-    told: str
-    expected: Cell
-    answers: tuple[dict[str, Any], ...]
+    duplicate_result: str
+    expected: ExpectedCell
+    clicks: tuple[dict[str, Any], ...]
 
     @property
     def as_expected(self) -> bool:
-        return (self.charges, self.told) == (self.expected.charges, self.expected.told)
+        expected = self.expected.charges, self.expected.duplicate_result
+        return (self.charges, self.duplicate_result) == expected
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A first payment's statements (Redis' commands too, BEGIN and COMMIT not) and median time."""
+    """A first payment's statements (Redis commands too, but not BEGIN and COMMIT) and time."""
 
     statements: int
     milliseconds: float
@@ -43,135 +54,143 @@ class Cost:
 
 
 @dataclass
-class Line:
-    """A mechanism's row of the matrix; no outcomes where it needs the Redis that isn't there."""
+class MatrixRow:
+    """A mechanism's row of the matrix; no cells where it needs a Redis that isn't there."""
 
     mechanism: str
-    outcomes: list[Outcome] = field(default_factory=list)
+    cells: list[CellResult] = field(default_factory=list)
     cost: Cost | None = None
 
 
 @dataclass(frozen=True)
-class Program:
-    """What to play: these scenarios with these mechanisms, as far as Redis is there."""
+class LabPlan:
+    """The plan of a run: these scenarios with these mechanisms, as far as there is a Redis."""
 
     mechanisms: Sequence[str]
     scenarios: Sequence[str]
     clicks: int
-    costs: bool = False  # measure them as well
+    measure_costs: bool = False
     redis_url: str | None = None
-    record: Unrecorded = field(default_factory=Unrecorded)
+    recorder: NullRecorder = field(default_factory=NullRecorder)
 
     @property
-    def playable(self) -> list[str]:
+    def runnable(self) -> list[str]:
+        """The mechanisms that can run here."""
         return [name for name in self.mechanisms if self.redis_url or name not in NEED_REDIS]
 
 
-def run(program: Program, *, advance: Callable[[str, str], object]) -> list[Line]:
-    """Play all scenarios with all mechanisms that can be; return a line for each mechanism."""
-    playable = program.playable
-    measured = list(dict.fromkeys(["naive", *playable])) if program.costs else []
-    lines = {name: Line(name) for name in program.mechanisms}
-    with Stage({*playable, *measured}, program.redis_url, clicks=program.clicks) as stage:
-        for name in playable:
-            for scenario in program.scenarios:
-                outcome = _play(stage, name, scenario, program)
-                lines[name].outcomes.append(outcome)
+def run_plan(plan: LabPlan, *, advance: Callable[[str, str], object]) -> list[MatrixRow]:
+    """Run all scenarios with all mechanisms that can run here; return a row for each mechanism."""
+    runnable = plan.runnable
+    measured = list(dict.fromkeys(["naive", *runnable])) if plan.measure_costs else []
+    rows = {name: MatrixRow(name) for name in plan.mechanisms}
+    with LabCluster({*runnable, *measured}, plan.redis_url, clicks=plan.clicks) as cluster:
+        for name in runnable:
+            for scenario in plan.scenarios:
+                rows[name].cells.append(_run_scenario(cluster, name, scenario, plan))
                 advance(name, scenario)
-        for name, cost in _costs(stage, measured):
-            if name in lines:
-                lines[name].cost = cost
-    return list(lines.values())
+        for name, cost in _measure_costs(cluster, measured):
+            if name in rows:
+                rows[name].cost = cost
+    return list(rows.values())
 
 
-def _play(stage: Stage, mechanism: str, scenario: str, program: Program) -> Outcome:
-    chosen, record = SCENARIOS[scenario], program.record
-    with Director(record.note) as director:
-        scene = Scene(stage, mechanism, director, clicks=program.clicks, opening=chosen.opening)
-        account = f"{stage.run.schema(mechanism)}.account", scene.account
-        with record.scene(mechanism, scenario, account=account, sessions=stage.run.prefix):
-            chosen.play(scene)
-            answers = scene.answers()
-    outcome = _outcome(scene, scenario, answers)
-    record.note("outcome", **asdict(outcome))
-    return outcome
+def _run_scenario(cluster: LabCluster, mechanism: str, name: str, plan: LabPlan) -> CellResult:
+    scenario, recorder = SCENARIOS[name], plan.recorder
+    with Scheduler(recorder.record) as scheduler:
+        run = ScenarioRun(
+            cluster,
+            mechanism,
+            scheduler,
+            clicks=plan.clicks,
+            opening_balance=scenario.opening_balance,
+        )
+        account = f"{cluster.settings.schema(mechanism)}.account", run.account
+        with recorder.watch(mechanism, name, account=account, sessions=cluster.settings.prefix):
+            scenario.steps(run)
+            results = run.results()
+    cell = _cell(run, name, results)
+    recorder.record("result", **asdict(cell))
+    return cell
 
 
-def _outcome(scene: Scene, scenario: str, answers: Sequence[Answer]) -> Outcome:
-    expected = EXPECTED[scene.mechanism].cell(scenario, clicks=scene.clicks)
-    told = [_told(answer, scene.opening) for answer in answers]
-    charges = _shown(scene.charges(), answers)
-    return Outcome(scenario, charges, _repeats(told), expected, tuple(_timeline(answers, told)))
+def _cell(run: ScenarioRun, scenario: str, results: Sequence[ClickResult]) -> CellResult:
+    expected = EXPECTED[run.mechanism].cell(scenario, clicks=run.clicks)
+    words = [_classify(result, run.opening_balance) for result in results]
+    charges = _charges_or_word(run.count_charges(), results)
+    clicks = tuple(_describe_clicks(results, words))
+    return CellResult(scenario, charges, _duplicate_result(words), expected, clicks)
 
 
-def _told(answer: Answer, opening: int) -> str:
-    """Say what an answer is: the result of a first charge, of a further one, or none."""
-    return meaning(answer.status, answer.text, amount=answer.page.amount, opening=opening)
+def _classify(result: ClickResult, opening_balance: int) -> str:
+    amount = result.page.amount
+    return classify(result.status, result.text, amount=amount, opening_balance=opening_balance)
 
 
-def meaning(status: int | None, text: str, *, amount: int, opening: int) -> str:
-    """Say what a status and a text are: a first charge's result, a further one's, or none."""
+def classify(status: int | None, text: str, *, amount: int, opening_balance: int) -> str:
+    """Return the kind of a response: a first charge's result, a further one's, or no result."""
     if status == 200:
-        return FIRST if text == receipt(amount, opening - amount) else NEW
-    return {409: ERROR, None: NOTHING}.get(status, BROKEN)
+        return FIRST if text == receipt(amount, opening_balance - amount) else NEW
+    return {409: ERROR, None: NO_RESPONSE}.get(status, SERVER_ERROR)
 
 
-def _repeats(told: Sequence[str]) -> str:
-    """Return what the repeats were told: everybody but the one who was first."""
-    repeats = list(told)
-    if len(repeats) > 1:
-        # Where a process was killed the first click has no answer; else one has the first result.
-        repeats.remove(NOTHING if told[0] == NOTHING else FIRST if FIRST in told else told[0])
-    return " / ".join(sorted(set(repeats)))
+def _duplicate_result(words: Sequence[str]) -> str:
+    """Return what the duplicates got: every click but the first one to be executed."""
+    duplicates = list(words)
+    if len(duplicates) > 1:
+        # The first click got no response if its process was killed; else one got the first result.
+        first = NO_RESPONSE if words[0] == NO_RESPONSE else FIRST if FIRST in words else words[0]
+        duplicates.remove(first)
+    return " / ".join(sorted(set(duplicates)))
 
 
-def _shown(charges: float, answers: Sequence[Answer]) -> int | str:
-    """Return the charges; or a word: an order that was told it is paid and isn't; or nobody was."""
+def _charges_or_word(charges: float, results: Sequence[ClickResult]) -> int | str:
+    """Return the charges; LOST if an order counts as paid and isn't; REFUSED if there are none."""
     if charges % 1:
-        raise LabBroken(f"{charges} charges: some were of another amount")
-    paid = {answer.page.order for answer in answers if answer.status == 200}
+        raise LabError(f"{charges} charges: some were of another amount")
+    paid = {result.page.order for result in results if result.status == 200}
     if charges < len(paid):
         return LOST
     return int(charges) or REFUSED
 
 
-def _timeline(answers: Sequence[Answer], told: Sequence[str]) -> Iterator[dict[str, Any]]:
-    start = min(answer.sent for answer in answers)
-    for answer, word in zip(answers, told, strict=True):
+def _describe_clicks(
+    results: Sequence[ClickResult], words: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    start = min(result.sent for result in results)
+    for result, word in zip(results, words, strict=True):
         yield {
-            "shop": answer.shop,
-            "told": word,
-            "text": answer.text,
-            "sent_ms": round(1000 * (answer.sent - start), 2),
-            "answered_ms": round(1000 * (answer.received - start), 2),
+            "server": result.server,
+            "result": word,
+            "text": result.text,
+            "sent_ms": round(1000 * (result.sent - start), 2),
+            "received_ms": round(1000 * (result.received - start), 2),
         }
 
 
-def _costs(stage: Stage, mechanisms: Sequence[str]) -> Iterator[tuple[str, Cost]]:
-    """Measure a payment with each, in turns, so that what disturbs one disturbs all."""
-    taken: dict[str, list[Answer]] = {name: [] for name in mechanisms}
-    with Director() as director:
+def _measure_costs(cluster: LabCluster, mechanisms: Sequence[str]) -> Iterator[tuple[str, Cost]]:
+    """Measure a payment with each mechanism in turn, so that a disturbance slows all of them."""
+    measured: dict[str, list[ClickResult]] = {name: [] for name in mechanisms}
+    with Scheduler() as scheduler:
         for _ in range(ROUNDS):
-            for name, answers in taken.items():
-                may_end()
-                scene = Scene(stage, name, director, clicks=1, opening=PLENTY)
-                answers.append(scene.undisturbed())
-    times = {name: median(a.seconds for a in answers) for name, answers in taken.items()}
-    for name, answers in taken.items():
-        (statements,) = {answer.statements for answer in answers}
+            for name, results in measured.items():
+                end_if_asked()
+                run = ScenarioRun(cluster, name, scheduler, clicks=1, opening_balance=PLENTY)
+                results.append(run.pay_unscheduled())
+    times = {name: median(each.seconds for each in results) for name, results in measured.items()}
+    for name, results in measured.items():
+        (statements,) = {result.statements for result in results}
         ratio = round(times[name] / times["naive"], 2)
         yield name, Cost(statements, round(1000 * times[name], 3), ratio)
 
 
-def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return the lines with everything that is known of them."""
+def as_json(rows: Sequence[MatrixRow]) -> list[dict[str, Any]]:
+    """Return the rows with every detail."""
     return [
         {
-            "mechanism": line.mechanism,
-            "cost": asdict(line.cost) if line.cost else None,
-            "scenarios": [
-                asdict(outcome) | {"as_expected": outcome.as_expected} for outcome in line.outcomes
-            ],
+            "mechanism": row.mechanism,
+            "cost": asdict(row.cost) if row.cost else None,
+            "scenarios": [asdict(cell) | {"as_expected": cell.as_expected} for cell in row.cells],
         }
-        for line in lines
+        for row in rows
     ]

@@ -1,6 +1,6 @@
-"""The record of a run that is watched: what happens, as it happens, a line of JSON each.
+"""The recorder of a watched run: a line of JSON for each event, as it happens.
 
-The page reads it (lab/story.py). Times are in milliseconds since the scene began.
+The page reads the file (lab/page/recording.py). Times are milliseconds since the scenario began.
 """
 
 import json
@@ -13,43 +13,43 @@ from typing import Any, TextIO
 
 from django.db import connection
 
-Note = Callable[..., None]
-PAUSE = 0.002  # seconds between two looks at the database
-PATIENCE = 10  # seconds for the first one
-LOOK = """
+RecordEvent = Callable[..., None]
+POLL_SECONDS = 0.002
+FIRST_READ_SECONDS_MAX = 10
+READ = """
 SELECT (SELECT balance FROM {} WHERE id = %s), ARRAY(
     SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock')"""
 
 
 @dataclass
-class _Watch:
-    """What to look at while a scene plays: an account, and the sessions that serve the clicks."""
+class _AccountPoll:
+    """The account to poll while a scenario runs, and the sessions that serve its clicks."""
 
     table: str
     account: int
     sessions: str
-    began: threading.Event = field(default_factory=threading.Event)
-    over: threading.Event = field(default_factory=threading.Event)
+    has_begun: threading.Event = field(default_factory=threading.Event)
+    is_over: threading.Event = field(default_factory=threading.Event)
 
-    def look(self) -> tuple[int, list[int]]:
+    def read(self) -> tuple[int, list[int]]:
         """Return the balance, and the sessions that wait for a lock."""
         with connection.cursor() as cursor:  # this thread's own
-            cursor.execute(LOOK.format(self.table), [self.account, self.sessions])
+            cursor.execute(READ.format(self.table), [self.account, self.sessions])
             balance, waiting = cursor.fetchone()
         return int(balance), waiting
 
 
-class Unrecorded:
-    """Takes no notes: nobody watches."""
+class NullRecorder:
+    """Records nothing: nobody watches the run."""
 
-    def note(self, event: str, **facts: Any) -> None:
-        """Take note of an event."""
+    def record(self, event: str, **facts: Any) -> None:
+        """Record an event."""
 
     @contextmanager
-    def scene(
+    def watch(
         self, mechanism: str, scenario: str, *, account: tuple[str, int], sessions: str
     ) -> Iterator[None]:
-        """Take note of what happens to an account, and of which sessions wait, for the block.
+        """Record an account's balance, and which sessions wait for a lock, during the block.
 
         :param account: its table and its id
         :param sessions: the application name of the database sessions that serve the clicks
@@ -57,8 +57,8 @@ class Unrecorded:
         yield
 
 
-class Record(Unrecorded):
-    """Writes its notes to a file that others read meanwhile."""
+class EventRecorder(NullRecorder):
+    """Writes events to a file that other processes read meanwhile."""
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
@@ -67,51 +67,51 @@ class Record(Unrecorded):
         self._clicks: dict[int, int] = {}  # by the session that serves them
         self._blocked: set[int] = set()
 
-    def note(self, event: str, **facts: Any) -> None:
+    def record(self, event: str, **facts: Any) -> None:
         with self._lock:
             click, session = facts.get("click"), facts.pop("session", None)
             if session is not None and click is not None:
                 self._clicks[session] = click
-            if click in self._blocked:  # it got further: sooner known than by the next look
+            if click in self._blocked:  # it went on: known sooner than by the next poll
                 self._blocked.discard(click)
                 self._write("unblocked", click=click)
             self._write(event, **facts)
 
     @contextmanager
-    def scene(
+    def watch(
         self, mechanism: str, scenario: str, *, account: tuple[str, int], sessions: str
     ) -> Iterator[None]:
         self._began = time.perf_counter()
-        self.note("scene", mechanism=mechanism, scenario=scenario)
-        watch = _Watch(*account, sessions)
-        watching = threading.Thread(target=self._look, args=(watch,))
-        watching.start()
-        watch.began.wait(PATIENCE)
+        self.record("scenario-started", mechanism=mechanism, scenario=scenario)
+        poll = _AccountPoll(*account, sessions)
+        polling = threading.Thread(target=self._poll, args=(poll,))
+        polling.start()
+        poll.has_begun.wait(FIRST_READ_SECONDS_MAX)
         try:
             yield
         finally:
-            watch.over.set()
-            watching.join()
+            poll.is_over.set()
+            polling.join()
 
-    def _look(self, watch: "_Watch") -> None:
-        """Look at the balance and at who waits, again and again, and once after the end."""
+    def _poll(self, poll: "_AccountPoll") -> None:
+        """Read the balance and the waiting sessions until the end, and once after it."""
         known = None
         try:
             while True:
-                last = watch.over.wait(PAUSE)
-                balance, waiting = watch.look()
-                self._see_locks(waiting)
+                is_last = poll.is_over.wait(POLL_SECONDS)
+                balance, waiting = poll.read()
+                self._record_locks(waiting)
                 if balance != known:
                     known = balance
-                    self.note("balance", balance=balance)
-                watch.began.set()
-                if last:
+                    self.record("balance", balance=balance)
+                poll.has_begun.set()
+                if is_last:
                     return
         finally:
             connection.close()
 
-    def _see_locks(self, sessions: Collection[int]) -> None:
-        """Take note of which clicks wait for a lock of the database now, and which no more."""
+    def _record_locks(self, sessions: Collection[int]) -> None:
+        """Record which clicks began to wait for a lock of the database, and which no longer do."""
         with self._lock:
             blocked = {self._clicks[each] for each in sessions if each in self._clicks}
             for click in sorted(blocked - self._blocked):

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 
-from lab.harness.shutdown import ends_with_us
+from lab.harness.shutdown import die_with_parent
 
-START_SECONDS = 20
+START_SECONDS_MAX = 20
 CONFIG = """
 bind 127.0.0.1
 port {port}
@@ -25,16 +25,16 @@ appendonly no
 """
 
 
-def can_be_had() -> bool:
-    """Say whether `available` would have a Redis, without asking whether it answers."""
+def is_obtainable() -> bool:
+    """Return True if `provide` would find a Redis, without connecting to it."""
     return bool(settings.REDIS_URL or shutil.which("redis-server"))
 
 
 @contextlib.contextmanager
-def available(*, wanted: bool = True) -> Iterator[str | None]:
-    """Yield the URL of a Redis for the time of the block; None where there is none to be had.
+def provide(*, wanted: bool = True) -> Iterator[str | None]:
+    """Yield the URL of a Redis for the time of the block; None where there is none.
 
-    :raises redis.RedisError: REDIS_URL names none that answers
+    :raises redis.RedisError: the Redis that REDIS_URL names does not respond
     """
     if not wanted:
         yield None
@@ -42,7 +42,7 @@ def available(*, wanted: bool = True) -> Iterator[str | None]:
         _check(settings.REDIS_URL)
         yield settings.REDIS_URL
     elif binary := shutil.which("redis-server"):
-        with _own(binary) as url:
+        with _run_own(binary) as url:
             yield url
     else:
         yield None
@@ -57,8 +57,8 @@ def _check(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _own(binary: str) -> Iterator[str]:
-    """Run a server that keeps all in memory, on a free port, and leaves nothing behind."""
+def _run_own(binary: str) -> Iterator[str]:
+    """Run a server that writes nothing to disk, on a free port, until the block ends."""
     port, password = _free_port(), secrets.token_urlsafe()
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with tempfile.TemporaryDirectory(prefix="lab-redis-") as folder:
@@ -73,13 +73,13 @@ def _own(binary: str) -> Iterator[str]:
 
 def _start(binary: str, config: str) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
-        [*ends_with_us("KILL"), binary, "-"],
+        [*die_with_parent("KILL"), binary, "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         process_group=0,
     )
     assert server.stdin is not None
-    # Not as arguments: those are there for every user of the machine to read.
+    # Not as arguments: every user of the machine can read those.
     server.stdin.write(config.encode())
     server.stdin.close()
     return server
@@ -93,7 +93,7 @@ def _free_port() -> int:
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS_MAX
     client = redis.Redis.from_url(url)
     while server.poll() is None and time.monotonic() < deadline:
         try:

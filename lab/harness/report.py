@@ -1,87 +1,81 @@
-"""The lab's results as people read them: a table on the terminal, Markdown, JSON."""
+"""The lab's results for people: a table on the terminal, Markdown, and the differences."""
 
 from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 
-from lab.expected import ERROR, FIRST, NEW
-from lab.harness.matrix import BROKEN, NOTHING, Line, Outcome
+from lab.expected import ERROR, FIRST, NEW, NO_RESPONSE, SERVER_ERROR
+from lab.harness.matrix import CellResult, MatrixRow
 
-SIGNS = {FIRST: "=", NEW: "+", ERROR: "!", NOTHING: "∅", BROKEN: "?"}
+SIGNS = {FIRST: "=", NEW: "+", ERROR: "!", NO_RESPONSE: "∅", SERVER_ERROR: "?"}
 LEGEND = (
-    "A cell is how often the customer was really charged, and what all but one of the clicks were "
-    "told: = the result of the first charge, + a new result, ! an error, ∅ nothing. refused: not "
-    "charged, and can't pay; lost: an order counts as paid that isn't."
+    "A cell is how often the customer was really charged, and what all clicks but one got: = the "
+    "result of the first charge, + a new result, ! an error, ∅ no response. refused: not charged, "
+    "and can't pay; lost: an order counts as paid that isn't."
 )
 NO_REDIS = "needs Redis: set REDIS_URL, or install redis-server"
 
 
-def matrix(lines: Sequence[Line], scenarios: Sequence[str]) -> Table:
+def matrix(rows: Sequence[MatrixRow], scenarios: Sequence[str]) -> Table:
     """Return the whole matrix: a row a mechanism, a column a scenario, and the cost."""
     headings = [name.replace("_", "\n", 1).replace("_", " ") for name in scenarios]
     table = Table("mechanism", *headings, "SQL", "time\n× naive", box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
-    for line in lines:
-        cells = [_coloured(outcome) for outcome in line.outcomes]
-        table.add_row(
-            line.mechanism, *(cells or ["[dim]no Redis[/]"] * len(scenarios)), *_cost(line)
-        )
+    for row in rows:
+        cells = [f"[{_colour(cell)}]{_sign(cell)}[/]" for cell in row.cells]
+        table.add_row(row.mechanism, *(cells or ["[dim]no Redis[/]"] * len(scenarios)), *_cost(row))
     return table
 
 
-def comparison(lines: Sequence[Line]) -> Table:
-    """Return a row for each mechanism's outcome of one scenario, beside what was expected of it."""
-    table = Table("mechanism", "charges", "repeats were told", "why", box=box.SIMPLE_HEAD)
-    for line in lines:
-        for outcome in line.outcomes:
-            charges = f"[{_colour(outcome)}]{outcome.charges}[/]"
-            table.add_row(line.mechanism, charges, outcome.told, outcome.expected.reason)
-        if not line.outcomes:
-            table.add_row(line.mechanism, "[dim]-[/]", "", NO_REDIS)
+def comparison(rows: Sequence[MatrixRow]) -> Table:
+    """Return each mechanism's result in one scenario, with the reason for what is expected."""
+    table = Table("mechanism", "charges", "duplicates got", "why", box=box.SIMPLE_HEAD)
+    for row in rows:
+        for cell in row.cells:
+            charges = f"[{_colour(cell)}]{cell.charges}[/]"
+            table.add_row(row.mechanism, charges, cell.duplicate_result, cell.expected.reason)
+        if not row.cells:
+            table.add_row(row.mechanism, "[dim]-[/]", "", NO_REDIS)
     return table
 
 
-def markdown(lines: Sequence[Line], scenarios: Sequence[str]) -> str:
-    """Return the matrix as a Markdown table."""
+def markdown(rows: Sequence[MatrixRow], scenarios: Sequence[str]) -> str:
+    """Return the matrix as the Markdown table of lab/README.md."""
     names = [name.replace("_", " ") for name in scenarios]
-    rows = [["mechanism", *names, "SQL", "time"], [":--", *["--:"] * (len(names) + 2)]]
-    for line in lines:
-        link = f"[`{line.mechanism}`](lab/mechanisms/{line.mechanism}.py)"
-        cells = [_sign(outcome, strong="**") for outcome in line.outcomes]
-        rows.append([link, *(cells or ["no Redis"] * len(scenarios)), *_cost(line)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = [["mechanism", *names, "SQL", "time"], [":--", *["--:"] * (len(names) + 2)]]
+    for row in rows:
+        link = f"[`{row.mechanism}`](mechanisms/{row.mechanism}.py)"
+        cells = [_sign(cell, strong="**") for cell in row.cells]
+        table.append([link, *(cells or ["no Redis"] * len(scenarios)), *_cost(row)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
-def differences(lines: Sequence[Line]) -> list[str]:
-    """Return a sentence for each outcome that is not the expected one."""
+def differences(rows: Sequence[MatrixRow]) -> list[str]:
+    """Return a sentence for each cell that is not the expected one."""
     return [
-        f"{line.mechanism}, {outcome.scenario}: {outcome.charges} ({outcome.told}), expected "
-        f"{outcome.expected.charges} ({outcome.expected.told})."
-        for line in lines
-        for outcome in line.outcomes
-        if not outcome.as_expected
+        f"{row.mechanism}, {cell.scenario}: {cell.charges} ({cell.duplicate_result}), expected "
+        f"{cell.expected.charges} ({cell.expected.duplicate_result})."
+        for row in rows
+        for cell in row.cells
+        if not cell.as_expected
     ]
 
 
-def _coloured(outcome: Outcome) -> str:
-    return f"[{_colour(outcome)}]{_sign(outcome)}[/]"
-
-
-def _colour(outcome: Outcome) -> str:
-    if outcome.charges == 1:
+def _colour(cell: CellResult) -> str:
+    if cell.charges == 1:
         return "green"
-    return "bold red" if isinstance(outcome.charges, int) else "bold yellow"
+    return "bold red" if isinstance(cell.charges, int) else "bold yellow"
 
 
-def _sign(outcome: Outcome, *, strong: str = "") -> str:
-    signs = "".join(SIGNS[word] for word in outcome.told.split(" / "))
-    mark = "" if outcome.charges == 1 else strong
-    return f"{mark}{outcome.charges}{mark} {signs}"
+def _sign(cell: CellResult, *, strong: str = "") -> str:
+    signs = "".join(SIGNS[word] for word in cell.duplicate_result.split(" / "))
+    mark = "" if cell.charges == 1 else strong
+    return f"{mark}{cell.charges}{mark} {signs}"
 
 
-def _cost(line: Line) -> tuple[str, str]:
-    if line.cost is None:
+def _cost(row: MatrixRow) -> tuple[str, str]:
+    if row.cost is None:
         return "", ""
-    return str(line.cost.statements), f"{line.cost.against_naive:.1f}"
+    return str(row.cost.statements), f"{row.cost.against_naive:.1f}"

@@ -1,7 +1,7 @@
-"""The director of a scene: holds clicks at their fault points, kills there, or hangs up.
+"""The scheduler of a scenario run: holds clicks at failpoints, kills servers, drops responses.
 
-A schedule that would need luck is made certain: a click that has looked is held until everybody
-else has looked as well, waits for a lock, or has been answered.
+It makes a schedule that would need luck certain: a click that has checked is held until every
+other click has checked as well, waits for a lock, or has its response.
 """
 
 import contextlib
@@ -13,31 +13,31 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Self
 
-from lab.harness.recorder import Note, Unrecorded
-from lab.harness.shutdown import may_end
+from lab.harness.recorder import NullRecorder, RecordEvent
+from lab.harness.shutdown import end_if_asked
 
-PATIENCE = 60  # seconds until a scene that doesn't come about is given up
-
-
-class LabBroken(Exception):
-    """The scene didn't come about, so what was counted in it would mean nothing."""
+WAIT_SECONDS_MAX = 60  # then a schedule that doesn't come about is given up
 
 
-class Director:
-    """Hears from every watched click at every point, and answers what shall happen there.
+class LabError(Exception):
+    """The scenario could not be run as written, so its counts would mean nothing."""
 
-    :param note: hears of it as well, and of every click that goes on
+
+class Scheduler:
+    """Receives a report from every watched click at every failpoint, and replies with an action.
+
+    :param record: records each report, and each click that goes on
     """
 
-    def __init__(self, note: Note | None = None) -> None:
-        self.note = note or Unrecorded().note
-        self._stage_door = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._stage_door.getsockname()[1]
+    def __init__(self, record: RecordEvent | None = None) -> None:
+        self.record = record or NullRecorder().record
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
-        self._orders: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-        self._lines: dict[int, socket.socket] = {}
+        self._actions: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+        self._connections: dict[int, socket.socket] = {}
         self.waiting: set[int] = set()
-        self.carried_out: list[str] = []
+        self.faults: list[str] = []  # the actions other than `go` that were carried out
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._listen, daemon=True).start()
@@ -45,82 +45,82 @@ class Director:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
-            self._stage_door.shutdown(socket.SHUT_RDWR)
-        self._stage_door.close()
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
         self.release(*self.held)
 
-    def order(self, click: int, point: str, what: str, *, times: int = 1) -> None:
-        """Have a click `hold` at a point, `kill` its server there, or `drop` its answer."""
+    def schedule(self, click: int, failpoint: str, action: str, *, times: int = 1) -> None:
+        """Have a click `hold` at a failpoint, `kill` its server there, or `drop` its response."""
         with self._lock:
-            self._orders[click, point] += [what] * times
+            self._actions[click, failpoint] += [action] * times
 
     @property
     def held(self) -> set[int]:
-        """The clicks that stand at a point now."""
+        """The clicks that are held at a failpoint now."""
         with self._lock:
-            return set(self._lines)
+            return set(self._connections)
 
-    def go_on(self, *clicks: int) -> None:
-        """Let clicks go on from where they are held, to the next point."""
+    def resume(self, *clicks: int) -> None:
+        """Let held clicks go on to their next failpoint."""
         with self._lock:
             for click in clicks:
-                if line := self._lines.pop(click, None):
-                    self.note("goes-on", click=click)
-                    _reply(line, "go")
+                if connection := self._connections.pop(click, None):
+                    self.record("resumed", click=click)
+                    _reply(connection, "go")
 
     def release(self, *clicks: int) -> None:
-        """Let clicks go on, and hold them no more."""
+        """Let clicks go on, and cancel every action scheduled for them."""
         with self._lock:
-            for key in [key for key in self._orders if key[0] in clicks]:
-                del self._orders[key]
-        self.go_on(*clicks)
+            for key in [key for key in self._actions if key[0] in clicks]:
+                del self._actions[key]
+        self.resume(*clicks)
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition, not for a time; the place where a run ends that is told to."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_until(self, condition: Callable[[], bool], description: str) -> None:
+        """Wait for a condition, not for a time; a run that a signal asked to end, ends here."""
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not condition():
-            may_end()
+            end_if_asked()
             if time.monotonic() > deadline:
-                raise LabBroken(f"{what}: not within {PATIENCE} s")
+                raise LabError(f"{description}: not within {WAIT_SECONDS_MAX} s")
             time.sleep(0.003)
 
     def _listen(self) -> None:
         while True:
             try:
-                line, _ = self._stage_door.accept()
+                connection, _ = self._listener.accept()
             except OSError:
                 return
-            if report := _report(line):
-                self._decide(line, **report)
+            if report := _read_report(connection):
+                self._decide(connection, **report)
             else:
-                line.close()
+                connection.close()
 
-    def _decide(self, line: socket.socket, click: int, point: str, **facts: Any) -> None:
+    def _decide(self, connection: socket.socket, click: int, failpoint: str, **facts: Any) -> None:
         with self._lock:
-            orders = self._orders.get((click, point))
-            what = orders.pop(0) if orders else "go"
-            if point != "waiting" or click not in self.waiting:  # it says so again and again
-                self.note(point, click=click, what=what, **facts)
-            (self.waiting.add if point == "waiting" else self.waiting.discard)(click)
-            if what == "hold":
-                self._lines[click] = line
+            actions = self._actions.get((click, failpoint))
+            action = actions.pop(0) if actions else "go"
+            if failpoint != "waiting" or click not in self.waiting:  # it reports each try
+                self.record(failpoint, click=click, action=action, **facts)
+            (self.waiting.add if failpoint == "waiting" else self.waiting.discard)(click)
+            if action == "hold":
+                self._connections[click] = connection
                 return
-            if what != "go":
-                self.carried_out.append(what)
-        _reply(line, what)
+            if action != "go":
+                self.faults.append(action)
+        _reply(connection, action)
 
 
-def _report(line: socket.socket) -> dict[str, Any] | None:
-    """Return what a shop reports: a click and its point; None if it was killed meanwhile."""
+def _read_report(connection: socket.socket) -> dict[str, Any] | None:
+    """Return a server's report: a click and its failpoint; None if the server was killed."""
     try:
-        with line.makefile(encoding="utf-8") as said:
-            text = said.readline()
+        with connection.makefile(encoding="utf-8") as lines:
+            line = lines.readline()
     except OSError:
         return None
-    report: dict[str, Any] | None = json.loads(text) if text.endswith("\n") else None
+    report: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
     return report
 
 
-def _reply(line: socket.socket, what: str) -> None:
-    with contextlib.suppress(OSError), line:
-        line.sendall(what.encode())
+def _reply(connection: socket.socket, action: str) -> None:
+    with contextlib.suppress(OSError), connection:
+        connection.sendall(action.encode())

@@ -1,7 +1,8 @@
-"""A shop of the lab: a process of its own that serves every mechanism over HTTP and can be killed.
+"""A server of the lab: a process that serves every mechanism over HTTP and can be killed.
 
-`POST /<mechanism>/issue` returns a page's token, `POST /<mechanism>/pay` is the click. The director
-(lab/director.py) is asked at every fault point what shall happen there.
+`POST /<mechanism>/issue` returns a page's token, `POST /<mechanism>/pay` is the click. At every
+failpoint it reports to the scheduler (lab/harness/scheduler.py) and carries out the action that it
+gets back.
 """
 
 import json
@@ -30,19 +31,21 @@ from django.http import HttpResponse, JsonResponse
 from idempotency import failpoints
 from lab import mechanisms
 from lab.harness import store
-from lab.harness.bank import Click, Refused
+from lab.harness.bank import ClickRefused, PayClick
 
-PATIENT = "-c lock_timeout=60s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
-# What the interceptor calls its points, in the lab's words.
-POINTS = {"key-claimed": "looked", "response-stored": "before-commit", "committed": "after-commit"}
-WATCHED = frozenset({"arrived", "looked", "waiting", "before-commit", "after-commit", "answered"})
+DATABASE_OPTIONS = (
+    "-c lock_timeout=60s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+)
+# The failpoints of the idempotency app, under the lab's names.
+POINTS = {"key-claimed": "checked", "response-stored": "before-commit", "committed": "after-commit"}
+WATCHED = frozenset({"arrived", "checked", "waiting", "before-commit", "after-commit", "responded"})
 
-_watched = threading.local()
+_current = threading.local()  # the click that a thread serves
 
 
 @dataclass(frozen=True)
-class Run:
-    """What the processes of one run share: the database, its schemas' prefix, and Redis."""
+class ClusterSettings:
+    """Settings that the processes of one run share: database, prefix of its schemas, Redis."""
 
     database: str
     prefix: str
@@ -52,63 +55,65 @@ class Run:
         return f"{self.prefix}_{mechanism}"
 
 
-def serve(pipe: Connection, run: Run) -> None:
+def serve(pipe: Connection, cluster: ClusterSettings) -> None:
     """Serve until the other end of the pipe is closed; send the port through it first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which then ends us
     mine = connections.settings["default"]
-    mine["NAME"] = run.database
-    mine["OPTIONS"] |= {"application_name": run.prefix, "options": PATIENT}
+    mine["NAME"] = cluster.database
+    mine["OPTIONS"] |= {"application_name": cluster.prefix, "options": DATABASE_OPTIONS}
     settings.IDEMPOTENCY_WAITERS = 1000  # the lab counts charges, not threads
-    if run.redis_url:
-        store.connect(run.redis_url)
-    failpoints.install(_report)
+    if cluster.redis_url:
+        store.connect(cluster.redis_url)
+    failpoints.install(_report_failpoint)
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.set_app(_Shop(run))
+    server.set_app(_Application(cluster))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         pipe.send(server.server_port)
         pipe.recv()
     except (EOFError, OSError):
-        os._exit(0)  # threads that are held at a point are not waited for
+        os._exit(0)  # without waiting for threads that are held at a failpoint
 
 
-class _Shop(WSGIHandler):
-    def __init__(self, run: Run) -> None:
+class _Application(WSGIHandler):
+    def __init__(self, cluster: ClusterSettings) -> None:
         super().__init__()
-        self.run = run
+        self.cluster = cluster
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Do without: nothing of the project's is between a click and its mechanism."""
+        """Load none: no middleware of the project comes between a click and its mechanism."""
 
     def get_response(self, request: WSGIRequest) -> HttpResponse:  # type: ignore[override]
         name, verb = request.path.strip("/").split("/")
         mechanism = mechanisms.load(name)
-        _watched.by = request.headers.get("Lab-Watch")
+        _current.scheduler = request.headers.get("Lab-Scheduler")
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('search_path', %s, false)", [_path(self.run, name)])
-        click = Click(**json.loads(request.body), http=request)
-        said, status = _answer(getattr(mechanism, verb), click)
-        if _ask("answered", status=status, text=said["text"]) == "drop":
-            request.environ["lab.hang_up"]()
-        response = JsonResponse(said, status=status)
+            cursor.execute(
+                "SELECT set_config('search_path', %s, false)", [_search_path(self.cluster, name)]
+            )
+        click = PayClick(**json.loads(request.body), http=request)
+        body, status = _execute(getattr(mechanism, verb), click)
+        if _report("responded", status=status, text=body["text"]) == "drop":
+            request.environ["lab.drop_connection"]()
+        response = JsonResponse(body, status=status)
         response["Content-Length"] = len(response.content)  # keeps the connection open
         return response
 
 
-def _path(run: Run, mechanism: str) -> str:
-    return f"{run.schema(mechanism)}, public"
+def _search_path(cluster: ClusterSettings, mechanism: str) -> str:
+    return f"{cluster.schema(mechanism)}, public"
 
 
-def _answer(act: Callable[[Click], str], click: Click) -> tuple[dict[str, Any], int]:
-    """Return what the click is told, with its cost, and the HTTP status."""
-    statements = _Counter()
+def _execute(act: Callable[[PayClick], str], click: PayClick) -> tuple[dict[str, Any], int]:
+    """Return the response's body, with the click's cost, and its HTTP status."""
+    statements = _StatementCounter()
     store.sent.commands = 0
-    _ask("arrived", session=_session())
+    _report("arrived", session=_session())
     status, started = 200, time.perf_counter()
     try:
         with connection.execute_wrapper(statements):
             text = act(click)
-    except Refused as refused:
+    except ClickRefused as refused:
         text, status = str(refused), 409
     except Exception as error:
         text, status = repr(error), 500
@@ -118,13 +123,13 @@ def _answer(act: Callable[[Click], str], click: Click) -> tuple[dict[str, Any], 
 
 
 def _session() -> int:
-    """Return the process that serves this thread's database session: waiting, it is seen there."""
+    """Return the PostgreSQL process of this thread's session: it shows whether the click waits."""
     connection.ensure_connection()
     return int(connection.connection.info.backend_pid)
 
 
-class _Counter:
-    """Counts the statements that pass; BEGIN and COMMIT don't."""
+class _StatementCounter:
+    """Counts statements; BEGIN and COMMIT do not pass here."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -134,37 +139,37 @@ class _Counter:
         return execute(*args)
 
 
-def _report(name: str) -> None:
-    if _ask(POINTS.get(name, name)) == "kill":
+def _report_failpoint(name: str) -> None:
+    if _report(POINTS.get(name, name)) == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _ask(point: str, **facts: Any) -> str:
-    """Tell the director where this click is; return what shall happen, as soon as it is decided."""
-    watch = getattr(_watched, "by", None)
-    if watch is None or point not in WATCHED:
+def _report(point: str, **facts: Any) -> str:
+    """Report this click's failpoint to the scheduler; wait for its action and return it."""
+    scheduler = getattr(_current, "scheduler", None)
+    if scheduler is None or point not in WATCHED:
         return "go"
-    port, click = watch.split("/")
+    port, click = scheduler.split("/")
     try:
-        with socket.create_connection(("127.0.0.1", int(port))) as line:
-            report = {"click": int(click), "point": point} | facts
-            line.sendall(f"{json.dumps(report)}\n".encode())
-            return line.recv(16).decode()
-    except ConnectionError:  # the director has gone, and with it whoever wants an answer
+        with socket.create_connection(("127.0.0.1", int(port))) as channel:
+            report = {"click": int(click), "failpoint": point} | facts
+            channel.sendall(f"{json.dumps(report)}\n".encode())
+            return channel.recv(16).decode()
+    except ConnectionError:  # the scheduler has gone, and with it every client
         os._exit(1)
 
 
 class _Handler(basehttp.WSGIRequestHandler):
-    disable_nagle_algorithm = True  # or every answer waits 40 ms for the client's delayed ACK
+    disable_nagle_algorithm = True  # or every response waits 40 ms for the client's delayed ACK
 
     def get_environ(self) -> dict[str, Any]:
-        return super().get_environ() | {"lab.hang_up": self._hang_up}
+        return super().get_environ() | {"lab.drop_connection": self._drop_connection}
 
-    def _hang_up(self) -> None:
+    def _drop_connection(self) -> None:
         self.connection.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: every click is in the lab's own report."""
+        """Log nothing: the lab's own report has every click."""
 
 
 class _Server(basehttp.ThreadedWSGIServer):

@@ -1,4 +1,4 @@
-"""What ties a process to the one that started it, and how it ends when it is told to."""
+"""How a process is tied to the one that started it, and how it ends after a signal."""
 
 import shutil
 import signal
@@ -7,56 +7,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_told: list[signal.Signals] = []  # the signals that asked this process to end
+_received: list[signal.Signals] = []  # the signals that ask this process to end
 
 
-def ends_with_us(told: str) -> list[str]:
-    """Return what has the kernel send a command a signal when its parent ends, even by kill -9.
+def die_with_parent(signal_name: str) -> list[str]:
+    """Return a command prefix: the kernel sends the signal when the parent ends, even by kill -9.
 
-    The parent is the very thread that starts it: let that one live as long as the command shall.
+    The parent is the very thread that starts the command, so that thread must live as long.
 
-    :param told: the signal's name, such as TERM
+    :param signal_name: such as TERM
     """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", told] if setpriv else []
+    return [setpriv, "--pdeathsig", signal_name] if setpriv else []
 
 
 @contextmanager
-def ends_in_order() -> Iterator[None]:
-    """Have SIGINT and SIGTERM end the block where it calls `may_end`, at its own end at the latest.
+def graceful_shutdown() -> Iterator[None]:
+    """Have SIGINT and SIGTERM end the block where it next calls `end_if_asked`, or at its end.
 
-    The exception of a signal handler comes between any two instructions: also between a lock that
-    was taken and the `with` that gives it back, and then threads wait for ever. A second SIGINT is
-    such an exception, for somebody who has waited long enough.
+    The exception of a signal handler comes between any two instructions: also between taking a
+    lock and the `with` that releases it, and then threads wait for ever. A second SIGINT raises
+    such an exception, for a user who has waited long enough.
 
-    :raises KeyboardInterrupt: it was SIGINT
-    :raises SystemExit: it was SIGTERM; further ones are ignored from then on
+    :raises KeyboardInterrupt: after SIGINT
+    :raises SystemExit: after SIGTERM; further ones are ignored from then on
     """
 
     def end(number: int, _: Any) -> None:
-        if number == signal.SIGINT and number in _told:
+        if number == signal.SIGINT and number in _received:
             raise KeyboardInterrupt
-        _told.append(signal.Signals(number))
+        _received.append(signal.Signals(number))
 
-    _told.clear()
-    heard = {signal.SIGINT, signal.SIGTERM}
-    before = {n: signal.signal(n, end) for n in heard if signal.getsignal(n) != signal.SIG_IGN}
+    _received.clear()
+    handled = {signal.SIGINT, signal.SIGTERM}
+    before = {n: signal.signal(n, end) for n in handled if signal.getsignal(n) != signal.SIG_IGN}
     try:
         yield
-        may_end()
+        end_if_asked()
     except Exception:
-        may_end()  # the signal may have been for others too, and that is why this came apart
+        end_if_asked()  # the signal may have ended other processes, and so caused this error
         raise
     finally:
-        # The kernel says it again for each thread of a server that ends, and we may be writing.
-        before |= {number: signal.SIG_IGN for number in _told if number == signal.SIGTERM}
+        # The kernel repeats it for each thread of a server that ends, and we may be writing.
+        before |= {number: signal.SIG_IGN for number in _received if number == signal.SIGTERM}
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def may_end() -> None:
+def end_if_asked() -> None:
     """End here if a signal has asked for it."""
-    for number in _told:
+    for number in _received:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(128 + number)

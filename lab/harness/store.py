@@ -1,4 +1,4 @@
-"""The lab's Redis: a client for each process, and how many commands a thread has sent."""
+"""The lab's Redis: a client for each process, and a count of the commands each thread sent."""
 
 import threading
 from typing import Any
@@ -19,7 +19,7 @@ class CountingRedis(redis.Redis):
 
 
 def connect(url: str) -> None:
-    """Have `client` talk to the server at a URL from now on."""
+    """Connect `client` to the server at a URL."""
     global _client  # noqa: PLW0603 - one client, with its pool, for the process
     _client = CountingRedis(connection_pool=redis.ConnectionPool.from_url(url))
 

@@ -1,8 +1,8 @@
 """The articles' mechanisms, one a file, in the order in which they are best read.
 
-A mechanism is a module: `pay(click)` returns the receipt or raises `Refused`. Where it needs them
-it also has SCHEMA, the tables of its own; ORDER, what placing an order writes; and `issue(click)`,
-which returns the token that the page carries.
+A mechanism is a module: `pay(click)` returns the receipt or raises `ClickRefused`. Where needed it
+also has SCHEMA, its own tables; ORDER, the statement that places an order; and `issue(click)`,
+which returns the page's token.
 """
 
 from importlib import import_module

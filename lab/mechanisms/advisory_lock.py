@@ -8,20 +8,20 @@ Does not stop: whoever doesn't ask for the lock, such as other code, or psql; an
 """
 
 from idempotency.failpoints import failpoint
-from lab.harness.bank import Click, charge, execute, row, transaction
+from lab.harness.bank import PayClick, charge, execute, row, transaction
 
 SCHEMA = "CREATE TABLE payment (order_id text, receipt text NOT NULL)"
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(order)s, 0))"
 
 
-def pay(click: Click) -> str:
-    """Charge for the order once; a repeated call waits its turn and gets the first receipt."""
+def pay(click: PayClick) -> str:
+    """Charge for the order once; a duplicate waits its turn and gets the first receipt."""
     with transaction():
         row(LOCK, click)
         # A statement of its own: it has to see what was committed while the lock was waited for.
         paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-        failpoint("looked")
+        failpoint("checked")
         if paid:
             return str(paid[0])
         receipt = charge(click)

@@ -11,7 +11,7 @@ import time
 from uuid import uuid4
 
 from idempotency.failpoints import failpoint
-from lab.harness.bank import Click, Refused, execute, receipt, row, transaction
+from lab.harness.bank import ClickRefused, PayClick, execute, receipt, row, transaction
 from lab.harness.store import PREFIX, client
 
 SCHEMA = """
@@ -23,38 +23,38 @@ ACQUIRE = """
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('INCR', KEYS[2])"""
 RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1])"
 
-TAKE_OVER = "UPDATE account SET fence = %(fence)s WHERE id = %(account)s AND fence < %(fence)s"
+RAISE_FENCE = "UPDATE account SET fence = %(fence)s WHERE id = %(account)s AND fence < %(fence)s"
 CHARGE = """
 UPDATE account SET balance = balance - %(amount)s
  WHERE id = %(account)s AND fence = %(fence)s AND balance >= %(amount)s RETURNING balance"""
 
 
-def pay(click: Click) -> str:
-    """Charge for the order once; a repeated call waits its turn and gets the first receipt."""
-    lock, owner, lease = f"{PREFIX}lock:{click.account}", uuid4().hex, int(1000 * click.lease)
+def pay(click: PayClick) -> str:
+    """Charge for the order once; a duplicate waits its turn and gets the first receipt."""
+    lock, owner, ms = f"{PREFIX}lock:{click.account}", uuid4().hex, int(1000 * click.lease_seconds)
     for _ in range(1000):
-        if fence := client().eval(ACQUIRE, 2, lock, f"{PREFIX}fence", owner, lease):
+        if fence := client().eval(ACQUIRE, 2, lock, f"{PREFIX}fence", owner, ms):
             break
         failpoint("waiting")
         time.sleep(0.02)
     else:
-        raise Refused("the account is busy")
+        raise ClickRefused("the account is busy")
     try:
         return _charge(click, fence)
     finally:
         client().eval(RELEASE, 1, lock, owner)
 
 
-def _charge(click: Click, fence: int) -> str:
-    execute(TAKE_OVER, click, fence=fence)  # from here on an older owner can't charge
+def _charge(click: PayClick, fence: int) -> str:
+    execute(RAISE_FENCE, click, fence=fence)  # from here on an older owner can't charge
     paid = row("SELECT receipt FROM payment WHERE order_id = %(order)s", click)
-    failpoint("looked")
+    failpoint("checked")
     if paid:
         return str(paid[0])
     with transaction():
         charged = row(CHARGE, click, fence=fence)
         if charged is None:
-            raise Refused("not enough money, or another owner took over when the lock expired")
-        answer = receipt(click.amount, charged[0])
-        execute("INSERT INTO payment VALUES (%(order)s, %(receipt)s)", click, receipt=answer)
-        return answer
+            raise ClickRefused("not enough money, or another owner took over when the lock expired")
+        result = receipt(click.amount, charged[0])
+        execute("INSERT INTO payment VALUES (%(order)s, %(receipt)s)", click, receipt=result)
+        return result

@@ -1,14 +1,14 @@
-"""Charge whenever asked: `pay(account, amount)`, without an order id to recognise a repeat by.
+"""Charge whenever asked: `pay(account, amount)`, without an order id to recognise a duplicate by.
 
-Source: the articles' first example, an interface before anything is done about repeats.
+Source: the articles' first example, an interface before anything is done about duplicates.
 Stops: nothing.
-Does not stop: a double-click, a retry after a lost answer, a form sent again.
+Does not stop: a double-click, a retry after a lost response, a form sent again.
 """
 
-from lab.harness.bank import Click, charge, transaction
+from lab.harness.bank import PayClick, charge, transaction
 
 
-def pay(click: Click) -> str:
-    """Charge; a repeated call charges again."""
+def pay(click: PayClick) -> str:
+    """Charge; a duplicate charges again."""
     with transaction():
         return charge(click)

@@ -1,54 +1,55 @@
-"""The time line of a performance, as numbers that a template makes an SVG of.
+"""A timeline as numbers that a template turns into an SVG.
 
-Lengths along the time are percentages of the plot's width, heights are pixels: so the drawing fits
-any width, and its text stays as large as it is.
+Lengths along the time axis are percentages of the plot's width, heights are pixels: the drawing
+fits any width, and its text keeps its size.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.page.timeline import Performance, Try
-from lab.page.wording import KINDS
+from lab.page.attempt import AttemptKind, ClickAttempt
+from lab.page.timeline import ScenarioTimeline
+from lab.page.wording import KIND_LABELS
 
-ROW, BAR = 22, 12  # pixels
-BALANCE = 72
-AXIS = 22
-GAP = 10
-MOST_TICKS = 5
-STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+ROW_PIXELS, BAR_PIXELS = 22, 12
+BALANCE_PIXELS = 72
+AXIS_PIXELS = 22
+GAP_PIXELS = 10
+TICKS_MAX = 5
+TICK_STEPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a bar: what the click did then, and where it is."""
+    """A part of a bar: an activity, and its place."""
 
-    what: str
+    activity: str
     x: str
     width: str
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A try's bar, from its arrival to its answer, with the way there and back."""
+class ClickBar:
+    """An attempt's bar from its arrival to its response, with its way to the server and back."""
 
     number: int
-    kind: str
+    kind: AttemptKind
     y: int
-    way: Segment
+    transit: Segment
     segments: list[Segment]
-    lost: str  # where the answer was lost, or the process killed
+    lost: str  # where the response was lost, or the process killed
 
     @property
     def label(self) -> str:
-        return str(KINDS[self.kind])
+        return str(KIND_LABELS[self.kind])
 
     @property
     def middle(self) -> int:
-        return self.y + BAR // 2
+        return self.y + BAR_PIXELS // 2
 
     @property
     def baseline(self) -> int:
-        return self.y + BAR - 2
+        return self.y + BAR_PIXELS - 2
 
 
 @dataclass(frozen=True)
@@ -61,32 +62,34 @@ class Tick:
 
 @dataclass(frozen=True)
 class Drawing:
-    """All of it."""
+    """The bars, the axis and the balance of one timeline."""
 
-    bars: list[Bar]
+    bars: list[ClickBar]
     ticks: list[Tick]
-    balance: str  # an SVG path in a box of 1000 × BALANCE
-    once: int  # the height at which one charge leaves the balance
-    ends: int  # where the balance's last value is written
-    caption: int  # where there is room to say what it is
+    balance: str  # an SVG path in a box of 1000 × BALANCE_PIXELS
+    single_charge: int  # the height of the balance after one charge
+    last_label: int  # the height of the label of the last balance
+    caption: int  # the height of the caption, where there is room for it
 
-    balance_height = BALANCE
+    balance_height = BALANCE_PIXELS
 
     @property
     def top_of_balance(self) -> int:
-        return len(self.bars) * ROW + GAP
+        return len(self.bars) * ROW_PIXELS + GAP_PIXELS
 
     @property
     def bottom(self) -> int:
-        return self.top_of_balance + BALANCE + GAP // 2
+        return self.top_of_balance + BALANCE_PIXELS + GAP_PIXELS // 2
 
     @property
     def height(self) -> int:
-        return self.bottom + AXIS
+        return self.bottom + AXIS_PIXELS
 
 
 @dataclass(frozen=True)
-class _Scale:
+class TimeScale:
+    """The time axis, in milliseconds."""
+
     began: float
     ends: float
 
@@ -97,61 +100,59 @@ class _Scale:
     def percent(self, ms: float) -> str:
         return f"{100 * self.at(ms):.1f}%"
 
-    def segment(self, what: str, since: float, until: float) -> Segment:
+    def segment(self, activity: str, since: float, until: float) -> Segment:
         width = max(100 * (self.at(until) - self.at(since)), 0.3)
-        return Segment(what, self.percent(since), f"{width:.1f}%")
+        return Segment(activity, self.percent(since), f"{width:.1f}%")
 
 
-def draw(performance: Performance) -> Drawing:
-    """Return the time line of a performance, as far as it has come."""
-    scale = scale_of(performance)
-    heights = _heights(performance)
+def draw(timeline: ScenarioTimeline) -> Drawing:
+    """Return the drawing of a timeline, as far as it is recorded."""
+    scale = scale_of(timeline)
+    heights = _heights(timeline)
     return Drawing(
-        [_bar(each, n, scale, performance.now) for n, each in enumerate(performance.tries)],
+        [_bar(each, n, scale, timeline.now) for n, each in enumerate(timeline.attempts)],
         list(_ticks(scale)),
-        _steps(performance, scale, heights),
-        heights[performance.opening - performance.amount],
-        max(heights[performance.balance] + 4, 24),
-        BALANCE - 4 if performance.amount > 0 else 12,
+        _balance_path(timeline, scale, heights),
+        heights[timeline.opening_balance - timeline.amount],
+        max(heights[timeline.balance] + 4, 24),
+        BALANCE_PIXELS - 4 if timeline.amount > 0 else 12,
     )
 
 
-def scale_of(performance: Performance) -> _Scale:
-    """Return the time from the first click's leaving to the last event."""
-    began = min((each.sent for each in performance.tries), default=0.0)
-    return _Scale(began, max(performance.now, began + 1))
+def scale_of(timeline: ScenarioTimeline) -> TimeScale:
+    """Return the time axis, from the moment the first click was sent to the last event."""
+    began = min((each.sent for each in timeline.attempts), default=0.0)
+    return TimeScale(began, max(timeline.now, began + 1))
 
 
-def _bar(each: Try, number: int, scale: _Scale, now: float) -> Bar:
-    told = each.told if each.told is not None else each.ended
-    return Bar(
+def _bar(each: ClickAttempt, number: int, scale: TimeScale, now: float) -> ClickBar:
+    received = each.received if each.received is not None else each.ended
+    return ClickBar(
         number + 1,
         each.kind,
-        number * ROW + (ROW - BAR) // 2,
-        scale.segment("way", each.sent, now if told is None else told),
-        [scale.segment(*part) for part in each.parts(now)],
-        scale.percent(each.ended) if each.fate and each.ended is not None else "",
+        number * ROW_PIXELS + (ROW_PIXELS - BAR_PIXELS) // 2,
+        scale.segment("transit", each.sent, now if received is None else received),
+        [scale.segment(*part) for part in each.activities(now)],
+        scale.percent(each.ended) if each.fault and each.ended is not None else "",
     )
 
 
-def _ticks(scale: _Scale) -> Iterator[Tick]:
+def _ticks(scale: TimeScale) -> Iterator[Tick]:
     length = scale.ends - scale.began
-    step = next((step for step in STEPS if length / step < MOST_TICKS), STEPS[-1])
-    for ms in range(0, int(length * 0.9) + 1, step):  # the last label wants its place
+    step = next((ms for ms in TICK_STEPS_MS if length / ms < TICKS_MAX), TICK_STEPS_MS[-1])
+    for ms in range(0, int(length * 0.9) + 1, step):  # room for the last label
         yield Tick(scale.percent(scale.began + ms), ms)
 
 
-def _heights(performance: Performance) -> dict[int, int]:
-    """Return where each balance is drawn: one scale for every mechanism of as many tries."""
-    opening, amount = performance.opening, performance.amount
-    values = {balance for _, balance in performance.balances} | {opening, opening - amount}
-    extremes = values | {opening - max(len(performance.tries), 2) * amount}
-    top, bottom, room = max(extremes), min(extremes), BALANCE - 8
+def _heights(timeline: ScenarioTimeline) -> dict[int, int]:
+    """Return each balance's height; mechanisms with as many attempts share one scale."""
+    opening, amount = timeline.opening_balance, timeline.amount
+    values = {balance for _, balance in timeline.balances} | {opening, opening - amount}
+    extremes = values | {opening - max(len(timeline.attempts), 2) * amount}
+    top, bottom, room = max(extremes), min(extremes), BALANCE_PIXELS - 8
     return {value: 4 + round(room * (top - value) / (top - bottom)) for value in values}
 
 
-def _steps(performance: Performance, scale: _Scale, heights: dict[int, int]) -> str:
-    moves = [
-        f"H{1000 * scale.at(ms):.0f}V{heights[balance]}" for ms, balance in performance.balances
-    ]
-    return f"M0 {heights[performance.opening]}{''.join(moves)}H1000"
+def _balance_path(timeline: ScenarioTimeline, scale: TimeScale, heights: dict[int, int]) -> str:
+    moves = [f"H{1000 * scale.at(ms):.0f}V{heights[left]}" for ms, left in timeline.balances]
+    return f"M0 {heights[timeline.opening_balance]}{''.join(moves)}H1000"

@@ -1,220 +1,91 @@
-"""What a run's record tells, read by any process at any time: clicks, balances, outcomes.
+"""The timeline of one scenario run, rebuilt from its events: attempts, balances, the result."""
 
-A click that the client library sends again is several tries, and each is told apart.
-"""
-
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from math import inf
-from pathlib import Path
 from typing import Any
 
-from lab.expected import ERROR, FIRST, NEW
-from lab.harness.matrix import NOTHING, meaning
-from lab.harness.scenarios import SCENARIOS
-
-WORKS, WAITS, HELD = "works", "waits", "held"
-# What became of a try.
-UNDER_WAY, EXECUTED, AGAIN, REPLAYED = "under-way", "executed", "again", "replayed"
-REFUSED, UNPAID, KILLED, BROKEN = "refused", "unpaid", "killed", "broken"
-CHARGED = frozenset({EXECUTED, AGAIN})
-BEGINS = {"waiting": WAITS, "blocked": WAITS}  # what a click does from an event on; else it works
+from lab.expected import FIRST
+from lab.harness.matrix import classify
+from lab.page.attempt import AttemptKind, ClickAttempt
 
 
 @dataclass
-class Try:
-    """A click that was sent to a shop, or sent again there by the client library."""
-
-    click: int
-    order: str
-    sent: float
-    arrived: float | None = None
-    ended: float | None = None  # at the server: answered, or killed
-    told: float | None = None
-    commits: float = inf
-    committed: float | None = None
-    status: int | None = None
-    text: str = ""
-    meaning: str = ""  # of the answer, as lab/expected.py calls it
-    fate: str = ""  # "drop" or "kill", where the lab did that
-    kind: str = UNDER_WAY
-    spans: list[tuple[str, float]] = field(default_factory=list)  # what it does, and since when
-
-    def hear(self, event: dict[str, Any]) -> None:
-        """Take in what happened to it."""
-        name, ms, what = event["event"], event["ms"], event.get("what", "")
-        if name == "told":
-            self.told = ms
-            return
-        doing = HELD if what == "hold" else BEGINS.get(name, WORKS)
-        if not self.spans or self.spans[-1][0] != doing:
-            self.spans.append((doing, ms))
-        if name == "before-commit":
-            self.commits = ms
-        elif name == "after-commit":
-            self.committed = ms
-        elif name == "answered":
-            self.ended, self.status, self.text = ms, event["status"], event["text"]
-        if what == "kill":
-            self.ended = ms
-        self.fate = what if what in {"kill", "drop"} else self.fate
-
-    def parts(self, now: float) -> Iterator[tuple[str, float, float]]:
-        """Yield what it did, from when until when."""
-        until = now if self.ended is None else self.ended
-        for (what, since), (_, end) in pairwise([*self.spans, ("", until)]):
-            if min(end, until) > since:
-                yield what, since, min(end, until)
-
-    def waited(self, now: float) -> float:
-        """Return for how many milliseconds it waited for a lock."""
-        return sum(end - since for what, since, end in self.parts(now) if what == WAITS)
-
-    @property
-    def heard(self) -> str:
-        """What the customer, or the client library, was told."""
-        return NOTHING if self.fate else self.meaning
-
-
-@dataclass
-class Performance:
-    """A mechanism in the scenario: its tries, what the account held, and what it came to."""
+class ScenarioTimeline:
+    """A mechanism in the scenario: its attempts, the account's balances, and the result."""
 
     mechanism: str
-    opening: int
+    opening_balance: int
     amount: int
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[ClickAttempt] = field(default_factory=list)
     balances: list[tuple[float, int]] = field(default_factory=list)
-    outcome: dict[str, Any] | None = None
-    heard: int = 0  # events
+    result: dict[str, Any] | None = None
+    events: int = 0
     now: float = 0.0  # the last event's time
 
-    def hear(self, event: dict[str, Any]) -> None:
-        self.heard += 1
+    def apply(self, event: dict[str, Any]) -> None:
+        """Apply an event of this scenario run."""
+        self.events += 1
         name, ms = event["event"], event["ms"]
-        if name == "outcome":
-            self.outcome = event
+        if name == "result":
+            self.result = event
             return
         self.now = max(self.now, ms)
         if name == "balance":
             self.balances.append((ms, event["balance"]))
         elif name == "sent":
-            self.tries.append(Try(event["click"], event["order"], ms))
-        elif concerned := self._try(event):
-            concerned.hear(event)
+            self.attempts.append(ClickAttempt(event["click"], event["order"], ms))
+        elif attempt := self._attempt_of(event):
+            attempt.apply(event)
 
-    def _try(self, event: dict[str, Any]) -> Try | None:
-        """Return the try that an event is about: a click's latest; it arrives anew: one more."""
-        latest = next((t for t in reversed(self.tries) if t.click == event.get("click")), None)
+    def _attempt_of(self, event: dict[str, Any]) -> ClickAttempt | None:
+        """Return a click's latest attempt; a second arrival of the click makes a new one."""
+        click = event.get("click")
+        latest = next((each for each in reversed(self.attempts) if each.click == click), None)
         if latest and event["event"] == "arrived":
             if latest.arrived is not None:
-                latest = Try(latest.click, latest.order, event["ms"])
-                self.tries.append(latest)
+                latest = ClickAttempt(latest.click, latest.order, event["ms"])
+                self.attempts.append(latest)
             latest.arrived = event["ms"]
         return latest
 
-    def conclude(self) -> None:
-        """Say of each try what became of it, as far as receipts and commits show it."""
-        for each in self.tries:
-            each.meaning = ""
+    def classify(self) -> None:
+        """Set the kind of each attempt, as far as receipts and commits show it."""
+        for each in self.attempts:
+            each.result = ""
             if each.status is not None:
-                each.meaning = meaning(
-                    each.status, each.text, amount=self.amount, opening=self.opening
+                each.result = classify(
+                    each.status,
+                    each.text,
+                    amount=self.amount,
+                    opening_balance=self.opening_balance,
                 )
-            each.kind = _kind(each)
-        self._tell_charges_apart()
+            each.kind = each.classify()
+        self._mark_replays()
+        self._mark_duplicate_charges()
 
-    def _tell_charges_apart(self) -> None:
-        """Find the one behind the first result, and the charges that repeat another's."""
-        told_first = [t for t in self.tries if t.meaning == FIRST or _died_with_its_charge(t)]
-        told_first.sort(key=lambda t: t.commits)
-        for each in told_first[1:]:  # a new result's receipt shows its charge; these show none
-            each.kind = REPLAYED if each.order == told_first[0].order else UNPAID
+    def _mark_replays(self) -> None:
+        """Of all attempts with the first result, leave the one that charged as executed.
+
+        A new result's receipt shows its charge; the others with the first result show none.
+        """
+        first = [each for each in self.attempts if each.result == FIRST or each.died_after_commit]
+        first.sort(key=lambda each: each.commit_began)
+        for each in first[1:]:
+            is_same_order = each.order == first[0].order
+            each.kind = AttemptKind.REPLAYED if is_same_order else AttemptKind.UNPAID
+
+    def _mark_duplicate_charges(self) -> None:
         paid = set()
-        for each in sorted(self.tries, key=lambda t: t.commits):
-            if each.kind == EXECUTED:
-                each.kind = AGAIN if each.order in paid else EXECUTED
+        for each in sorted(self.attempts, key=lambda each: each.commit_began):
+            if each.kind == AttemptKind.EXECUTED:
+                if each.order in paid:
+                    each.kind = AttemptKind.DUPLICATE_CHARGE
                 paid.add(each.order)
 
     @property
     def balance(self) -> int:
-        return self.balances[-1][1] if self.balances else self.opening
+        return self.balances[-1][1] if self.balances else self.opening_balance
 
     @property
     def charges(self) -> int:
         """How often the account was charged, by its balance."""
-        return (self.opening - self.balance) // self.amount
-
-
-def _kind(each: Try) -> str:
-    if each.fate == "kill":
-        return EXECUTED if _died_with_its_charge(each) else KILLED
-    if each.meaning in {FIRST, NEW}:
-        return EXECUTED
-    if each.meaning == ERROR:
-        return REFUSED
-    return BROKEN if each.meaning else UNDER_WAY
-
-
-def _died_with_its_charge(each: Try) -> bool:
-    return each.fate == "kill" and each.committed is not None
-
-
-@dataclass
-class Story:
-    """A run as far as it has come."""
-
-    scenario: str
-    mechanisms: list[str]
-    clicks: int
-    performances: dict[str, Performance] = field(default_factory=dict)
-    heard: int = 0
-    error: str | None = None  # None: it is not over; empty: it came to its end
-
-    @property
-    def is_over(self) -> bool:
-        return self.error is not None
-
-    @property
-    def differing(self) -> list[Performance]:
-        """The mechanisms that did not do what is expected of them."""
-        found = self.performances.values()
-        return [p for p in found if p.outcome and not as_expected(p.outcome)]
-
-
-def as_expected(outcome: dict[str, Any]) -> bool:
-    expected = outcome["expected"]
-    return (outcome["charges"], outcome["told"]) == (expected["charges"], expected["told"])
-
-
-def read(file: Path) -> Story:
-    """Return what a record tells so far.
-
-    :raises FileNotFoundError: there is no such run, or not any more
-    """
-    # Whatever follows the last line's end is being written now.
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    asked, *events = [json.loads(line) for line in lines] or [{}]
-    story = Story(
-        asked.get("scenario", "double_click"), asked.get("mechanisms", []), asked.get("clicks", 0)
-    )
-    current: Performance | None = None
-    for event in events:
-        story.heard += 1
-        if event["event"] == "end":
-            story.error = event["error"]
-        elif event["event"] == "scene":
-            current = _performance(event["mechanism"], story.scenario)
-            story.performances[current.mechanism] = current
-        elif current:
-            current.hear(event)
-    for performance in story.performances.values():
-        performance.conclude()
-    return story
-
-
-def _performance(mechanism: str, scenario: str) -> Performance:
-    chosen = SCENARIOS[scenario]
-    return Performance(mechanism, chosen.opening, chosen.amount)
+        return (self.opening_balance - self.balance) // self.amount

@@ -1,5 +1,6 @@
-"""The lab's page: choose, run, watch, read why."""
+"""The lab's pages: choose, run, watch, read the reason and the source."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,28 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition, require_safe
 
 from lab import mechanisms
-from lab.harness.command import MOST_CLICKS
+from lab.harness.command import CLICKS_MAX
 from lab.harness.scenarios import SCENARIOS
 from lab.mechanisms import NAMES
-from lab.page import runs, timeline, wording
+from lab.page import recording, runs, wording
+from lab.page.attempt import ClickAttempt
 from lab.page.drawing import Drawing, draw, scale_of
-from lab.page.forms import RunForm, first_choice, playable
-from lab.page.timeline import Performance, Story
+from lab.page.forms import RunForm, default_choice, runnable
+from lab.page.recording import LabRun
+from lab.page.timeline import ScenarioTimeline
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What the page shows of a mechanism."""
+    """A mechanism's part of the page."""
 
     name: str
     title: str
-    played: Performance
+    timeline: ScenarioTimeline
     drawing: Drawing
     verdict: wording.Verdict | None
     explanation: wording.Explanation
-    tries: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
     balances: list[tuple[str, int]]
 
 
@@ -41,53 +44,53 @@ class Panel:
 @require_safe
 @gzip_page
 def start(request: HttpRequest) -> HttpResponse:
-    """Show what there is to choose, with a run that nobody has started yet."""
-    chosen = first_choice()
+    """Show the form, with the id of a new run."""
+    chosen = default_choice()
     if "scenario" in request.GET:
         names = request.GET.getlist("mechanism")
         chosen = {"scenario": request.GET["scenario"], "mechanism": names}
         chosen["clicks"] = request.GET.get("clicks", "")
-    return _form(request, RunForm(initial=chosen), run=uuid4())
+    return _render_form(request, RunForm(initial=chosen), run_id=uuid4())
 
 
 def run(request: HttpRequest) -> HttpResponse:
-    """Start the page's run, and lead to it; a repeat leads to the same one."""
+    """Start the form's run, and redirect to it; a duplicate is redirected to the same run."""
     if request.method != "POST":  # as after choosing another language on a form that came back
         return redirect("lab:start")
     form = RunForm(request.POST)
     if not form.is_valid():
-        asked = uuid4() if "run" in form.errors else UUID(request.POST["run"])
-        return _form(request, form, run=asked, status=400)
-    asked = form.cleaned_data["run"]
+        run_id = uuid4() if "run" in form.errors else UUID(request.POST["run"])
+        return _render_form(request, form, run_id=run_id, status=400)
+    run_id = form.cleaned_data["run"]
     try:
-        runs.start(asked, form.choice)
-    except runs.Busy as busy:
-        return _form(request, form, run=asked, status=409, busy=busy.run)
-    response = redirect("lab:watch", asked)
+        runs.start(run_id, form.choice)
+    except runs.AnotherRunUnderWay as other:
+        return _render_form(request, form, run_id=run_id, status=409, under_way=other.run_id)
+    response = redirect("lab:watch", run_id)
     response.status_code = 303
     return response
 
 
 @require_safe
 @gzip_page
-def watch(request: HttpRequest, run: UUID) -> HttpResponse:
-    """Show a run, as far as it has come."""
-    return render(request, "lab/watch.html", _shown(run))
+def watch(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Show a run, as far as it is recorded."""
+    return render(request, "lab/watch.html", _run_context(run_id))
 
 
-def _version(request: HttpRequest, run: UUID) -> str | None:
-    file = runs.record_of(run)
-    is_played = runs.is_played(file)
+def _version(request: HttpRequest, run_id: UUID) -> str | None:
+    file = runs.recording_of(run_id)
+    has_process = runs.has_process(file)
     size = file.stat().st_size if file.exists() else 0
-    return f'"{size}-{is_played}-{get_language()}"'
+    return f'"{size}-{has_process}-{get_language()}"'
 
 
 @require_safe
 @gzip_page
 @condition(etag_func=_version)
-def now(request: HttpRequest, run: UUID) -> HttpResponse:
-    """Show what changes while a run goes on; nothing is sent where nothing has changed."""
-    response = render(request, "lab/run.html", _shown(run))
+def now(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Show the part of the page that changes while a run is under way; 304 where nothing did."""
+    response = render(request, "lab/run.html", _run_context(run_id))
     patch_cache_control(response, no_cache=True)
     return response
 
@@ -103,88 +106,96 @@ def source(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "lab/source.html", context | {"code": file.read_text("utf-8")})
 
 
-def _form(
+def _render_form(
     request: HttpRequest,
     form: RunForm,
     *,
-    run: UUID,
+    run_id: UUID,
     status: int = 200,
-    busy: UUID | None = None,
+    under_way: UUID | None = None,
 ) -> HttpResponse:
-    chosen, here = form["mechanism"].value() or [], playable()
     context = {
         "form": form,
-        "run": run,
-        "busy": busy,
-        "most": MOST_CLICKS,
+        "run_id": run_id,
+        "under_way": under_way,
+        "clicks_max": CLICKS_MAX,
         "scenarios": [
-            {"name": name, "title": wording.title(name), "about": wording.prose(each.about)}
-            for name, each in SCENARIOS.items()
-        ],
-        "mechanisms": [
             {
                 "name": name,
                 "title": wording.title(name),
-                "what": wording.prose(wording.texts(name)[0]),
-                "can": name in here,
-                "chosen": name in chosen and name in here,
+                "description": wording.translate(each.description),
             }
-            for name in NAMES
+            for name, each in SCENARIOS.items()
         ],
+        "mechanisms": _mechanism_choices(form["mechanism"].value() or []),
     }
     return render(request, "lab/start.html", context, status=status)
 
 
-def _shown(run: UUID) -> dict[str, Any]:
-    file = runs.record_of(run)
-    is_played = runs.is_played(file)  # before reading: then a process that is gone has said all
+def _mechanism_choices(chosen: Collection[str]) -> list[dict[str, Any]]:
+    here = runnable()
+    return [
+        {
+            "name": name,
+            "title": wording.title(name),
+            "summary": wording.translate(wording.docstring_parts(name)[0]),
+            "is_runnable": name in here,
+            "chosen": name in chosen and name in here,
+        }
+        for name in NAMES
+    ]
+
+
+def _run_context(run_id: UUID) -> dict[str, Any]:
+    file = runs.recording_of(run_id)
+    has_process = runs.has_process(file)  # before reading: a process that is gone writes no more
     try:
-        told = timeline.read(file)
+        run = recording.read(file)
     except FileNotFoundError:
-        raise Http404(str(run)) from None
-    scenario = SCENARIOS[told.scenario]
+        raise Http404(str(run_id)) from None
+    scenario = SCENARIOS[run.scenario]
     return {
-        "run": run,
-        "story": told,
-        "title": wording.title(told.scenario),
-        "about": wording.prose(scenario.about),
-        "clicks": scenario.clicks or told.clicks,
-        "state": wording.state(told, is_played=is_played),
-        "live": is_played and not told.is_over,
-        "panels": [_panel(each) for each in told.performances.values()],
-        "left_out": _left_out(told),
+        "run_id": run_id,
+        "lab_run": run,
+        "title": wording.title(run.scenario),
+        "description": wording.translate(scenario.description),
+        "clicks": scenario.clicks or run.clicks,
+        "state": wording.describe_state(run, has_process=has_process),
+        "live": has_process and not run.is_over,
+        "panels": [_panel(each) for each in run.timelines.values()],
+        "not_run": _not_run(run),
     }
 
 
-def _left_out(told: Story) -> list[str]:
-    """Return what was chosen and not played, once that is certain."""
-    if not told.is_over:
+def _not_run(run: LabRun) -> list[str]:
+    """Return the mechanisms that were chosen and not run, once that is certain."""
+    if not run.is_over:
         return []
-    return [wording.title(name) for name in told.mechanisms if name not in told.performances]
+    return [wording.title(name) for name in run.mechanisms if name not in run.timelines]
 
 
-def _panel(played: Performance) -> Panel:
-    began = scale_of(played).began
+def _panel(timeline: ScenarioTimeline) -> Panel:
+    began = scale_of(timeline).began
     return Panel(
-        played.mechanism,
-        wording.title(played.mechanism),
-        played,
-        draw(played),
-        wording.verdict(played),
-        wording.explain(played.mechanism),
-        [_row(each, played, began) for each in played.tries],
-        [(f"{max(ms - began, 0):.1f}", balance) for ms, balance in played.balances],
+        timeline.mechanism,
+        wording.title(timeline.mechanism),
+        timeline,
+        draw(timeline),
+        wording.judge(timeline),
+        wording.explain(timeline.mechanism),
+        [_table_row(each, timeline.now, began) for each in timeline.attempts],
+        [(f"{max(ms - began, 0):.1f}", balance) for ms, balance in timeline.balances],
     )
 
 
-def _row(each: timeline.Try, played: Performance, began: float) -> dict[str, Any]:
-    """Return a try as the table has it, which says in words what the drawing shows."""
+def _table_row(each: ClickAttempt, now: float, began: float) -> dict[str, Any]:
+    """Return an attempt's row of the table, which has in words what the drawing shows."""
     return {
         "arrived": "" if each.arrived is None else f"{each.arrived - began:.1f}",
         "ended": "" if each.ended is None else f"{each.ended - began:.1f}",
-        "waited": f"{each.waited(played.now):.1f}",
+        "waited": f"{each.waited_ms(now):.1f}",
         "kind": each.kind,
-        "became": wording.KINDS[each.kind],
-        "fate": each.fate,
+        "label": wording.KIND_LABELS[each.kind],
+        "fault": each.fault,
         "text": each.text,
     }

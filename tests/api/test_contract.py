@@ -432,7 +432,7 @@ def test_a_body_of_unknown_length_is_refused(as_alice: APIClient) -> None:
     problem(answer)
 
 
-def test_a_charset_that_is_no_text_encoding_harms_nobody() -> None:
+def test_a_charset_that_is_no_text_encoding_harms_nobody(db: None) -> None:
     from config.wsgi import application
 
     environ = RequestFactory().generic("POST", "/api/v1/products/?a=b", b"{}").environ

@@ -21,7 +21,7 @@ from playwright.sync_api import (
 )
 
 from demo.seed import seed
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy
@@ -34,7 +34,7 @@ __all__ = ["_network", "network"]  # fixtures of theirs, and of ours
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-# As root there is no sandbox; and nothing is to be looked up that no page asked for.
+# As root there is no sandbox; and nothing is loaded that no page requests.
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -56,14 +56,14 @@ def chromium() -> Iterator[Browser]:
 
 
 MOST_BYTES = 60_000
-PATIENCE_MS = 20_000
-expect.set_options(timeout=PATIENCE_MS)  # 5 s are short for a busy machine
+TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)  # 5 s are short for a busy machine
 
 
 def violations(page: Page) -> list[str]:
     """Return what is seriously wrong with a page for people who can't see or point."""
-    found = Axe().run(page).response["violations"]
-    return [each["id"] for each in found if each["impact"] in {"serious", "critical"}]
+    result = Axe().run(page).response["violations"]
+    return [each["id"] for each in result if each["impact"] in {"serious", "critical"}]
 
 
 def arrives(page: Page, address: str | re.Pattern[str]) -> None:
@@ -77,17 +77,17 @@ def arrives(page: Page, address: str | re.Pattern[str]) -> None:
 
 
 def is_narrow(page: Page) -> bool:
-    """Say whether a page is no wider than its window."""
+    """Return True if a page is no wider than its window."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def bytes_loaded(page: Page) -> float:
-    """Load a page anew, with nothing of it kept, and return what came over the network for it."""
+    """Reload a page without any cache; return the bytes that came over the network for it."""
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
     network.send("Network.setCacheDisabled", {"cacheDisabled": True})
     loaded: list[float] = []
-    network.on("Network.loadingFinished", lambda said: loaded.append(said["encodedDataLength"]))
+    network.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
     page.reload(wait_until="networkidle")
     network.detach()
     assert len(loaded) >= 2, "the page, and at least its style sheet"
@@ -105,9 +105,9 @@ class Visitor:
 
     def tab(self) -> Page:
         page = self.context.new_page()
-        page.on("console", self._heard)
+        page.on("console", self._note_message)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self._asked(request.url))
+        page.on("request", lambda request: self._note_request(request.url))
         return page
 
     def signed_in(self, name: str = "alice") -> Self:
@@ -118,11 +118,11 @@ class Visitor:
         self.context.add_cookies([{"name": "sessionid", "value": cookie, "url": self.url}])
         return self
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _note_message(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not LOST.search(message.text):
             self.errors.append(message.text)
 
-    def _asked(self, url: str) -> None:
+    def _note_request(self, url: str) -> None:
         if not url.startswith((f"{self.url}/", "data:", "about:")):
             self.elsewhere.append(url)
 
@@ -138,7 +138,7 @@ def visit(chromium: Browser, proxy: ChaosProxy, request: Any) -> Iterator[Visit]
     def visit(*, javascript: bool = True, **options: Any) -> Visitor:
         options = {"viewport": {"width": 1000, "height": 760}, "locale": "en-GB"} | options
         context = chromium.new_context(java_script_enabled=javascript, **options)
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         visitors.append(Visitor(context, proxy.url))
         return visitors[-1]
 
@@ -159,7 +159,7 @@ def proxy(server: LiveServer) -> Iterator[ChaosProxy]:
     seed()
     with ChaosProxy(("127.0.0.1", server.port)) as proxy:
         yield proxy
-    assert [found for found in audit() if found.breaches] == []
+    assert [finding for finding in audit() if finding.breaches] == []
 
 
 @dataclass(frozen=True)

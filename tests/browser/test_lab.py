@@ -40,7 +40,7 @@ def read_the_source(page: Page) -> None:
 
 
 def watch(visitor: Visitor, *mechanisms: str) -> Page:
-    """Have mechanisms play the double click, and wait until all of it is shown."""
+    """Run the double click with some mechanisms, and wait until the page shows all of it."""
     page = choose(visitor, *mechanisms)
     run(page)
     is_over(page)

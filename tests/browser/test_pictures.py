@@ -35,7 +35,7 @@ def picture(page: Page, name: str) -> None:
     assert (FOLDER / f"{name}.png").stat().st_size < MOST_BYTES
 
 
-def test_picture_of_the_checkout_and_of_an_orders_story(
+def test_picture_of_the_checkout_and_of_an_orders_timeline(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     page = placed_by_hand(visit(viewport=SIZE).signed_in())
@@ -47,7 +47,7 @@ def test_picture_of_the_checkout_and_of_an_orders_story(
     proxy.calm()
     page.set_viewport_size({"width": 880, "height": 980})
     page.reload()
-    picture(page, "story")
+    picture(page, "timeline")
 
     till.of_one_order(amount=500)
 
@@ -60,7 +60,7 @@ def test_picture_of_the_lab(visit: Visit) -> None:
 
 
 def test_picture_of_the_dashboard(visit: Visit, till: Till, settings: Any) -> None:
-    settings.PAYMENTS_URL = "http://payments.example"  # so that a payment is asked for, in vain
+    settings.PAYMENTS_URL = "http://payments.example"  # so that a payment is requested, in vain
     for name in ("alice", "bob", "carol"):
         customer = User.objects.get(username=name)
         pay_order(customer=customer, order_id=order_of(name), account_id=account_of(name))

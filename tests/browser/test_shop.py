@@ -45,11 +45,11 @@ def ends_paid(page: Page) -> None:
     expect(page.get_by_role("status").first).to_contain_text("was charged once")
 
 
-def clicks_that_arrived(order_id: UUID) -> list[str]:
-    """Return what each click that reached the server was told, once none is under way."""
-    clicks = Click.objects.filter(order_id=order_id, wanted="pay").order_by("id")
-    until(lambda: not clicks.filter(answered_at=None).exists(), what="every click is answered")
-    return [click.told for click in clicks]
+def outcomes_of_clicks(order_id: UUID) -> list[str]:
+    """Return the outcome of each click that reached the server, once none is in flight."""
+    clicks = Click.objects.filter(order_id=order_id, action="pay").order_by("id")
+    until(lambda: not clicks.filter(responded_at=None).exists(), what="every click has a response")
+    return [click.outcome for click in clicks]
 
 
 def double_click(page: Page) -> Page:
@@ -102,14 +102,14 @@ def second_tab(page: Page) -> Page:
 def close_and_reopen(page: Page) -> Page:
     address = page.url
     pay(page).click(no_wait_after=True)
-    again = page.context.new_page()
-    with contextlib.suppress(PlaywrightError):  # the answer may arrive just now
+    reopened = page.context.new_page()
+    with contextlib.suppress(PlaywrightError):  # the response may arrive just now
         page.goto("about:blank")  # a page that is closed on its way somewhere may never be gone
     page.close()
-    again.goto(address)
-    if CHECKOUT.search(again.url):
-        pay(again).click()
-    return again
+    reopened.goto(address)
+    if CHECKOUT.search(reopened.url):
+        pay(reopened).click()
+    return reopened
 
 
 GESTURES: list[Gesture] = [
@@ -145,55 +145,55 @@ def test_whatever_a_customer_does_with_the_page_it_ends_paid_once(
 
     ends_paid(result)
     assert bool(proxy.happened["delay"]) is bool(delay_ms)
-    assert clicks_that_arrived(order_id).count("executed") == 1
+    assert outcomes_of_clicks(order_id).count("executed") == 1
     till.of_one_order(amount=TEAS)
 
 
 @gestures
-def test_with_the_first_answer_cut_the_page_asks_again_and_ends_paid_once(
+def test_with_the_first_response_cut_the_page_retries_and_ends_paid_once(
     gesture: Gesture, visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
-    proxy.arm("cut-answer", PAYS)
+    proxy.arm("cut-response", PAYS)
 
     result = gesture(page)
 
     ends_paid(result)
-    until(lambda: proxy.happened["cut-answer"] == 1, what="the answer is cut")
-    assert clicks_that_arrived(order_id).count("executed") == 1
+    until(lambda: proxy.happened["cut-response"] == 1, what="the response is cut")
+    assert outcomes_of_clicks(order_id).count("executed") == 1
     till.of_one_order(amount=TEAS)
 
 
-def test_ten_rapid_clicks_on_pay_with_the_first_answer_cut_are_one_charge(
+def test_ten_rapid_clicks_on_pay_with_the_first_response_cut_are_one_charge(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
     proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}  # so that all ten are there together
-    proxy.arm("cut-answer", PAYS)
+    proxy.arm("cut-response", PAYS)
 
     ten_rapid_clicks(page)
 
     ends_paid(page)
-    told = clicks_that_arrived(order_id)
-    assert proxy.happened["cut-answer"] == 1
-    assert len(told) > 2  # more than one click and its repeat
-    assert told.count("executed") == 1
+    outcomes = outcomes_of_clicks(order_id)
+    assert proxy.happened["cut-response"] == 1
+    assert len(outcomes) > 2  # more than one click and its retry
+    assert outcomes.count("executed") == 1
     till.of_one_order(amount=TEAS)
 
 
-def test_without_script_a_lost_answer_is_repeated_by_the_customer(
+def test_without_script_a_lost_response_is_retried_by_the_customer(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit(javascript=False).signed_in(), order_id)
     address = page.url
-    proxy.arm("cut-answer", PAYS, times=4)  # the browser itself may repeat a request that was cut
+    proxy.arm("cut-response", PAYS, times=4)  # the browser itself may retry a request that was cut
 
     pay(page).click(no_wait_after=True)
     expect(page).to_have_url("chrome-error://chromewebdata/")
-    assert proxy.happened["cut-answer"]
+    assert proxy.happened["cut-response"]
     proxy.calm()
     page.goto(address)
 

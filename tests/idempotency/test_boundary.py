@@ -482,7 +482,7 @@ def test_nothing_that_could_be_replayed_is_logged(
         token = as_alice.post("/api/v1/tokens/").json()["token"]
         pay(token)
     logged = json.dumps([record.__dict__ for record in caplog.records], default=str)
-    assert "answered" in logged
+    assert "responded" in logged
     assert secret not in logged
     assert token not in logged
 

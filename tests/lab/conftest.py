@@ -13,15 +13,28 @@ from django.db import connection
 
 from lab import mechanisms
 from lab.harness import bank, store
-from lab.harness.redis_server import available
+from lab.harness.redis_server import provide
 from tests.support.live import ROOT, database_url
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 REDIS = ("distributed_lock", "token_redis")
+ROOM = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the database only through another process.
+
+    pytest-django sets up the test database only if a selected test is marked; without it, the
+    process of a test that runs alone would work on the developer's database.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if ROOM in item.path.parents and "django_db_setup" in fixtures:
+            item.add_marker(pytest.mark.django_db)
 
 
 def need_redis() -> None:
-    """Skip a test where no Redis can be had; fail where the run demands one."""
+    """Skip a test where there is no Redis; fail where the run demands one."""
     if os.environ.get("REDIS_URL") or shutil.which("redis-server"):
         return
     if os.environ.get("REDIS") == "required":
@@ -69,7 +82,7 @@ def tables(db: None) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def _redis() -> Iterator[str]:
     need_redis()
-    with available() as url:
+    with provide() as url:
         assert url is not None
         yield url
 

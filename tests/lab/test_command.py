@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lab.harness.scheduler import Director, LabBroken
-from lab.harness.shutdown import ends_in_order, may_end
+from lab.harness.scheduler import LabError, Scheduler
+from lab.harness.shutdown import end_if_asked, graceful_shutdown
 from tests.lab.conftest import REDIS, Manage
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
 
@@ -21,7 +21,7 @@ ONE = ("simulate", "double_click", "--mechanism", "order_id")
 REDIS_ONE = ("simulate", "double_click", "--mechanism", "token_redis")
 
 
-def test_one_mechanism_in_one_scenario_is_shown_with_what_its_repeats_were_told(
+def test_one_mechanism_in_one_scenario_is_shown_with_the_result_that_its_duplicates_got(
     manage: Manage, tmp_path: Path
 ) -> None:
     file = tmp_path / "lab.json"
@@ -32,28 +32,28 @@ def test_one_mechanism_in_one_scenario_is_shown_with_what_its_repeats_were_told(
     assert "new result" in ran.stdout
     assert "every retry of the client library is another charge" in ran.stdout
     report = json.loads(file.read_text())
-    (line,) = report["mechanisms"]
-    assert line["mechanism"] == "naive"
-    assert [each["charges"] for each in line["scenarios"]] == [3]
+    (row,) = report["mechanisms"]
+    assert row["mechanism"] == "naive"
+    assert [each["charges"] for each in row["scenarios"]] == [3]
 
 
-def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
+def test_without_a_redis_its_mechanisms_are_not_run_and_the_output_names_them(
     manage: Manage, tmp_path: Path
 ) -> None:
     file = tmp_path / "lab.json"
     options = ("--mechanism", "all", "--clicks", "2", "--json", str(file))
     ran = manage("simulate", "increment", *options, PATH=str(tmp_path), REDIS_URL="")
     assert ran.returncode == 0, ran.stderr
-    assert "Not played: distributed_lock, token_redis" in ran.stderr
+    assert "Not run: distributed_lock, token_redis" in ran.stderr
     assert ran.stdout.count("needs Redis") == len(REDIS)
     report = json.loads(file.read_text())
     assert not report["redis"]
-    empty = [line["mechanism"] for line in report["mechanisms"] if not line["scenarios"]]
+    empty = [row["mechanism"] for row in report["mechanisms"] if not row["scenarios"]]
     assert empty == list(REDIS)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         (ONE, {"DEBUG": "false", "SECRET_KEY": "x" * 50, "HTTPS": "false"}, "DEBUG=true"),
         (ONE, {"DATABASE_POOLER": "true"}, "no pooler"),
@@ -69,16 +69,16 @@ def test_without_a_redis_its_mechanisms_are_left_out_and_it_is_said(
         (("simulate", "flood", "--mechanism", "naive"), {}, "invalid choice: 'flood'"),
     ],
 )
-def test_what_cannot_be_played_is_refused_in_a_line(
-    arguments: tuple[str, ...], environment: dict[str, str], said: str, manage: Manage
+def test_a_run_that_is_impossible_is_refused_in_a_line(
+    arguments: tuple[str, ...], environment: dict[str, str], message: str, manage: Manage
 ) -> None:
     ran = manage(*arguments, **environment)
     assert ran.returncode == 2
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_a_report_that_cannot_be_written_is_said_in_a_line(manage: Manage) -> None:
+def test_a_report_that_cannot_be_written_is_an_error_in_a_line(manage: Manage) -> None:
     ran = manage(*ONE, "--clicks", "2", "--json", "/proc/lab.json")
     assert ran.returncode == 1
     assert "The report was not written" in ran.stderr
@@ -108,7 +108,7 @@ def test_an_interrupted_run_leaves_no_process_and_the_next_run_drops_its_tables(
             stderr=log,
         )
     with ended(run):
-        until(lambda: count(SESSIONS) >= 3, what="the command and both shops are in the database")
+        until(lambda: count(SESSIONS) >= 3, what="the command and both servers are in the database")
         family = descendants(run.pid)
         assert len(family) >= 3
         run.send_signal(number)
@@ -125,10 +125,10 @@ def test_a_signal_ends_a_run_between_its_steps_and_never_within_one(number: sign
     steps = []
 
     def run() -> None:
-        with ends_in_order():
+        with graceful_shutdown():
             os.kill(os.getpid(), number)
-            steps.append("a lock that was taken is given back")
-            may_end()
+            steps.append("a lock that was taken is released")
+            end_if_asked()
             steps.append("another step")
 
     before = signal.getsignal(number)
@@ -151,40 +151,43 @@ def second_ctrl_c() -> None:
 def ctrl_c_while_it_waits() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     try:
-        with Director() as director:
-            director.until(lambda: False, "what never comes")
-    except LabBroken:
-        pytest.fail("it waited on")
+        with Scheduler() as scheduler:
+            scheduler.wait_until(lambda: False, "a condition that never holds")
+    except LabError:
+        pytest.fail("it went on waiting")
 
 
-def ctrl_c_that_its_shops_heard_too() -> None:
+def ctrl_c_that_ended_its_servers_too() -> None:
     os.kill(os.getpid(), signal.SIGINT)
-    raise LabBroken("they have gone")
+    raise LabError("the servers have gone")
 
 
 @pytest.mark.parametrize(
-    "run", [second_ctrl_c, ctrl_c_while_it_waits, ctrl_c_that_its_shops_heard_too]
+    "run", [second_ctrl_c, ctrl_c_while_it_waits, ctrl_c_that_ended_its_servers_too]
 )
 def test_ctrl_c_ends_a_run_and_is_what_ended_it(
     run: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.harness.scheduler.PATIENCE", 1)
+    monkeypatch.setattr("lab.harness.scheduler.WAIT_SECONDS_MAX", 1)
     with pytest.raises(KeyboardInterrupt):
-        ends_in_order()(run)()
+        graceful_shutdown()(run)()
 
 
 def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with ends_in_order():
+        with graceful_shutdown():
             os.kill(os.getpid(), signal.SIGTERM)
-            may_end()
+            end_if_asked()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lab\\_%'"
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE application_name LIKE 'lab\\_%' AND datname = current_database()"
+)
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lab\\_%'"
 
 

@@ -1,4 +1,4 @@
-"""The whole matrix, played for real once; and that the README shows what came of it."""
+"""The whole matrix, run for real once; and that lab/README.md shows its results."""
 
 import json
 import re
@@ -18,7 +18,7 @@ CLICKS = 10
 
 
 @pytest.fixture(scope="module")
-def played(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def finished(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the report of one run, and the Markdown that it printed."""
     file: Path = tmp_path_factory.mktemp("lab") / "lab.json"
     ran = manage("lab", "--clicks", str(CLICKS), "--markdown", "--json", str(file))
@@ -27,66 +27,66 @@ def played(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return report | {"markdown": ran.stdout, "exit": ran.returncode, "errors": ran.stderr}
 
 
-def charges(played: dict[str, Any], scenario: str) -> dict[str, Any]:
-    """Return what a scenario came to with each mechanism that was played."""
+def charges(finished: dict[str, Any], scenario: str) -> dict[str, Any]:
+    """Return a scenario's charges with each mechanism that was run."""
     return {
-        line["mechanism"]: outcome["charges"]
-        for line in played["mechanisms"]
-        for outcome in line["scenarios"]
-        if outcome["scenario"] == scenario
+        row["mechanism"]: cell["charges"]
+        for row in finished["mechanisms"]
+        for cell in row["scenarios"]
+        if cell["scenario"] == scenario
     }
 
 
-def test_every_cell_is_as_it_is_written(played: dict[str, Any]) -> None:
+def test_every_cell_is_as_it_is_written(finished: dict[str, Any]) -> None:
     differing = [
-        (line["mechanism"], outcome["scenario"], outcome["charges"], outcome["told"])
-        for line in played["mechanisms"]
-        for outcome in line["scenarios"]
-        if not outcome["as_expected"]
+        (row["mechanism"], cell["scenario"], cell["charges"], cell["duplicate_result"])
+        for row in finished["mechanisms"]
+        for cell in row["scenarios"]
+        if not cell["as_expected"]
     ]
     assert differing == []
-    assert played["exit"] == 0, played["errors"]
-    assert played["ok"]
+    assert finished["exit"] == 0, finished["errors"]
+    assert finished["ok"]
 
 
-def test_the_unsafe_ones_charge_for_every_click_and_the_others_once(played: dict[str, Any]) -> None:
-    charged = charges(played, "double_click")
+def test_the_unsafe_ones_charge_for_every_click_and_the_others_once(
+    finished: dict[str, Any],
+) -> None:
+    charged = charges(finished, "double_click")
     assert set(charged) >= set(NAMES) - set(REDIS)
     for mechanism, count in charged.items():
         assert count == (CLICKS if mechanism in OVERCHARGING else 1), mechanism
 
 
-def test_every_scenario_is_played_with_every_mechanism(played: dict[str, Any]) -> None:
-    for line in played["mechanisms"]:
-        if played["redis"] or line["mechanism"] not in REDIS:
-            assert [each["scenario"] for each in line["scenarios"]] == list(SCENARIOS)
-            assert line["cost"]["statements"] > 0
+def test_every_scenario_is_run_with_every_mechanism(finished: dict[str, Any]) -> None:
+    for row in finished["mechanisms"]:
+        if finished["redis"] or row["mechanism"] not in REDIS:
+            assert [each["scenario"] for each in row["scenarios"]] == list(SCENARIOS)
+            assert row["cost"]["statements"] > 0
 
 
-def test_the_mechanisms_that_need_redis_are_played_with_a_real_one(played: dict[str, Any]) -> None:
+def test_the_mechanisms_that_need_redis_are_run_with_a_real_one(finished: dict[str, Any]) -> None:
     need_redis()
-    assert played["redis"]
-    assert set(REDIS) <= set(charges(played, "double_click"))
+    assert finished["redis"]
+    assert set(REDIS) <= set(charges(finished, "double_click"))
 
 
-def test_the_readme_shows_the_matrix_of_a_fresh_run(played: dict[str, Any]) -> None:
-    shown = rows((ROOT / "README.md").read_text())
-    fresh = rows(played["markdown"])
+def test_the_labs_readme_shows_the_matrix_of_a_fresh_run(finished: dict[str, Any]) -> None:
+    shown = rows((ROOT / "lab" / "README.md").read_text())
+    fresh = rows(finished["markdown"])
     assert list(shown) == list(fresh) == list(NAMES)
     for mechanism in NAMES:
-        if played["redis"] or mechanism not in REDIS:
+        if finished["redis"] or mechanism not in REDIS:
             assert shown[mechanism] == fresh[mechanism], mechanism
 
 
 def rows(markdown: str) -> dict[str, list[str]]:
-    """Return the matrix in a text, without its last column: times are those of one machine."""
-    lines = re.findall(
-        r"^\| \[`(\w+)`\]\(lab/mechanisms/\1\.py\) \|(.*)\|$", markdown, re.MULTILINE
-    )
+    """Return the matrix in a text, without its last column: times vary by machine."""
+    lines = re.findall(r"^\| \[`(\w+)`\]\(mechanisms/\1\.py\) \|(.*)\|$", markdown, re.MULTILINE)
     return {name: [cell.strip() for cell in cells.split("|")][:-1] for name, cells in lines}
 
 
-def test_the_run_leaves_no_tables_behind(played: dict[str, Any], db: None) -> None:
+def test_the_run_leaves_no_tables_behind(finished: dict[str, Any], db: None) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -95,7 +95,7 @@ def test_the_run_leaves_no_tables_behind(played: dict[str, Any], db: None) -> No
 
 
 @pytest.mark.parametrize("mechanism", NAMES)
-def test_what_is_expected_is_complete_and_has_its_reasons(mechanism: str) -> None:
+def test_every_expected_cell_that_is_not_one_charge_has_a_reason(mechanism: str) -> None:
     row = EXPECTED[mechanism]
     assert set(row.cells) <= set(SCENARIOS)
     for scenario in SCENARIOS:
@@ -115,3 +115,11 @@ def test_every_file_beside_the_mechanisms_is_one_of_them() -> None:
     files = {path.stem for path in (ROOT / "lab" / "mechanisms").glob("*.py")}
     assert files == {"__init__", *NAMES}
     assert set(EXPECTED) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_labs_readme_links_only_to_files_that_are_there(name: str) -> None:
+    folder = ROOT / "lab"
+    links = re.findall(r"\]\(([^)]+)\)", (folder / name).read_text())
+    assert len(links) > len(NAMES)
+    assert [link for link in links if not (folder / link).is_file()] == []

@@ -1,4 +1,4 @@
-"""What the scenarios don't ask of a mechanism, and its docstring says all the same."""
+"""Claims of the mechanisms' docstrings that no scenario checks."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lab.harness.bank import Click, Refused, execute, row
-from lab.harness.cluster import Stage
-from lab.harness.scenarios import PLENTY, Scene
-from lab.harness.scheduler import Director, LabBroken
+from lab.harness.bank import ClickRefused, PayClick, execute, row
+from lab.harness.cluster import LabCluster
+from lab.harness.scenario_run import PLENTY, ScenarioRun
+from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.store import PREFIX, CountingRedis
 from tests.support.together import together
 
 OPENING = 1000
-CLICK = Click(
+CLICK = PayClick(
     order="order-1",
     account=7,
     amount=100,
     balance_after=900,
     request_id="request-1",
     token="",
-    lease=5.0,
+    lease_seconds=5.0,
 )
 FIRST = "100 paid, 900 left"
 
@@ -46,16 +46,16 @@ def open_shop(tables: Tables) -> Tables:
 
 
 def balance() -> int:
-    found = row("SELECT balance FROM account WHERE id = %(account)s", CLICK)
-    assert found is not None
-    return int(found[0])
+    account = row("SELECT balance FROM account WHERE id = %(account)s", CLICK)
+    assert account is not None
+    return int(account[0])
 
 
 @pytest.mark.parametrize("mechanism", ["order_id", "request_id"])
 def test_a_key_that_comes_with_another_amount_is_refused(mechanism: str, open_shop: Tables) -> None:
     shop = open_shop(mechanism)
     shop.pay(CLICK)
-    with pytest.raises(Refused):
+    with pytest.raises(ClickRefused):
         shop.pay(replace(CLICK, amount=50))
     assert shop.pay(CLICK) == FIRST
     assert balance() == 900
@@ -66,7 +66,7 @@ def test_the_interceptor_refuses_a_key_that_comes_with_another_amount(
 ) -> None:
     shop = open_shop("interceptor")
 
-    def pay(click: Click) -> Any:
+    def pay(click: PayClick) -> Any:
         body = {name: value for name, value in vars(click).items() if name != "http"}
         request = rf.post(
             "/pay", body, "application/json", headers={"Idempotency-Key": click.request_id}
@@ -74,26 +74,28 @@ def test_the_interceptor_refuses_a_key_that_comes_with_another_amount(
         return shop.pay(replace(click, http=request))
 
     assert pay(CLICK) == FIRST
-    with pytest.raises(Refused, match="422"):
+    with pytest.raises(ClickRefused, match="422"):
         pay(replace(CLICK, amount=50))
     assert pay(CLICK) == FIRST
     assert balance() == 900
 
 
-def test_an_order_at_1_is_being_paid_and_the_call_succeeds_without_a_charge(
+def test_an_order_at_1_is_pending_and_the_call_succeeds_without_a_charge(
     open_shop: Tables,
 ) -> None:
     shop = open_shop("state_machine")
     execute("UPDATE purchase SET status = 1, request_id = 'another'", CLICK)
-    assert shop.pay(CLICK) == "being paid"
+    assert shop.pay(CLICK) == "pending"
     assert balance() == OPENING
 
 
-def test_an_order_at_2_answers_its_own_request_and_refuses_any_other(open_shop: Tables) -> None:
+def test_an_order_at_2_returns_its_receipt_to_its_own_request_and_refuses_any_other(
+    open_shop: Tables,
+) -> None:
     shop = open_shop("state_machine")
     assert shop.pay(CLICK) == FIRST
     assert shop.pay(CLICK) == FIRST
-    with pytest.raises(Refused, match="settled"):
+    with pytest.raises(ClickRefused, match="settled"):
         shop.pay(replace(CLICK, request_id="request-2"))
     assert row("SELECT status FROM purchase", CLICK) == (2,)
     assert balance() == 900
@@ -103,9 +105,9 @@ def test_an_order_without_the_money_ends_at_3_and_stays_there(open_shop: Tables)
     shop = open_shop("state_machine")
     dear = replace(CLICK, amount=2 * OPENING)
     for _ in range(2):
-        with pytest.raises(Refused, match="not enough money"):
+        with pytest.raises(ClickRefused, match="not enough money"):
             shop.pay(dear)
-    with pytest.raises(Refused, match="settled"):
+    with pytest.raises(ClickRefused, match="settled"):
         shop.pay(replace(CLICK, request_id="request-2"))
     assert row("SELECT status FROM purchase", CLICK) == (3,)
     assert balance() == OPENING
@@ -113,12 +115,12 @@ def test_an_order_without_the_money_ends_at_3_and_stays_there(open_shop: Tables)
 
 def test_an_order_that_is_not_there_is_refused(open_shop: Tables) -> None:
     shop = open_shop("state_machine")
-    with pytest.raises(Refused, match="no such order"):
+    with pytest.raises(ClickRefused, match="no such order"):
         shop.pay(replace(CLICK, order="order-2"))
     assert balance() == OPENING
 
 
-def test_deleting_and_looking_twice_is_as_good_as_once(open_shop: Tables) -> None:
+def test_deleting_and_reading_twice_is_as_good_as_once(open_shop: Tables) -> None:
     shop = open_shop("natural")
     assert [shop.pay(CLICK), shop.pay(CLICK)] == [FIRST, FIRST]
     assert row("SELECT count(*) FROM basket", CLICK) == (0,)
@@ -132,35 +134,38 @@ def test_a_token_is_of_no_use_to_another_account(
         request.getfixturevalue("redis")
     shop = open_shop(mechanism)
     mine = replace(CLICK, token=shop.issue(CLICK))
-    with pytest.raises(Refused):
+    with pytest.raises(ClickRefused):
         shop.pay(replace(mine, account=8))
     assert shop.pay(mine) == FIRST
 
 
 @pytest.fixture
-def stage(transactional_db: None, redis: CountingRedis, _redis: str) -> Iterator[Stage]:
-    with Stage(["token_local", "token_database", "token_redis"], _redis, clicks=70) as stage:
-        yield stage
+def cluster(transactional_db: None, redis: CountingRedis, _redis: str) -> Iterator[LabCluster]:
+    mechanisms = ["token_local", "token_database", "token_redis"]
+    with LabCluster(mechanisms, _redis, clicks=70) as cluster:
+        yield cluster
 
 
 @pytest.mark.parametrize("mechanism", ["token_local", "token_database", "token_redis"])
-def test_of_seventy_tokens_asked_for_at_once_sixty_are_issued(mechanism: str, stage: Stage) -> None:
-    def asked(scene: Scene, _: int) -> str:
+def test_of_seventy_tokens_asked_for_at_once_sixty_are_issued(
+    mechanism: str, cluster: LabCluster
+) -> None:
+    def ask(run: ScenarioRun, _: int) -> str:
         try:
-            return scene.page().token
-        except LabBroken as refused:
+            return run.load_page().token
+        except LabError as refused:
             return str(refused)
 
-    with Director() as director:
+    with Scheduler() as scheduler:
         while True:  # until it all falls into one minute
             minute = time.time() // 60
-            scene = Scene(stage, mechanism, director, clicks=1, opening=PLENTY)
-            answers = together(70, partial(asked, scene))
+            run = ScenarioRun(cluster, mechanism, scheduler, clicks=1, opening_balance=PLENTY)
+            results = together(70, partial(ask, run))
             if time.time() // 60 == minute:
                 break
-    refused = [answer for answer in answers if "too many tokens" in answer]
+    refused = [result for result in results if "too many tokens" in result]
     assert len(refused) == 10
-    assert len(set(answers) - set(refused)) == 60
+    assert len(set(results) - set(refused)) == 60
 
 
 def test_a_fence_that_is_older_than_the_accounts_charges_nothing(
@@ -168,7 +173,7 @@ def test_a_fence_that_is_older_than_the_accounts_charges_nothing(
 ) -> None:
     shop = open_shop("distributed_lock")
     execute("UPDATE account SET fence = 1000000000", CLICK)
-    with pytest.raises(Refused):
+    with pytest.raises(ClickRefused):
         shop.pay(CLICK)
     assert balance() == OPENING
 
@@ -177,13 +182,13 @@ def test_an_owner_whose_lock_expired_does_not_release_the_next_ones(
     open_shop: Tables, redis: CountingRedis, at_fault_point: Callable[..., None]
 ) -> None:
     shop, lock = open_shop("distributed_lock"), f"{PREFIX}lock:{CLICK.account}"
-    at_fault_point("looked", lambda: redis.set(lock, "somebody else"))
+    at_fault_point("checked", lambda: redis.set(lock, "somebody else"))
     assert shop.pay(CLICK) == FIRST
     assert redis.get(lock) == b"somebody else"
     redis.delete(lock)
 
 
-def test_a_lock_is_given_back(open_shop: Tables, redis: CountingRedis) -> None:
+def test_a_lock_is_released(open_shop: Tables, redis: CountingRedis) -> None:
     shop, lock = open_shop("distributed_lock"), f"{PREFIX}lock:{CLICK.account}"
     shop.pay(CLICK)
     assert redis.get(lock) is None

@@ -1,4 +1,4 @@
-"""Delete a mechanism's guard and the lab says so: each guard is there for a reason that shows."""
+"""Delete a mechanism's guard and the lab reports it: each guard has a reason that shows."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ MECHANISMS = Path("lab") / "mechanisms"
 
 
 class Guard(NamedTuple):
-    """A clause of a mechanism, what stands there without it, and the scenario that then fails."""
+    """A clause of a mechanism, its replacement, and the scenario that then fails."""
 
     mechanism: str
     scenario: str
@@ -36,7 +36,9 @@ GUARDS = [
     Guard("interceptor", "double_click", "    @idempotent()\n"),
     Guard("state_machine", "double_click", " AND status = 0"),
     Guard("state_machine", "two_orders_one_balance", " AND balance >= %(amount)s"),
-    Guard("state_machine", "two_tabs", "status == 2 and request_id == click.request_id", "answer"),
+    Guard(
+        "state_machine", "two_tabs", "status == 2 and request_id == click.request_id", "response"
+    ),
     Guard("conditional_balance", "double_click", " AND paystatus = 'unpay'"),
     Guard("optimistic_lock", "double_click", " AND version = %(seen)s"),
     Guard("optimistic_lock", "slow_owner", ", version = version + 1"),
@@ -54,7 +56,7 @@ GUARDS = [
     Guard("token_redis", "double_click", "getdel(", "get("),
 ]
 
-Played = Callable[[str, int], set[str]]
+Differing = Callable[[str, int], set[str]]
 
 
 def wave(scenario: str, number: int) -> list[Guard]:
@@ -68,8 +70,8 @@ def wave(scenario: str, number: int) -> list[Guard]:
 
 
 @pytest.fixture(scope="module")
-def differing(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Play a scenario in a copy of the project without some guards; return who went wrong."""
+def differing(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> Differing:
+    """Run a scenario in a copy of the project without some guards; return who differs."""
     root = tmp_path_factory.mktemp("mutated") / "project"
     for part in (
         "config",
@@ -96,11 +98,11 @@ def differing(manage: Manage, tmp_path_factory: pytest.TempPathFactory) -> Playe
         options = ("--mechanism", "all", "--clicks", "4", "--json", str(file))
         ran = manage("simulate", scenario, *options, root=root)
         assert ran.returncode in {0, 1}, ran.stderr
-        lines = json.loads(file.read_text())["mechanisms"]
+        rows = json.loads(file.read_text())["mechanisms"]
         return {
-            line["mechanism"]
-            for line in lines
-            if not all(each["as_expected"] for each in line["scenarios"])
+            row["mechanism"]
+            for row in rows
+            if not all(each["as_expected"] for each in row["scenarios"])
         }
 
     return differing
@@ -115,14 +117,14 @@ def delete(guard: Guard, root: Path) -> None:
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.mechanism}: {guard.clause}")
-def test_without_its_guard_a_mechanism_goes_wrong(guard: Guard, differing: Played) -> None:
+def test_without_its_guard_a_mechanism_goes_wrong(guard: Guard, differing: Differing) -> None:
     if guard.mechanism in REDIS:
         need_redis()
     (number,) = (n for n in range(len(GUARDS)) if guard in wave(guard.scenario, n))
     assert guard.mechanism in differing(guard.scenario, number)
 
 
-def test_with_their_guards_all_do_what_is_expected_in_the_same_copy(differing: Played) -> None:
+def test_with_their_guards_all_do_what_is_expected_in_the_same_copy(differing: Differing) -> None:
     assert differing("double_click", len(GUARDS)) == set()
 
 

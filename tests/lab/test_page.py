@@ -1,4 +1,4 @@
-"""The lab's page over HTTP: real runs in processes of their own, and what it says of them."""
+"""The lab's page over HTTP: real runs in processes of their own, and what it shows of them."""
 
 import fcntl
 import gzip
@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from gettext import GNUTranslations
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -27,18 +26,19 @@ from django.utils.translation import override
 from lab.expected import EXPECTED
 from lab.harness import command
 from lab.harness.scenarios import SCENARIOS
-from lab.harness.scheduler import LabBroken
-from lab.harness.shutdown import ends_with_us
+from lab.harness.scheduler import LabError
+from lab.harness.shutdown import die_with_parent
 from lab.mechanisms import NAMES
-from lab.page import runs, timeline, wording
-from lab.page.forms import DEFAULT
+from lab.page import recording, runs, wording
+from lab.page.attempt import CHARGED, AttemptKind
+from lab.page.forms import MECHANISMS_DEFAULT
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
+from tests.support.together import together
 
-T = TypeVar("T")
 HERE = tuple(name for name in NAMES if name not in REDIS)
-MOST_BYTES = 60_000
+PAGE_BYTES_MAX = 60_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,24 +68,24 @@ def held(folder: Path) -> Iterator[str]:
     """Return a run that is under way for the time of the test."""
     run = chosen()["run"]
     file = folder / f"{run}.jsonl"
-    asked = {"scenario": "double_click", "mechanisms": list(DEFAULT), "clicks": 10}
-    file.write_text(f"{json.dumps(asked)}\n")
-    with file.open() as record:
-        fcntl.flock(record, fcntl.LOCK_EX)
+    choice = {"scenario": "double_click", "mechanisms": list(MECHANISMS_DEFAULT), "clicks": 10}
+    file.write_text(f"{json.dumps(choice)}\n")
+    with file.open() as recorded:
+        fcntl.flock(recorded, fcntl.LOCK_EX)
         yield run
     file.unlink()
 
 
 @pytest.fixture(scope="module")
-def played(folder: Path) -> str:
+def finished(folder: Path) -> str:
     """Return the address of a finished run of what the page proposes."""
-    return play(Client(), mechanism=list(DEFAULT))
+    return run_to_end(Client(), mechanism=list(MECHANISMS_DEFAULT))
 
 
 @pytest.fixture(scope="module")
 def everything(folder: Path) -> str:
     """Return the address of a finished run of all there is to choose here."""
-    return play(Client(), mechanism=list(HERE), clicks="25")
+    return run_to_end(Client(), mechanism=list(HERE), clicks="25")
 
 
 def chosen(**other: Any) -> dict[str, Any]:
@@ -94,11 +94,11 @@ def chosen(**other: Any) -> dict[str, Any]:
     return fields | {"clicks": "10"} | other
 
 
-def play(client: Client, **fields: Any) -> str:
+def run_to_end(client: Client, **fields: Any) -> str:
     """Start a run as the page does, and return its address when it is over."""
-    answer = client.post("/lab/runs/", chosen(**fields))
-    assert answer.status_code == 303, answer.content.decode()
-    address = str(answer["Location"])
+    response = client.post("/lab/runs/", chosen(**fields))
+    assert response.status_code == 303, response.content.decode()
+    address = str(response["Location"])
     until(lambda: "data-over" in read(client, address), seconds=90, what="the run is over")
     return address
 
@@ -108,16 +108,16 @@ def read(client: Client, address: str, **options: Any) -> str:
 
 
 def part(page: str, name: str) -> str:
-    """Return what a page says of a mechanism."""
-    found = re.search(rf'<section id="{name}".*?</section>', page, re.DOTALL)
-    assert found, page
-    return found[0]
+    """Return a mechanism's part of a page."""
+    section = re.search(rf'<section id="{name}".*?</section>', page, re.DOTALL)
+    assert section, page
+    return section[0]
 
 
 def processes() -> set[int]:
     """Return the processes of the runs of these tests that live.
 
-    (Each leads its group: what it forks has its name, too, until that becomes another program.)
+    (Each leads its group: what it forks has its name, too, until that executes another command.)
     """
     return {
         int(process.name)
@@ -138,7 +138,7 @@ def leads_its_group(pid: int) -> bool:
 def most_at_once(address: str) -> int:
     """Return how many processes there were at most, until a run is over.
 
-    (Not how many there are now: a process that is just becoming another program has no name.)
+    (Not how many there are now: a process that is just executing another command has no name.)
     """
     seen: list[int] = []
 
@@ -157,31 +157,19 @@ def command_line(process: Path) -> str:
         return ""
 
 
-def together(count: int, act: Callable[[int], T]) -> list[T]:
-    """Do something in so many threads at the same instant."""
-    gate = threading.Barrier(count, timeout=30)
-
-    def one(number: int) -> T:
-        gate.wait()
-        return act(number)
-
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(one, range(count)))
-
-
 class Reader(HTMLParser):
-    """Collects what a page says: its texts outside of code, and the labels in its attributes."""
+    """Collects a page's texts outside of code, and the labels in its attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self._within: list[str] = []
         self.feed(
             re.sub(r"<header.*?</header>|<a class=\"skip\".*?</a>", "", page, flags=re.DOTALL)
         )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.said += [value for name, value in attrs if name == "aria-label" and value]
+        self.texts += [value for name, value in attrs if name == "aria-label" and value]
         if tag in {"code", "pre"}:
             self._within.append(tag)
 
@@ -191,14 +179,14 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._within:
-            self.said.append(data.strip())
+            self.texts.append(data.strip())
 
 
 def untranslated(page: str) -> list[str]:
-    """Return what has Latin words and no Chinese."""
+    """Return the texts with Latin words and no Chinese."""
     return [
         text
-        for text in Reader(page).said
+        for text in Reader(page).texts
         if re.search(r"[A-Za-z]{2,}", text) and not re.search(r"[\u4e00-\u9fff]", text)
     ]
 
@@ -207,7 +195,7 @@ def test_the_form_proposes_the_naive_mechanism_beside_others(client: Client) -> 
     page = read(client, "/lab/")
     ticked = re.findall(r'name="mechanism" value="(\w+)"[^>]* checked', page)
     offered = re.findall(r'name="mechanism" value="(\w+)"', page)
-    assert ticked == list(DEFAULT)
+    assert ticked == list(MECHANISMS_DEFAULT)
     assert offered == list(NAMES)
     assert re.findall(r'<option value="(\w+)"', page) == list(SCENARIOS)
     assert set(re.findall(r'<label for="([\w-]+)"', page)) >= set(
@@ -220,23 +208,23 @@ def test_every_page_of_the_form_has_a_run_of_its_own(client: Client) -> None:
     assert first != second
 
 
-def test_a_finished_run_can_be_chosen_again_with_a_change(client: Client, played: str) -> None:
-    (link,) = re.findall(r'id="again" href="(.+?)"', read(client, played))
+def test_a_finished_runs_choice_can_be_changed_and_run(client: Client, finished: str) -> None:
+    (link,) = re.findall(r'id="change" href="(.+?)"', read(client, finished))
     page = read(client, link.replace("&amp;", "&"))
-    assert re.findall(r'value="(\w+)"[^>]* checked', page) == list(DEFAULT)
+    assert re.findall(r'value="(\w+)"[^>]* checked', page) == list(MECHANISMS_DEFAULT)
     assert 'value="double_click" selected' in page
 
 
 def test_a_run_shows_that_naive_charged_ten_times_and_a_request_id_once(
-    client: Client, played: str
+    client: Client, finished: str
 ) -> None:
-    page = read(client, played)
+    page = read(client, finished)
     naive, once = part(page, "naive"), part(page, "request_id")
-    assert "Every mechanism did what was expected of it" in page
+    assert "Every mechanism did what was expected" in page
     assert "Charged 10 times" in naive
     assert "900 cents too much" in naive
-    assert "nothing recognises a repeat" in naive
-    assert naive.count('<g class="again">') == 9
+    assert "nothing recognises a duplicate" in naive
+    assert naive.count(f'<g class="{AttemptKind.DUPLICATE_CHARGE}">') == 9
     assert "Charged once" in once
     assert "10 × first result" in once
     assert once.count('<g class="executed">') == 1
@@ -244,38 +232,40 @@ def test_a_run_shows_that_naive_charged_ten_times_and_a_request_id_once(
     assert 'href="/lab/source/request_id/"' in once
 
 
-def test_who_waits_for_a_lock_is_drawn_and_told_as_waiting(client: Client, played: str) -> None:
-    once = part(read(client, played), "request_id")
+def test_a_click_that_waits_for_a_lock_is_shown_as_waiting_in_drawing_and_table(
+    client: Client, finished: str
+) -> None:
+    once = part(read(client, finished), "request_id")
     waited = [float(cell) for cell in re.findall(r'<td class="number">([\d.]+)</td><td>repl', once)]
     assert len(waited) == 9
     assert any(waited)
     assert 'fill="url(#stripes)"' in once
 
 
-def test_the_balance_is_what_the_database_had(client: Client, played: str, folder: Path) -> None:
-    told = timeline.read(folder / f"{played.split('/')[-2]}.jsonl")
-    balances = {name: p.balances for name, p in told.performances.items()}
+def test_the_balance_is_what_the_database_had(client: Client, finished: str, folder: Path) -> None:
+    run = recording.read(folder / f"{finished.split('/')[-2]}.jsonl")
+    balances = {name: timeline.balances for name, timeline in run.timelines.items()}
     assert balances["naive"][0][1] == 100_000
     assert balances["naive"][-1][1] == 99_000
     assert [balance for _, balance in balances["request_id"]] == [100_000, 99_900]
 
 
 @pytest.mark.parametrize("scenario", ["two_tabs", "rpc_retry", "crash_after_commit"])
-def test_as_many_tries_are_shown_as_charged_as_the_account_was_charged(
+def test_as_many_attempts_are_shown_as_charged_as_the_account_was_charged(
     scenario: str, manage: Manage, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.jsonl"
-    asked = {"scenario": scenario, "mechanisms": list(NAMES), "clicks": 3}
-    file.write_text(f"{json.dumps(asked)}\n")
+    choice = {"scenario": scenario, "mechanisms": list(NAMES), "clicks": 3}
+    file.write_text(f"{json.dumps(choice)}\n")
     ran = manage("lab", "--scenario", scenario, "--clicks", "3", "--watch", str(file))
     assert ran.returncode == 0, ran.stderr
-    told = timeline.read(file)
-    assert told.error == ""
-    assert set(told.performances) >= set(HERE)
-    for performance in told.performances.values():
-        shown = sum(each.kind in timeline.CHARGED for each in performance.tries)
-        assert performance.outcome is not None
-        assert shown == performance.charges == performance.outcome["charges"], performance
+    run = recording.read(file)
+    assert run.error == ""
+    assert set(run.timelines) >= set(HERE)
+    for timeline in run.timelines.values():
+        shown = sum(each.kind in CHARGED for each in timeline.attempts)
+        assert timeline.result is not None
+        assert shown == timeline.charges == timeline.result["charges"], timeline
 
 
 @pytest.mark.parametrize(
@@ -287,14 +277,14 @@ def test_as_many_tries_are_shown_as_charged_as_the_account_was_charged(
         ("crash_before_commit", "token_local", "can&#x27;t pay any more"),
     ],
 )
-def test_what_is_lost_is_said(scenario: str, mechanism: str, loss: str, client: Client) -> None:
-    address = play(client, scenario=scenario, mechanism=[mechanism], clicks="3")
-    said = part(read(client, address), mechanism)
-    assert loss in said
-    assert 'class="verdict bad"' in said
+def test_a_loss_is_shown(scenario: str, mechanism: str, loss: str, client: Client) -> None:
+    address = run_to_end(client, scenario=scenario, mechanism=[mechanism], clicks="3")
+    panel = part(read(client, address), mechanism)
+    assert loss in panel
+    assert 'class="verdict bad"' in panel
 
 
-def test_a_form_sent_again_starts_no_second_run(client: Client, folder: Path) -> None:
+def test_a_form_sent_twice_starts_one_run(client: Client, folder: Path) -> None:
     fields, before = chosen(clicks="2"), len(list(folder.glob("*.jsonl")))
     first = client.post("/lab/runs/", fields)
     second = client.post("/lab/runs/", fields)
@@ -304,31 +294,31 @@ def test_a_form_sent_again_starts_no_second_run(client: Client, folder: Path) ->
     assert len(list(folder.glob("*.jsonl"))) == before + 1
 
 
-def test_a_form_sent_after_the_run_leads_to_it_and_plays_nothing(client: Client) -> None:
+def test_a_form_sent_after_its_run_leads_to_it_and_starts_nothing(client: Client) -> None:
     fields = chosen(clicks="2")
-    address = play(client, **fields)
+    address = run_to_end(client, **fields)
     until(lambda: not processes(), what="the run's process has ended")
     before = read(client, address)
-    again = client.post("/lab/runs/", fields | {"mechanism": ["natural"]})
-    assert again["Location"] == address
+    duplicate = client.post("/lab/runs/", fields | {"mechanism": ["natural"]})
+    assert duplicate["Location"] == address
     assert not processes()
     assert part(read(client, address), "naive") == part(before, "naive")
 
 
 def test_two_at_the_same_instant_start_one_run(folder: Path) -> None:
     fields, before = chosen(clicks="2"), len(list(folder.glob("*.jsonl")))
-    answers = together(8, lambda _: Client().post("/lab/runs/", fields))
-    assert [answer.status_code for answer in answers] == [303] * 8
-    assert len({answer["Location"] for answer in answers}) == 1
-    assert most_at_once(answers[0]["Location"]) == 1
+    responses = together(8, lambda _: Client().post("/lab/runs/", fields))
+    assert [response.status_code for response in responses] == [303] * 8
+    assert len({response["Location"] for response in responses}) == 1
+    assert most_at_once(responses[0]["Location"]) == 1
     assert len(list(folder.glob("*.jsonl"))) == before + 1
 
 
-def test_of_two_runs_at_the_same_instant_one_is_played_and_the_other_is_told() -> None:
+def test_of_four_runs_at_the_same_instant_one_starts_and_the_others_get_a_409() -> None:
     forms = [chosen(clicks="2") for _ in range(4)]
-    answers = together(4, lambda number: Client().post("/lab/runs/", forms[number]))
-    assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409]
-    (started,) = (answer["Location"] for answer in answers if answer.status_code == 303)
+    responses = together(4, lambda number: Client().post("/lab/runs/", forms[number]))
+    assert sorted(response.status_code for response in responses) == [303, 409, 409, 409]
+    (started,) = (each["Location"] for each in responses if each.status_code == 303)
     assert most_at_once(started) == 1
 
 
@@ -339,21 +329,21 @@ def test_while_a_run_is_under_way_another_one_is_led_to_it(client: Client, held:
     assert refused.status_code == 409
     assert f'href="/lab/runs/{held}/"' in page
     assert not processes()
-    # What was chosen is still chosen, and the run is still the page's.
+    # The choice is kept, and the run is still the page's.
     assert f'value="{fields["run"]}"' in page
     assert re.findall(r'value="(\w+)"[^>]* checked', page) == ["naive", "natural"]
 
 
-def test_a_run_whose_process_has_gone_says_so_and_is_in_nobodys_way(
+def test_a_run_whose_process_has_gone_is_shown_as_ended_and_blocks_no_other(
     client: Client, folder: Path
 ) -> None:
     gone = uuid4()
-    asked = {"scenario": "double_click", "mechanisms": ["naive"], "clicks": 2}
-    runs.record_of(gone).write_text(f"{json.dumps(asked)}\n")
+    choice = {"scenario": "double_click", "mechanisms": ["naive"], "clicks": 2}
+    runs.recording_of(gone).write_text(f"{json.dumps(choice)}\n")
     page = read(client, f"/lab/runs/{gone}/")
-    assert "ended before its time" in page
+    assert "ended early" in page
     assert "lab.js" not in page
-    assert play(client, clicks="2")
+    assert run_to_end(client, clicks="2")
 
 
 PARENT = """
@@ -364,7 +354,7 @@ import django
 django.setup()
 from lab.page import runs
 runs.FOLDER = Path(sys.argv[1])
-runs.start(UUID(sys.argv[2]), runs.Choice("double_click", sys.argv[3:], 25))
+runs.start(UUID(sys.argv[2]), runs.RunChoice("double_click", sys.argv[3:], 25))
 signal.pause()
 """
 
@@ -373,7 +363,7 @@ signal.pause()
 def test_a_run_ends_with_the_server_that_started_it_and_leaves_no_tables(
     number: signal.Signals, transactional_db: None, tmp_path: Path
 ) -> None:
-    if not ends_with_us("TERM"):
+    if not die_with_parent("TERM"):
         pytest.skip("there is no setpriv")
     run = uuid4()
     server = subprocess.Popen(
@@ -382,7 +372,7 @@ def test_a_run_ends_with_the_server_that_started_it_and_leaves_no_tables(
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"},
     )
     with ended(server):
-        until(lambda: count(SESSIONS) >= 3, what="the run and both shops are in the database")
+        until(lambda: count(SESSIONS) >= 3, what="the run and both servers are in the database")
         family = descendants(server.pid)
         assert any("--watch=" in line for line in family.values())
 
@@ -391,30 +381,30 @@ def test_a_run_ends_with_the_server_that_started_it_and_leaves_no_tables(
 
     until(lambda: not any(map(is_running, family)), what="its processes are gone")
     assert count(SCHEMAS) == 0
-    assert not runs.is_played(tmp_path / f"{run}.jsonl")
-    assert timeline.read(tmp_path / f"{run}.jsonl").error == "it was interrupted"
+    assert not runs.has_process(tmp_path / f"{run}.jsonl")
+    assert recording.read(tmp_path / f"{run}.jsonl").error == "it was interrupted"
 
 
 def test_a_run_is_over_at_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(command, "LIMIT", 0.05)
+    monkeypatch.setattr(command, "RUN_SECONDS_MAX", 0.05)
     endless = threading.Event()
-    with pytest.raises(LabBroken), command.watched(tmp_path / "run.jsonl"):
+    with pytest.raises(LabError), command.record_to(tmp_path / "run.jsonl"):
         endless.wait(30)
     assert "interrupted" in (tmp_path / "run.jsonl").read_text()
 
 
-def test_the_oldest_runs_are_forgotten(
+def test_the_oldest_recordings_are_deleted(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
     for age in range(30):
-        old = runs.record_of(uuid4())
+        old = runs.recording_of(uuid4())
         old.write_text("{}\n")
         os.utime(old, (1000 + age, 1000 + age))
-    play(client, clicks="2")
-    kept = sorted(file.stat().st_mtime for file in tmp_path.glob("*.jsonl"))
-    assert len(kept) == runs.KEPT
-    assert kept[0] == 1000 + 30 - (runs.KEPT - 1)
+    run_to_end(client, clicks="2")
+    left = sorted(file.stat().st_mtime for file in tmp_path.glob("*.jsonl"))
+    assert len(left) == runs.RECORDINGS_MAX
+    assert left[0] == 1000 + 30 - (runs.RECORDINGS_MAX - 1)
 
 
 @pytest.mark.parametrize(
@@ -423,17 +413,17 @@ def test_the_oldest_runs_are_forgotten(
         "/lab/source/hope/",
         "/lab/source/__init__/",
         "/lab/source/..%2Fbank/",
-        f"/lab/runs/{uuid4()}/",
-        f"/lab/runs/{uuid4()}/now/",
+        f"/lab/runs/{UUID(int=7)}/",
+        f"/lab/runs/{UUID(int=7)}/now/",
         "/lab/runs/no-uuid/",
     ],
 )
-def test_what_is_unknown_is_not_found(address: str, client: Client) -> None:
+def test_an_unknown_address_is_a_404(address: str, client: Client) -> None:
     assert client.get(address).status_code == 404
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"scenario": "hope"}, "Choose one of the scenarios"),
         ({"mechanism": []}, "Choose at least one"),
@@ -445,14 +435,14 @@ def test_what_is_unknown_is_not_found(address: str, client: Client) -> None:
         ({"run": "x"}, "no run of its own"),
     ],
 )
-def test_what_cannot_be_run_is_said_above_the_form(
-    wrong: dict[str, Any], said: str, client: Client, folder: Path
+def test_a_choice_that_cannot_run_gets_a_message_above_the_form(
+    wrong: dict[str, Any], message: str, client: Client, folder: Path
 ) -> None:
     before = set(folder.iterdir())
-    answer = client.post("/lab/runs/", chosen(**wrong))
-    assert answer.status_code == 400
-    assert said in answer.content.decode()
-    assert '<form method="post" action="/lab/runs/"' in answer.content.decode()
+    response = client.post("/lab/runs/", chosen(**wrong))
+    assert response.status_code == 400
+    assert message in response.content.decode()
+    assert '<form method="post" action="/lab/runs/"' in response.content.decode()
     assert set(folder.iterdir()) == before
 
 
@@ -460,7 +450,7 @@ def test_a_run_is_started_by_post_alone(client: Client) -> None:
     assert client.get("/lab/runs/").headers["Location"] == "/lab/"
 
 
-def test_without_a_redis_its_mechanisms_cannot_be_chosen_and_it_is_said(
+def test_without_a_redis_its_mechanisms_cannot_be_chosen_and_the_page_shows_why(
     client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -469,30 +459,30 @@ def test_without_a_redis_its_mechanisms_cannot_be_chosen_and_it_is_said(
     disabled = re.findall(r'value="(\w+)" aria-describedby="[\w-]+"[^>]* disabled', page)
     assert disabled == list(REDIS)
     assert page.count("Needs Redis") == len(REDIS)
-    answer = client.post("/lab/runs/", chosen(mechanism=["token_redis"]))
-    assert answer.status_code == 400
+    response = client.post("/lab/runs/", chosen(mechanism=["token_redis"]))
+    assert response.status_code == 400
 
 
-def test_with_a_redis_its_mechanisms_are_played(client: Client) -> None:
+def test_with_a_redis_its_mechanisms_are_run(client: Client) -> None:
     need_redis()
-    address = play(client, mechanism=["distributed_lock"], clicks="3")
+    address = run_to_end(client, mechanism=["distributed_lock"], clicks="3")
     assert "Charged once" in part(read(client, address), "distributed_lock")
 
 
 @pytest.mark.parametrize("mechanism", NAMES)
-def test_a_mechanisms_source_is_shown_with_what_it_is(mechanism: str, client: Client) -> None:
+def test_a_mechanisms_source_is_shown_with_its_docstring(mechanism: str, client: Client) -> None:
     page = read(client, f"/lab/source/{mechanism}/")
-    assert "def pay(click: Click) -&gt; str:" in page
+    assert "def pay(click: PayClick) -&gt; str:" in page
     assert str(wording.explain(mechanism).does_not_stop) in page
 
 
 def test_the_lab_has_no_address_where_it_is_not_enabled() -> None:
-    asks = "import django; django.setup(); from django.urls import resolve; resolve('/lab/')"
+    code = "import django; django.setup(); from django.urls import resolve; resolve('/lab/')"
     production = {"DEBUG": "false", "SECRET_KEY": "x" * 50, "HTTPS": "false"}
     environment = {"DJANGO_SETTINGS_MODULE": "config.settings"} | production
     for pooler, debug in (("false", "false"), ("true", "true")):
         ran = subprocess.run(
-            [sys.executable, "-c", asks],
+            [sys.executable, "-c", code],
             cwd=ROOT,
             env=os.environ | environment | {"DEBUG": debug, "DATABASE_POOLER": pooler},
             capture_output=True,
@@ -502,38 +492,39 @@ def test_the_lab_has_no_address_where_it_is_not_enabled() -> None:
         assert "Resolver404" in ran.stderr
 
 
-def test_what_has_not_changed_is_not_sent_again(client: Client, held: str, folder: Path) -> None:
+def test_a_page_that_has_not_changed_is_a_304(client: Client, held: str, folder: Path) -> None:
     first = client.get(f"/lab/runs/{held}/now/")
     known = {"If-None-Match": first["ETag"]}
-    again = client.get(f"/lab/runs/{held}/now/", headers=known)
-    assert (first.status_code, again.status_code) == (200, 304)
-    with (folder / f"{held}.jsonl").open("a") as record:
-        record.write(
-            '{"event": "scene", "ms": 0, "mechanism": "naive", "scenario": "double_click"}\n'
+    unchanged = client.get(f"/lab/runs/{held}/now/", headers=known)
+    assert (first.status_code, unchanged.status_code) == (200, 304)
+    with (folder / f"{held}.jsonl").open("a") as recorded:
+        recorded.write(
+            '{"event": "scenario-started", "ms": 0, "mechanism": "naive",'
+            ' "scenario": "double_click"}\n'
         )
-    news = client.get(f"/lab/runs/{held}/now/", headers=known)
-    assert news.status_code == 200
-    assert "Playing naive, 1 of 4" in news.content.decode()
+    changed = client.get(f"/lab/runs/{held}/now/", headers=known)
+    assert changed.status_code == 200
+    assert "Running naive, 1 of 4" in changed.content.decode()
 
 
-def test_a_record_that_is_being_written_is_read_up_to_its_last_whole_line(
-    client: Client, held: str, folder: Path, played: str
+def test_a_recording_that_is_being_written_is_read_up_to_its_last_whole_line(
+    client: Client, held: str, folder: Path, finished: str
 ) -> None:
-    whole = (folder / f"{played.split('/')[-2]}.jsonl").read_text()
+    whole = (folder / f"{finished.split('/')[-2]}.jsonl").read_text()
     file = folder / f"{held}.jsonl"
     for end in range(len(whole.partition("\n")[0]) + 1, len(whole) // 3, 97):
         file.write_text(whole[:end])
         assert client.get(f"/lab/runs/{held}/now/").status_code == 200
 
 
-def addresses(played: str, held: str) -> list[str]:
+def addresses(finished: str, held: str) -> list[str]:
     sources = [f"/lab/source/{name}/" for name in NAMES]
-    return ["/lab/", played, f"{played}now/", f"/lab/runs/{held}/", *sources]
+    return ["/lab/", finished, f"{finished}now/", f"/lab/runs/{held}/", *sources]
 
 
-def test_everything_is_said_in_chinese_too(played: str, everything: str, held: str) -> None:
+def test_every_page_is_in_chinese_too(finished: str, everything: str, held: str) -> None:
     client = Client(headers={"Accept-Language": "zh-CN"})
-    pages = [read(client, address) for address in [*addresses(played, held), everything]]
+    pages = [read(client, address) for address in [*addresses(finished, held), everything]]
     pages += [
         client.post("/lab/runs/", chosen(clicks="1", run="x", mechanism=[])).content.decode(),
         client.post("/lab/runs/", chosen()).content.decode(),
@@ -545,11 +536,11 @@ def test_everything_is_said_in_chinese_too(played: str, everything: str, held: s
 def test_every_reason_scenario_and_word_is_translated() -> None:
     reasons = {cell.reason for row in EXPECTED.values() for cell in row.cells.values()} - {""}
     with override("zh-hans"):
-        said = [str(wording.prose(text)) for text in reasons]
-        said += [str(wording.prose(each.about)) for each in SCENARIOS.values()]
-        said += [wording.title(name) for name in (*SCENARIOS, *NAMES)]
-        said += [str(word) for word in wording.KINDS.values()]
-    assert [text for text in said if not re.search(r"[\u4e00-\u9fff]", text)] == []
+        texts = [str(wording.translate(text)) for text in reasons]
+        texts += [str(wording.translate(each.description)) for each in SCENARIOS.values()]
+        texts += [wording.title(name) for name in (*SCENARIOS, *NAMES)]
+        texts += [str(word) for word in wording.KIND_LABELS.values()]
+    assert [text for text in texts if not re.search(r"[\u4e00-\u9fff]", text)] == []
 
 
 def test_the_compiled_translation_is_that_of_the_texts() -> None:
@@ -566,49 +557,49 @@ def test_the_compiled_translation_is_that_of_the_texts() -> None:
     assert texts[0] == texts[1]
 
 
-def test_pages_have_neither_script_nor_style_within_and_ask_nobody_else(
-    client: Client, played: str, held: str
+def test_pages_have_no_inline_script_or_style_and_load_nothing_from_elsewhere(
+    client: Client, finished: str, held: str
 ) -> None:
-    for address in addresses(played, held):
+    for address in addresses(finished, held):
         page = re.sub(r"<pre.*?</pre>", "", read(client, address), flags=re.DOTALL)
         assert not re.findall(r"\bstyle=|<style|<script(?! src=)|\bon\w+=|javascript:", page)
         assert not re.findall(r"(?:src|href|action)=\"(?![/#])[^\"]*", page)
 
 
-def test_drawings_have_a_name_a_description_and_a_table(client: Client, played: str) -> None:
-    page = read(client, played)
-    for name in DEFAULT:
-        said = part(page, name)
-        assert f'role="img" aria-labelledby="{name}-t {name}-d"' in said
-        assert f'<title id="{name}-t">' in said
-        assert f'<desc id="{name}-d">' in said
-        assert said.count("<tr>") >= 10
+def test_drawings_have_a_name_a_description_and_a_table(client: Client, finished: str) -> None:
+    page = read(client, finished)
+    for name in MECHANISMS_DEFAULT:
+        panel = part(page, name)
+        assert f'role="img" aria-labelledby="{name}-t {name}-d"' in panel
+        assert f'<title id="{name}-t">' in panel
+        assert f'<desc id="{name}-d">' in panel
+        assert panel.count("<tr>") >= 10
 
 
 def test_identifiers_on_a_page_are_unique(client: Client, everything: str) -> None:
-    found = re.findall(r'\bid="([^"]+)"', read(client, everything))
-    assert len(found) == len(set(found))
+    ids = re.findall(r'\bid="([^"]+)"', read(client, everything))
+    assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("address", ["form", "played", "everything"])
+@pytest.mark.parametrize("address", ["form", "finished", "everything"])
 def test_a_page_with_its_style_and_script_is_small(
     address: str, client: Client, request: pytest.FixtureRequest
 ) -> None:
     own = "/lab/" if address == "form" else request.getfixturevalue(address)
-    answer = client.get(own, headers={"Accept-Encoding": "gzip"})
-    assert answer["Content-Encoding"] == "gzip"
+    response = client.get(own, headers={"Accept-Encoding": "gzip"})
+    assert response["Content-Encoding"] == "gzip"
     files = [finders.find(name) for name in ("page.css", "lab/lab.css", "lab/lab.js")]
-    sent = len(answer.content) + sum(Path(str(file)).stat().st_size for file in files)
-    assert gzip.decompress(answer.content)
-    assert sent < MOST_BYTES
+    sent = len(response.content) + sum(Path(str(file)).stat().st_size for file in files)
+    assert gzip.decompress(response.content)
+    assert sent < PAGE_BYTES_MAX
 
 
-def test_while_it_goes_on_a_run_is_asked_for_by_script_and_can_be_loaded_again(
-    client: Client, held: str, played: str
+def test_a_run_under_way_is_polled_by_script_and_can_be_reloaded_without(
+    client: Client, held: str, finished: str
 ) -> None:
-    live, over = read(client, f"/lab/runs/{held}/"), read(client, played)
+    live, over = read(client, f"/lab/runs/{held}/"), read(client, finished)
     assert "lab/lab.js" in live
-    assert f'data-now="/lab/runs/{held}/now/"' in live
+    assert f'data-progress="/lab/runs/{held}/now/"' in live
     assert re.search(rf'<noscript>.*href="/lab/runs/{held}/".*</noscript>', live, re.DOTALL)
     assert 'role="status"' in live
     assert "<script" not in over

@@ -20,7 +20,7 @@ from tests.support.together import together
 
 pytestmark = pytest.mark.django_db
 
-CHANGED = "The basket was changed in another tab. Nothing was ordered; please look again."
+CHANGED = "The basket was changed in another tab. Nothing was ordered; please check it."
 UNORDERABLE = "Something in the basket can't be ordered any more. Nothing was ordered."
 QUANTITY = "A quantity is a whole number from 0 to 1000. Nothing was changed."
 ONE_CURRENCY = "An order has one currency. Set the quantities of the others to 0."
@@ -36,9 +36,9 @@ def book(db: None) -> Product:
     return Product.objects.create(sku="BOOK", name="Book", price=1_500, currency="USD")
 
 
-def quantities(**wanted: object) -> Form:
+def quantities(**by_sku: object) -> Form:
     """Return a form that sets quantities by sku."""
-    return Form("/basket/", {f"quantity-{sku}": str(value) for sku, value in wanted.items()})
+    return Form("/basket/", {f"quantity-{sku}": str(value) for sku, value in by_sku.items()})
 
 
 def lines_of(user: User) -> Any:
@@ -48,7 +48,7 @@ def lines_of(user: User) -> Any:
 # --- Filling
 
 
-def test_a_basket_that_is_set_twice_holds_what_was_said_once(
+def test_a_basket_that_is_set_twice_holds_the_same_quantities(
     shop: Visitor, alice: User, product: Product, cup: Product
 ) -> None:
     form = shop.open("/").form("/basket/").filled(quantity__TEA=3, quantity__CUP=1)
@@ -95,7 +95,7 @@ def test_a_quantity_that_is_none_changes_nothing(
     assert lines_of(alice) == {"TEA": 2}
 
 
-def test_a_sku_that_no_database_can_keep_changes_nothing(shop: Visitor) -> None:
+def test_a_sku_that_no_database_can_store_changes_nothing(shop: Visitor) -> None:
     page = shop.send(quantities(**{"T\0A": 1}))
 
     assert page.says(QUANTITY)
@@ -155,9 +155,7 @@ def test_a_customer_keeps_the_baskets_that_became_orders(
 # --- Ordering
 
 
-def test_a_basket_that_is_ordered_again_and_again_is_one_order(
-    shop: Visitor, product: Product
-) -> None:
+def test_a_basket_that_is_ordered_many_times_is_one_order(shop: Visitor, product: Product) -> None:
     form = shop.send(quantities(TEA=2)).form("/order/")
 
     pages = [shop.send(form) for _ in range(4)]
@@ -168,7 +166,7 @@ def test_a_basket_that_is_ordered_again_and_again_is_one_order(
     assert [page.trail[0][0] for page in pages] == [303] * 4
 
 
-def test_a_basket_whose_answer_is_no_longer_kept_leads_to_its_order(
+def test_a_basket_whose_response_was_purged_leads_to_its_order(
     shop: Visitor, product: Product
 ) -> None:
     form = shop.send(quantities(TEA=2)).form("/order/")
@@ -232,24 +230,24 @@ def test_a_basket_that_another_key_orders_meanwhile_is_not_ordered_twice(
     alice: User, product: Product, at_fault_point: Callable[..., None]
 ) -> None:
     baskets.fill(customer=alice, quantities={"TEA": 2})
-    found = baskets.open_basket(customer=alice)
-    assert found is not None
-    at_fault_point("order-placed", lambda: baskets.make_order(found))
+    basket = baskets.open_basket(customer=alice)
+    assert basket is not None
+    at_fault_point("order-placed", lambda: baskets.make_order(basket))
 
     with pytest.raises(baskets.BasketChanged), transaction.atomic():
-        baskets.make_order(found)
+        baskets.make_order(basket)
 
     assert Order.objects.count() == Basket.objects.exclude(order=None).count() == 0
 
 
-def test_a_basket_is_taken_by_one_of_two_calls(alice: User, product: Product) -> None:
+def test_a_basket_is_ordered_by_one_of_two_calls(alice: User, product: Product) -> None:
     baskets.fill(customer=alice, quantities={"TEA": 2})
-    found = baskets.open_basket(customer=alice)
-    assert found is not None
-    order = baskets.make_order(found)
+    basket = baskets.open_basket(customer=alice)
+    assert basket is not None
+    order = baskets.make_order(basket)
 
     with pytest.raises(baskets.BasketChanged), transaction.atomic():
-        baskets.make_order(found)
+        baskets.make_order(basket)
 
     assert Basket.objects.get().order == order
     assert Order.objects.count() == 1
@@ -352,9 +350,9 @@ def test_what_nobody_sells_any_more_is_taken_out_and_never_an_error(
 ) -> None:
     shop.send(quantities(TEA=2))
     Basket.objects.update(lines={"TEA": 2, sku: 1})
-    found, page = Basket.objects.get(), shop.open("/basket/")
+    basket, page = Basket.objects.get(), shop.open("/basket/")
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
+    sent = shop.send(Form(f"/basket/{basket.pk}/order/", {"seen": baskets.digest(basket)}))
     shop.send(page.form("/basket/"))
 
     assert (sent.status, sent.says(UNORDERABLE)) == (200, True)
@@ -366,9 +364,9 @@ def test_a_basket_of_nothing_is_not_ordered_and_is_no_error(
     shop: Visitor, alice: User, product: Product
 ) -> None:
     shop.send(quantities(TEA=0))
-    found = Basket.objects.get()
+    basket = Basket.objects.get()
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
+    sent = shop.send(Form(f"/basket/{basket.pk}/order/", {"seen": baskets.digest(basket)}))
 
     assert (sent.status, sent.path.partition("?")[0]) == (200, "/basket/")
     assert not Order.objects.exists()
@@ -393,9 +391,9 @@ def test_a_hundred_and_one_lines_are_not_ordered_and_are_no_error(
 ) -> None:
     shop.send(quantities(P000=1))
     Basket.objects.update(lines={each.sku: 1 for each in many})  # two tabs were too fast
-    found, page = Basket.objects.get(), shop.open("/basket/")
+    basket, page = Basket.objects.get(), shop.open("/basket/")
 
-    sent = shop.send(Form(f"/basket/{found.pk}/order/", {"seen": baskets.digest(found)}))
+    sent = shop.send(Form(f"/basket/{basket.pk}/order/", {"seen": baskets.digest(basket)}))
 
     assert page.status == 200
     assert not [form for form in page.forms if form.action.endswith("/order/")]
@@ -438,11 +436,11 @@ def test_a_quantity_that_was_typed_and_not_set_is_shown_before_it_is_ordered(
 
     page = shop.send(form.filled(quantity__TEA=5))
     placed = shop.send(page.form("/order/"))
-    again = shop.send(page.form("/order/").filled(quantity__TEA=7))
+    duplicate = shop.send(page.form("/order/").filled(quantity__TEA=7))
 
-    assert page.says("Look at the new total")
+    assert page.says("Check the new total")
     assert page.form("/order/").fields["quantity-TEA"] == "5"
-    assert placed.path == again.path, "it is an order by now: that is the first result"
+    assert placed.path == duplicate.path, "it is an order by now: that is the first result"
     assert Order.objects.get().amount == 5 * product.price
 
 
@@ -474,7 +472,7 @@ def test_a_basket_is_shown_to_its_customer_only(
     assert shop.open("/basket/").form("/basket/").fields["quantity-TEA"] == "2"
 
 
-# --- Again
+# --- Ordering again
 
 
 def test_ordering_again_sums_up_what_was_ordered_in_two_lines(
@@ -548,17 +546,17 @@ def test_a_key_that_the_api_used_for_other_lines_leaves_a_basket_that_can_be_ord
 
 
 def test_a_basket_that_is_an_order_keeps_its_key(alice: User, order: Order) -> None:
-    taken = Basket.objects.create(customer=alice, order=order)
+    basket = Basket.objects.create(customer=alice, order=order)
 
-    baskets.renew_key(taken)
+    baskets.renew_key(basket)
 
-    assert Basket.objects.get().pk == taken.pk
-
-
-# --- Trouble
+    assert Basket.objects.get().pk == basket.pk
 
 
-def test_a_click_that_comes_while_the_first_is_at_work_is_not_told_that_nothing_was_ordered(
+# --- Failures
+
+
+def test_a_click_while_the_first_is_in_flight_does_not_say_that_nothing_was_ordered(
     shop: Visitor, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from idempotency.errors import KeyInUse
@@ -575,10 +573,10 @@ def test_a_click_that_comes_while_the_first_is_at_work_is_not_told_that_nothing_
     assert not page.says("Nothing was ordered")
 
 
-def test_a_click_that_cant_be_written_down_orders_all_the_same(
+def test_a_click_that_cant_be_recorded_orders_all_the_same(
     shop: Visitor, product: Product, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.CLICKS_ARE_KEPT = True
+    settings.RECORD_CLICKS = True
     form = shop.send(quantities(TEA=2)).form("/order/")
 
     def broken(**_: object) -> Any:
@@ -591,10 +589,10 @@ def test_a_click_that_cant_be_written_down_orders_all_the_same(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_is_lost_while_a_click_is_written_down_orders_all_the_same(
+def test_a_session_that_is_lost_while_a_click_is_recorded_orders_all_the_same(
     shop: Visitor, product: Product, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.CLICKS_ARE_KEPT = True
+    settings.RECORD_CLICKS = True
     form = shop.send(quantities(TEA=2)).form("/order/")
 
     def lost(**_: object) -> Any:

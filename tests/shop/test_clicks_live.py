@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from idempotency.models import Record
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from shop.models import Basket, Click
@@ -43,7 +43,7 @@ NOTHING_ORDERED = "Nothing was ordered"
 @pytest.fixture(autouse=True)
 def _invariants_hold_afterwards() -> Iterator[None]:
     yield
-    assert [found for found in audit() if found.breaches] == []
+    assert [finding for finding in audit() if finding.breaches] == []
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def basket_form(shop: Visitor) -> Form:
     return basket.form("/order/")
 
 
-def until_answered(click: Callable[[], Page]) -> Page:
-    """Click again until there is an answer, as the page's script does."""
+def until_responded(click: Callable[[], Page]) -> Page:
+    """Click until there is a response, as the page's script does."""
     for _ in range(50):
         try:
             page = click()
@@ -74,11 +74,11 @@ def until_answered(click: Callable[[], Page]) -> Page:
         if page.status != 503:
             return page
         time.sleep(0.3)
-    raise AssertionError("no answer")
+    raise AssertionError("no response")
 
 
 @pytest.mark.parametrize("point", PAY_POINTS)
-def test_a_form_whose_process_was_killed_is_sent_again_and_charges_once(
+def test_a_form_whose_process_was_killed_is_retried_and_charges_once(
     point: str, server: LiveServer, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
@@ -88,22 +88,22 @@ def test_a_form_whose_process_was_killed_is_sent_again_and_charges_once(
         shop.send(form)
     assert server.hits(point) == 1, "the worker was really killed there"
     assert charged(alice_account) == (order.amount if point == "committed" else 0)
-    page = until_answered(lambda: shop.send(form))
+    page = until_responded(lambda: shop.send(form))
 
     assert (page.status, page.path) == (200, f"/orders/{order.pk}/")
     assert page.says("charged once, to")
-    assert page.says("no answer yet")
+    assert page.says("no response yet")
     assert page.says("its process may have been killed")
     if point == "committed":
-        assert not page.says("then nothing of it was kept"), "the charge was"
+        assert page.says("what it committed stays committed"), "the charge was"
     assert page.replayed == (point == "committed")
-    assert Click.objects.earliest("id").told == ""
+    assert Click.objects.earliest("id").outcome == ""
     assert (Payment.objects.count(), Record.objects.count()) == (1, 1)
     assert charged(alice_account) == order.amount
 
 
 @pytest.mark.parametrize("point", PLACE_POINTS)
-def test_a_basket_whose_process_was_killed_is_sent_again_and_is_one_order(
+def test_a_basket_whose_process_was_killed_is_retried_and_is_one_order(
     point: str, server: LiveServer, shop: Visitor, product: Product
 ) -> None:
     form = basket_form(shop)
@@ -112,7 +112,7 @@ def test_a_basket_whose_process_was_killed_is_sent_again_and_is_one_order(
     with pytest.raises(urllib3.exceptions.HTTPError):
         shop.send(form)
     assert server.hits(point) == 1, "the worker was really killed there"
-    page = until_answered(lambda: shop.send(form))
+    page = until_responded(lambda: shop.send(form))
 
     assert page.path == f"/orders/{Order.objects.get().pk}/checkout/"
     assert Basket.objects.exclude(order=None).count() == Order.objects.count() == 1
@@ -123,11 +123,11 @@ def test_the_same_form_sent_many_times_at_once_charges_once_and_ends_on_the_resu
 ) -> None:
     form = pay_form(shop, order)
 
-    pages = together(MANY, lambda _: until_answered(lambda: shop.send(form)))
+    pages = together(MANY, lambda _: until_responded(lambda: shop.send(form)))
 
     assert {page.path for page in pages} == {f"/orders/{order.pk}/"}
     assert all(page.says("charged once, to") or page.says("under way") for page in pages)
-    assert until_answered(lambda: shop.send(form)).says("charged once, to")
+    assert until_responded(lambda: shop.send(form)).says("charged once, to")
     assert Payment.objects.count() == 1
     assert charged(alice_account) == order.amount
 
@@ -138,7 +138,7 @@ def test_many_tabs_at_once_charge_once_and_end_on_the_result(
     tabs = [pay_form(shop, order) for _ in range(MANY)]
     assert len({tab.fields["key"] for tab in tabs}) == MANY
 
-    pages = together(MANY, lambda n: until_answered(lambda: shop.send(tabs[n])))
+    pages = together(MANY, lambda n: until_responded(lambda: shop.send(tabs[n])))
 
     assert {page.path for page in pages} == {f"/orders/{order.pk}/"}
     assert all(page.says("charged once, to") or page.says("under way") for page in pages)
@@ -152,7 +152,7 @@ def test_the_same_basket_sent_many_times_at_once_is_one_order_and_ends_on_it(
 ) -> None:
     form = basket_form(shop)
 
-    pages = together(20, lambda _: until_answered(lambda: shop.send(form)))
+    pages = together(20, lambda _: until_responded(lambda: shop.send(form)))
 
     assert Order.objects.count() == 1
     ends = Counter(page.path.rpartition("?")[2] for page in pages)
@@ -166,7 +166,7 @@ def test_two_tabs_with_different_lines_at_once_are_one_order_or_none_of_the_othe
     stale = basket_form(shop)
     fresh = shop.send(Form("/basket/", stale.fields | {"quantity-TEA": "7"})).form("/order/")
 
-    pages = together(8, lambda n: until_answered(lambda: shop.send((stale, fresh)[n % 2])))
+    pages = together(8, lambda n: until_responded(lambda: shop.send((stale, fresh)[n % 2])))
 
     assert {page.status for page in pages} == {200}
     assert [order.amount for order in Order.objects.all()] == [7 * 250]
@@ -182,49 +182,49 @@ def held(server: LiveServer, point: str, click: Callable[[], Any]) -> Any:
     return future
 
 
-def test_while_the_first_click_is_at_work_the_page_says_so_and_then_what_it_came_to(
+def test_while_the_first_click_is_in_flight_the_page_says_so_and_then_its_result(
     server: LiveServer, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form, path = pay_form(shop, order), f"/orders/{order.pk}/"
     first = held(server, "debited", lambda: shop.send(form))
     try:
-        meanwhile, again = shop.open(path), shop.send(form)
+        meanwhile, duplicate = shop.open(path), shop.send(form)
         fragment = shop.open(f"{path}now/")
     finally:
         server.release("debited")
 
-    assert meanwhile.says("being paid")
+    assert meanwhile.says("payment pending")
     assert "data-paying" in fragment.text
-    assert (again.path, again.says("being paid")) == (path, True)
+    assert (duplicate.path, duplicate.says("payment pending")) == (path, True)
     assert first.result(20).says("charged once, to")
     assert shop.open(f"{path}now/").says("charged once, to")
-    assert list(Click.objects.order_by("id").values_list("told", "reason")) == [
+    assert list(Click.objects.order_by("id").values_list("outcome", "reason")) == [
         ("executed", ""),
         ("refused", "idempotency-key-in-use"),
     ]
     assert charged(alice_account) == order.amount
 
 
-def test_a_repeat_waits_for_the_first_and_the_story_says_how_long(
+def test_a_duplicate_waits_for_the_first_and_the_timeline_says_how_long(
     server: LiveServer, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
     first = held(server, "debited", lambda: shop.send(form))
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(shop.send, form)
-        until(waiting_on_a_lock, what="the repeat waits")
+        until(waiting_on_a_lock, what="the duplicate waits")
         server.release("debited")
         page = second.result(20)
 
     assert first.result(20).says("charged once, to")
     assert page.replayed
-    assert page.says("then told the first answer")
+    assert page.says("then got the first response")
     waited = Click.objects.order_by("id")[1]
-    assert [name for name, *_ in waited.steps] == ["claimed", "waited", "claimed"]
+    assert [name for name, *_ in waited.statements] == ["claimed", "waited", "claimed"]
     assert charged(alice_account) == order.amount
 
 
-def test_a_repeat_of_a_basket_that_takes_long_is_not_told_that_nothing_was_ordered(
+def test_a_duplicate_of_a_basket_that_takes_long_does_not_say_that_nothing_was_ordered(
     server: LiveServer, shop: Visitor, product: Product
 ) -> None:
     form = basket_form(shop)
@@ -245,7 +245,7 @@ def test_two_orders_at_once_and_money_for_one_charge_one(
     orders = [place(customer=alice, quantity=300) for _ in range(2)]
     forms = [pay_form(shop, order) for order in orders]
 
-    pages = together(8, lambda n: until_answered(lambda: shop.send(forms[n % 2])))
+    pages = together(8, lambda n: until_responded(lambda: shop.send(forms[n % 2])))
 
     assert {page.status for page in pages} == {200}
     assert Counter(Order.objects.values_list("status", flat=True)) == {2: 1, 3: 1}
@@ -272,7 +272,7 @@ def test_a_page_and_the_database_that_drops_its_sessions_charge_once(
 
     def click(number: int) -> Any:
         if number:
-            return until_answered(lambda: shop.send(form))
+            return until_responded(lambda: shop.send(form))
         for _ in range(5):
             drop()
             time.sleep(0.02)
@@ -281,5 +281,5 @@ def test_a_page_and_the_database_that_drops_its_sessions_charge_once(
     pages = [page for page in together(9, click) if page]
 
     assert {page.path for page in pages} == {f"/orders/{order.pk}/"}
-    assert until_answered(lambda: shop.send(form)).says("charged once, to")
+    assert until_responded(lambda: shop.send(form)).says("charged once, to")
     assert charged(alice_account) == order.amount

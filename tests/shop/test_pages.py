@@ -1,4 +1,4 @@
-"""From the catalogue to a paid order by forms, each sent as often as anybody likes: one charge."""
+"""From the catalogue to a paid order by forms, each sent any number of times: one charge."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -45,7 +45,7 @@ def api_path(order: Order) -> str:
 
 
 def is_paid(page: Page, order: Order) -> bool:
-    """Say whether this is the page of an order that was paid."""
+    """Return True for the page of an order that was paid."""
     return (page.status, page.path) == (200, page_of(order)) and page.says("charged once, to")
 
 
@@ -65,10 +65,10 @@ def test_a_customer_comes_from_the_catalogue_to_a_paid_order(
     assert charged(alice_account) == 750
 
 
-# --- The same form again
+# --- Duplicates of a form
 
 
-def test_a_pay_form_that_is_sent_again_ends_on_the_first_result(
+def test_a_duplicate_of_a_pay_form_ends_on_the_first_result(
     shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
@@ -167,7 +167,7 @@ def test_a_page_that_is_read_while_the_payment_commits_does_not_say_that_nothing
     really = claim.is_in_flight
 
     def just_over(**named: Any) -> bool:
-        """Look when the first click, which was at work until now, has committed."""
+        """Look up after the first click, in flight until now, has committed."""
         pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
         return really(**named)
 
@@ -182,25 +182,25 @@ def test_a_page_that_is_read_while_the_payment_commits_does_not_say_that_nothing
 # --- One record with the API's
 
 
-def test_what_a_form_was_answered_the_api_is_answered_with_the_same_key(
+def test_the_api_replays_the_response_to_a_form_under_the_same_key(
     shop: Visitor, as_alice: APIClient, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
     shop.send(form)
 
-    answer = as_alice.post(
+    response = as_alice.post(
         api_path(order),
         {"account": alice_account.pk},
         headers={"Idempotency-Key": form.fields["key"]},
     )
 
     record = Record.objects.get()
-    assert (answer.status_code, answer["Idempotent-Replayed"]) == (200, "true")
-    assert answer.content == bytes(record.body or b"")
+    assert (response.status_code, response["Idempotent-Replayed"]) == (200, "true")
+    assert response.content == bytes(record.body or b"")
     assert charged(alice_account) == order.amount
 
 
-def test_what_the_api_was_answered_a_form_is_told_with_the_same_key(
+def test_a_form_replays_the_response_to_the_api_under_the_same_key(
     shop: Visitor, as_alice: APIClient, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
@@ -218,38 +218,38 @@ def test_what_the_api_was_answered_a_form_is_told_with_the_same_key(
     assert charged(alice_account) == order.amount
 
 
-def test_a_page_is_answered_what_the_api_would_answer_byte_for_byte(
+def test_a_page_stores_what_the_api_would_respond_byte_for_byte(
     shop: Visitor, as_alice: APIClient, alice: User, order: Order, place: Callable[..., Order]
 ) -> None:
     shop.send(pay_form(shop, order).filled(key="by-page"))
     by_page = bytes(Record.objects.get(key="by-page").body or b"")
 
-    again = as_alice.post(
+    duplicate = as_alice.post(
         api_path(order),
         {"account": Order.objects.get(pk=order.pk).account_id},
         headers={"Idempotency-Key": "by-page"},
     )
 
     shown = as_alice.get(f"/api/v1/orders/{order.pk}/")
-    assert again.content == by_page
+    assert duplicate.content == by_page
     assert shown.content == by_page
-    assert again["Content-Type"] == shown["Content-Type"]
+    assert duplicate["Content-Type"] == shown["Content-Type"]
 
 
-def test_an_order_of_a_basket_is_told_to_the_api_under_the_baskets_id(
+def test_the_api_replays_the_order_of_a_basket_under_the_baskets_id(
     shop: Visitor, as_alice: APIClient, product: Product
 ) -> None:
     basket = shop.send(shop.open("/").form("/basket/").filled(quantity__TEA=3))
     shop.send(basket.form("/order/"))
 
-    answer = as_alice.post(
+    response = as_alice.post(
         "/api/v1/orders/",
         {"lines": [{"sku": "TEA", "quantity": 3}]},
         headers={"Idempotency-Key": str(Basket.objects.get().pk)},
     )
 
-    assert (answer.status_code, answer["Idempotent-Replayed"]) == (201, "true")
-    assert answer.json()["id"] == str(Order.objects.get().pk)
+    assert (response.status_code, response["Idempotent-Replayed"]) == (201, "true")
+    assert response.json()["id"] == str(Order.objects.get().pk)
 
 
 def test_pays_from_a_page_are_counted_as_the_apis_are(shop: Visitor, order: Order) -> None:
@@ -288,7 +288,7 @@ def test_a_page_costs_no_more_statements_than_the_api_does(
     alice_account: Account,
     settings: Any,
 ) -> None:
-    settings.CLICKS_ARE_KEPT = False
+    settings.RECORD_CLICKS = False
     form, other = pay_form(shop, order), place(customer=alice)
     with CaptureQueriesContext(connection) as by_api:
         as_alice.post(
@@ -301,7 +301,7 @@ def test_a_page_costs_no_more_statements_than_the_api_does(
     assert len(by_page) <= len(by_api) + 2, [query["sql"] for query in by_page.captured_queries]
 
 
-# --- Nothing but one's own
+# --- Only one's own
 
 
 @pytest.mark.parametrize("path", ["", "now/", "checkout/"])
@@ -382,7 +382,7 @@ def test_what_is_no_account_number_charges_nothing(
     assert charged(alice_account) == 0
 
 
-def test_who_has_no_account_in_the_currency_is_told_so(
+def test_the_checkout_says_so_if_there_is_no_account_in_the_currency(
     shop: Visitor, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
@@ -452,7 +452,7 @@ def test_an_expired_token_of_an_order_that_is_paid_ends_on_the_result(
     assert charged(alice_account) == order.amount
 
 
-def test_a_form_whose_answer_is_no_longer_kept_ends_on_the_result(
+def test_a_form_whose_response_was_purged_ends_on_the_result(
     shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
@@ -464,11 +464,11 @@ def test_a_form_whose_answer_is_no_longer_kept_ends_on_the_result(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_key_that_no_database_can_keep_renews_the_page(
-    kept: bool, shop: Visitor, order: Order, alice_account: Account, settings: Any
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_key_that_no_database_can_store_renews_the_page(
+    recorded: bool, shop: Visitor, order: Order, alice_account: Account, settings: Any
 ) -> None:
-    settings.CLICKS_ARE_KEPT = kept
+    settings.RECORD_CLICKS = recorded
 
     page = shop.send(pay_form(shop, order).filled(key="\0"))
 
@@ -480,7 +480,7 @@ def test_a_key_that_no_database_can_keep_renews_the_page(
 def test_a_key_that_is_no_text_renews_the_page(
     alice: User, order: Order, alice_account: Account, settings: Any
 ) -> None:
-    settings.CLICKS_ARE_KEPT = True
+    settings.RECORD_CLICKS = True
     client = Client()
     client.force_login(alice)
     given = {"key": "\\ud800", "account": str(alice_account.pk)}
@@ -503,7 +503,7 @@ def test_a_key_that_is_no_text_renews_the_page(
 # --- Declined
 
 
-def test_a_declined_payment_says_so_to_every_repeat(
+def test_a_declined_payment_says_so_to_every_duplicate(
     shop: Visitor, alice: User, place: Callable[..., Order], alice_account: Account
 ) -> None:
     dear = place(customer=alice, quantity=1000)
@@ -569,13 +569,13 @@ def test_who_is_not_signed_in_is_asked_to_and_comes_back(
     alice.save()
     visitor, path = through(Client()), f"/{path.format(order=order.pk)}"
 
-    asked = visitor.open(path)
-    form = next(form for form in asked.forms if "password" in form.fields)
+    sign_in = visitor.open(path)
+    form = next(form for form in sign_in.forms if "password" in form.fields)
     back = visitor.send(
-        Form(asked.path, form.fields | {"username": "alice", "password": "right-password"})
+        Form(sign_in.path, form.fields | {"username": "alice", "password": "right-password"})
     )
 
-    assert asked.path == f"/sign-in/?next={path}"
+    assert sign_in.path == f"/sign-in/?next={path}"
     assert (back.status, back.path) == (200, path)
 
 
@@ -586,11 +586,11 @@ def test_who_pays_without_being_signed_in_comes_back_to_the_checkout(
     alice.save()
     form, stranger = pay_form(visit(alice), order), through(Client())
 
-    asked = stranger.send(form)
-    assert asked.path == f"/sign-in/?next={page_of(order)}pay/"
+    sign_in = stranger.send(form)
+    assert sign_in.path == f"/sign-in/?next={page_of(order)}pay/"
     assert charged(alice_account) == 0
     signed = {"username": "alice", "password": "right-password", "next": f"{page_of(order)}pay/"}
-    back = stranger.send(Form(asked.path, signed))
+    back = stranger.send(Form(sign_in.path, signed))
 
     assert back.path == f"{page_of(order)}checkout/"
     assert is_paid(stranger.send(back.form("/pay/")), order)

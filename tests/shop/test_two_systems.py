@@ -1,4 +1,4 @@
-"""The same pages where the payment system is another process: paid soon, and the page says so."""
+"""The same pages where the payment system is another process: paid later, and the page says so."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ def test_a_pay_form_is_accepted_and_the_page_follows_until_it_is_paid(
 
     assert {page.path for page in pages} == {f"/orders/{order.pk}/"}
     assert [page.replayed for page in pages] == [False, True, True]
-    assert all(page.says("being paid") and "data-paying" in page.text for page in pages)
+    assert all(page.says("payment pending") and "data-paying" in page.text for page in pages)
     assert shop.open(checkout.path).path == f"/orders/{order.pk}/"
     assert charged(alice_account) == 0
 
@@ -50,11 +50,11 @@ def test_a_pay_form_is_accepted_and_the_page_follows_until_it_is_paid(
     assert charged(alice_account) == order.amount
 
 
-def test_tabs_that_pay_at_once_while_the_network_loses_answers_charge_once(
+def test_tabs_that_pay_at_once_while_the_network_loses_responses_charge_once(
     network: Network, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     tabs = [shop.open(f"/orders/{order.pk}/checkout/").form("/pay/") for _ in range(10)]
-    network.proxy.chance = {"cut-answer": 0.6}
+    network.proxy.chance = {"cut-response": 0.6}
     network.relay()
 
     pages = together(10, lambda n: shop.send(tabs[n].filled(account=alice_account.pk)))
@@ -66,7 +66,7 @@ def test_tabs_that_pay_at_once_while_the_network_loses_answers_charge_once(
     assert charged(alice_account) == order.amount
 
 
-def test_a_declined_payment_is_told_once_it_is_known(
+def test_a_declined_payment_is_shown_once_it_is_known(
     network: Network,
     shop: Visitor,
     alice: User,
@@ -87,7 +87,7 @@ def test_a_declined_payment_is_told_once_it_is_known(
     assert charged(alice_account) == 0
 
 
-def test_what_is_no_account_number_is_not_asked_of_the_payment_system(
+def test_what_is_no_account_number_is_not_sent_to_the_payment_system(
     shop: Visitor, order: Order
 ) -> None:
     form = shop.open(f"/orders/{order.pk}/checkout/").form("/pay/")
@@ -98,7 +98,7 @@ def test_what_is_no_account_number_is_not_asked_of_the_payment_system(
     assert not PaymentRequest.objects.exists()
 
 
-def test_a_mistyped_account_does_not_leave_the_order_being_paid_for_ever(
+def test_a_mistyped_account_does_not_leave_the_payment_pending_for_ever(
     network: Network, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     network.relay()
@@ -112,8 +112,8 @@ def test_a_mistyped_account_does_not_leave_the_order_being_paid_for_ever(
     page = shop.open(f"/orders/{order.pk}/")
 
     assert charged(alice_account) == 0
-    assert not page.says("This page shows what it comes to, by itself."), "nothing will come"
-    listed, told = shop.open("/orders/"), page.text
+    assert not page.says("This page shows the result by itself."), "nothing will come"
+    listed, text = shop.open("/orders/"), page.text
     assert listed.says("held up")
-    assert not listed.says("being paid")
-    assert "refused, and set aside for somebody to look at" in told
+    assert not listed.says("payment pending")
+    assert "refused and dead-lettered, for an operator to check" in text

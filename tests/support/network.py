@@ -13,7 +13,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order
 from payments.models import Account
 from simulator.chaos import ChaosProxy

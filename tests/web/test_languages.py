@@ -1,4 +1,4 @@
-"""English and Simplified Chinese: everything said to people, and nothing said to programs."""
+"""English and Simplified Chinese: every text for people, and no text for programs."""
 
 import io
 import json
@@ -134,7 +134,7 @@ def everything(
     Group.objects.create(name="clerks")
 
 
-def said(response: Any) -> list[str]:
+def messages_of(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
@@ -148,9 +148,11 @@ def test_every_page_of_every_model_is_in_the_readers_language(
 ) -> None:
     urls = list(pages_of(model, as_boss))
     with override("zh-hans"):
-        kept_in_english = [str(permission) for permission in Permission.objects.all()]
+        names_in_english = [str(permission) for permission in Permission.objects.all()]
 
-    in_english = {url: untranslated(shown(as_boss, url, ZH), names=kept_in_english) for url in urls}
+    in_english = {
+        url: untranslated(shown(as_boss, url, ZH), names=names_in_english) for url in urls
+    }
     in_chinese = {url: chinese(shown(as_boss, url, EN)) for url in urls}
 
     assert len(urls) > 2
@@ -174,19 +176,19 @@ def test_the_pages_to_sign_in_are_in_the_readers_language(name: str, settings: A
     url, wrong = reverse(name), {"username": "boss", "password": "wrong"}
     settings.SIGN_IN_RATE = (2, LONG_WINDOW)
 
-    asked = Client().get(url, headers=ZH)
+    form = Client().get(url, headers=ZH)
     refused = Client().post(url, wrong, headers=ZH)
     refused_in_english = Client().post(url, wrong, headers=EN)
     too_many = Client().post(url, wrong, headers=ZH)
     too_many_in_english = Client().post(url, wrong, headers=EN)
 
-    assert [answer.status_code for answer in (asked, refused, too_many)] == [200, 200, 429]
-    assert [untranslated(answer.text) for answer in (asked, refused, too_many)] == [[], [], []]
-    for answer in (Client().get(url, headers=EN), refused_in_english, too_many_in_english):
-        assert chinese(answer.text) == []
+    assert [response.status_code for response in (form, refused, too_many)] == [200, 200, 429]
+    assert [untranslated(response.text) for response in (form, refused, too_many)] == [[], [], []]
+    for response in (Client().get(url, headers=EN), refused_in_english, too_many_in_english):
+        assert chinese(response.text) == []
 
 
-def test_a_form_with_mistakes_is_told_in_the_readers_language(as_boss: Client) -> None:
+def test_mistakes_in_a_form_are_in_the_readers_language(as_boss: Client) -> None:
     wrong = {"sku": "", "name": "x" * 201, "price": "many", "currency": "EUR"}
 
     for form in (wrong, wrong | {"price": "0"}):
@@ -195,17 +197,17 @@ def test_a_form_with_mistakes_is_told_in_the_readers_language(as_boss: Client) -
         assert untranslated(response.text, names=["x" * 201, "many"]) == []
 
 
-def test_what_an_action_did_is_said_in_chinese_and_logged_in_english(
+def test_the_message_of_an_action_is_in_chinese_and_its_log_in_english(
     as_boss: Client, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
     submit_again = page("orders_order_submit-again", order.pk)
 
     paid = as_boss.post(page("orders_order_pay", order.pk), headers=ZH)
-    again = as_boss.post(submit_again, {"key": str(uuid4())}, headers=ZH)
+    submitted = as_boss.post(submit_again, {"key": str(uuid4())}, headers=ZH)
 
-    assert said(paid) == ["已支付。"]
-    assert said(again)[-1] == "已再次提交：这是一个新订单。"
+    assert messages_of(paid) == ["已支付。"]
+    assert messages_of(submitted)[-1] == "已再次提交：这是一个新订单。"
     new = Order.objects.exclude(pk=order.pk).get()
     assert set(LogEntry.objects.values_list("object_repr", "change_message")) == {
         (f"order {order.pk}", "Paid."),
@@ -214,7 +216,7 @@ def test_what_an_action_did_is_said_in_chinese_and_logged_in_english(
 
 
 @pytest.mark.usefixtures("everything")
-def test_what_an_action_did_to_many_rows_is_said_in_chinese(
+def test_the_message_of_an_action_on_many_rows_is_in_chinese(
     as_boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def act(model: type[Model], action: str) -> Any:
@@ -222,21 +224,21 @@ def test_what_an_action_did_to_many_rows_is_said_in_chinese(
         url = page(f"orders_{model._meta.model_name}_changelist")
         return as_boss.post(url, {"action": action, "_selected_action": rows}, headers=ZH)
 
-    answers = [act(Order, "pay_selected"), act(PaymentRequest, "requeue")]
+    responses = [act(Order, "pay_selected"), act(PaymentRequest, "requeue")]
     monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
-    answers.append(act(Order, "pay_selected"))
-    texts = [text for answer in answers for text in said(answer)]
+    responses.append(act(Order, "pay_selected"))
+    texts = [text for response in responses for text in messages_of(response)]
 
     assert "1 个请求将重新发送；其余的并未挂起。" in texts
     assert "最多选择 1 个订单。没有任何变化。" in texts
     assert [text for text in texts if is_untranslated(text)] == []
 
 
-def test_all_that_an_action_may_say_is_translated() -> None:
-    told = [*orders_admin.OUTCOMES.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
-    told += [orders_admin.SUBMITTED_AGAIN, orders_admin.SENT_BEFORE, orders_admin.UNORDERABLE]
+def test_every_message_of_an_action_is_translated() -> None:
+    messages = [*orders_admin.OUTCOMES.values(), orders_admin.BUSY, orders_admin.OTHER_TERMS]
+    messages += [orders_admin.SUBMITTED_AGAIN, orders_admin.SENT_BEFORE, orders_admin.UNORDERABLE]
     with override("zh-hans"):
-        texts = [str(text) for _, text in told] + [*map(str, orders_admin.REFUSED.values())]
+        texts = [str(text) for _, text in messages] + [*map(str, orders_admin.REFUSED.values())]
 
     assert [text for text in texts if not CHINESE.search(text)] == []
 
@@ -264,9 +266,9 @@ def test_the_switch_sets_the_language_and_comes_back_to_the_page(
         hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', switch))
         assert f'<button name="language" value="{code}" lang="{code}">{name}</button>' in switch
 
-        answer = client.post("/language/", {**hidden, "language": code})
+        response = client.post("/language/", {**hidden, "language": code})
 
-        assert (answer.status_code, answer["Location"]) == (302, url)
+        assert (response.status_code, response["Location"]) == (302, url)
         text = client.get(url).text
         assert f'<html lang="{code}"' in text
         assert f'value="{code}" lang="{code}" aria-current="true"' in text
@@ -298,42 +300,45 @@ RAISED: list[tuple[str, Callable[[], Exception]]] = [
 Ask = Callable[[APIClient, dict[str, str]], Any]
 KEY = {"Idempotency-Key": "k"}
 REFUSED: list[tuple[str, Ask]] = [
-    ("not-authenticated", lambda _, told: APIClient().get(ORDERS, headers=told)),
-    ("not-found", lambda client, told: client.get(f"{ORDERS}{uuid4()}/", headers=told)),
-    ("not-found", lambda client, told: client.get("/api/v1/nowhere/", headers=told)),
-    ("method-not-allowed", lambda client, told: client.put(ORDERS, headers=told)),
+    ("not-authenticated", lambda _, headers: APIClient().get(ORDERS, headers=headers)),
+    ("not-found", lambda client, headers: client.get(f"{ORDERS}{uuid4()}/", headers=headers)),
+    ("not-found", lambda client, headers: client.get("/api/v1/nowhere/", headers=headers)),
+    ("method-not-allowed", lambda client, headers: client.put(ORDERS, headers=headers)),
     (
         "not-acceptable",
-        lambda client, told: client.get(ORDERS, headers={**told, "Accept": "text/html"}),
+        lambda client, headers: client.get(ORDERS, headers={**headers, "Accept": "text/html"}),
     ),
     (
         "unsupported-media-type",
-        lambda client, told: client.post(
-            ORDERS, "x", content_type="text/plain", headers={**told, **KEY}
+        lambda client, headers: client.post(
+            ORDERS, "x", content_type="text/plain", headers={**headers, **KEY}
         ),
     ),
     (
         "malformed-request",
-        lambda client, told: client.post(
-            ORDERS, "{", content_type="application/json", headers={**told, **KEY}
+        lambda client, headers: client.post(
+            ORDERS, "{", content_type="application/json", headers={**headers, **KEY}
         ),
     ),
-    ("idempotency-key-missing", lambda client, told: client.post(ORDERS, {}, headers=told)),
-    ("validation-error", lambda client, told: client.post(ORDERS, {}, headers={**told, **KEY})),
+    ("idempotency-key-missing", lambda client, headers: client.post(ORDERS, {}, headers=headers)),
     (
         "validation-error",
-        lambda client, told: client.post(
-            ORDERS, {"lines": [{"sku": [], "quantity": 0}]}, headers={**told, **KEY}
+        lambda client, headers: client.post(ORDERS, {}, headers={**headers, **KEY}),
+    ),
+    (
+        "validation-error",
+        lambda client, headers: client.post(
+            ORDERS, {"lines": [{"sku": [], "quantity": 0}]}, headers={**headers, **KEY}
         ),
     ),
 ]
 
 
-def told_to_people(problem: Any) -> list[str]:
+def texts_for_people(problem: Any) -> list[str]:
     return [problem["title"], problem["detail"], *(e["detail"] for e in problem.get("errors", ()))]
 
 
-def told_to_programs(problem: Any) -> Any:
+def members_for_programs(problem: Any) -> Any:
     pointers = [error["pointer"] for error in problem.pop("errors", ())]
     return {key: problem[key] for key in problem.keys() - {"title", "detail"}}, pointers
 
@@ -341,9 +346,9 @@ def told_to_programs(problem: Any) -> Any:
 def assert_only_words_differ(in_english: Any, in_chinese: Any) -> None:
     assert in_chinese["Content-Type"] == in_english["Content-Type"] == "application/problem+json"
     english, translated = in_english.json(), in_chinese.json()
-    assert [text for text in told_to_people(translated) if not CHINESE.search(text)] == []
-    assert [text for text in told_to_people(english) if CHINESE.search(text)] == []
-    assert told_to_programs(translated) == told_to_programs(english)
+    assert [text for text in texts_for_people(translated) if not CHINESE.search(text)] == []
+    assert [text for text in texts_for_people(english) if CHINESE.search(text)] == []
+    assert members_for_programs(translated) == members_for_programs(english)
 
 
 @pytest.mark.parametrize(("slug", "raised"), RAISED)
@@ -381,8 +386,8 @@ def test_a_problem_outside_of_any_view_is_in_the_language_of_the_moment(status: 
         in_chinese = for_status(status).content.decode()
 
     english, translated = json.loads(in_english), json.loads(in_chinese)
-    assert [text for text in told_to_people(translated) if not CHINESE.search(text)] == []
-    assert told_to_programs(translated) == told_to_programs(english)
+    assert [text for text in texts_for_people(translated) if not CHINESE.search(text)] == []
+    assert members_for_programs(translated) == members_for_programs(english)
 
 
 def test_only_the_words_about_a_payment_depend_on_the_language(
@@ -392,14 +397,14 @@ def test_only_the_words_about_a_payment_depend_on_the_language(
     for account in (poor, bob_account):
         for first, second in ((EN, ZH), (ZH, EN)):
             order = place(customer=bob)
-            answers = [pay(as_bob, order, account, **language) for language in (first, second)]
-            for answer, language in zip(answers, (first, second), strict=True):
-                if answer.status_code != 200:
-                    texts = told_to_people(answer.json())
+            responses = [pay(as_bob, order, account, **language) for language in (first, second)]
+            for response, language in zip(responses, (first, second), strict=True):
+                if response.status_code != 200:
+                    texts = texts_for_people(response.json())
                     assert all(bool(CHINESE.search(text)) is (language is ZH) for text in texts)
-                told = answer.json().get("order", answer.json())
-                assert told["status_label"] == ("failed" if account is poor else "paid")
-                assert told["payment"]["outcome"] == (
+                order_shown = response.json().get("order", response.json())
+                assert order_shown["status_label"] == ("failed" if account is poor else "paid")
+                assert order_shown["payment"]["outcome"] == (
                     "declined" if account is poor else "succeeded"
                 )
 
@@ -443,11 +448,11 @@ def test_what_programs_read_doesnt_depend_on_the_language(
         assert (placed["status_label"], paid["status_label"]) == ("submitted", "paid")
         assert paid["payment"]["outcome"] == "succeeded"
         for url in (ORDERS, f"{ORDERS}{order.pk}/", f"/api/v1/payments/{order.pk}/"):
-            answers = {as_alice.get(url, headers=headers).content for headers in (EN, ZH)}
-            assert len(answers) == 1
+            responses = {as_alice.get(url, headers=headers).content for headers in (EN, ZH)}
+            assert len(responses) == 1
 
 
-def test_a_replay_in_another_language_is_the_first_answer_byte_for_byte(
+def test_a_replay_in_another_language_is_the_first_response_byte_for_byte(
     as_bob: APIClient, bob: User, place: Callable[..., Order]
 ) -> None:
     poor = open_account(owner=bob, currency="EUR", opening_balance=1)
@@ -483,7 +488,7 @@ def test_the_schema_describes_the_same_interface_in_both_languages(client: Clien
 
 
 def texts_of_the_sources() -> Iterator[tuple[tuple[str | None, str], str]]:
-    """Yield what all the code and all templates have translated, with its context, and its plural.
+    """Yield every text of the code and the templates, with its context, and its plural.
 
     A text without a plural is its own.
     """
@@ -497,8 +502,10 @@ def texts_of_the_sources() -> Iterator[tuple[tuple[str | None, str], str]]:
             language, source = "javascript", templatize(file.read_text(), origin=str(file))
         else:
             continue
-        found = extract(language, io.BytesIO(source.encode()), {**keywords, **plurals, **contexts})
-        for _line, text, _comments, context in found:
+        extracted = extract(
+            language, io.BytesIO(source.encode()), {**keywords, **plurals, **contexts}
+        )
+        for _line, text, _comments, context in extracted:
             yield (context, first(text)), text if isinstance(text, str) else text[-1]
 
 
@@ -521,20 +528,20 @@ def test_every_text_of_the_project_has_its_chinese_with_the_same_places_to_fill(
     }
     places = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}")
 
-    wanted = dict(texts_of_the_sources())
+    sources = dict(texts_of_the_sources())
 
-    assert sorted(text for context, text in wanted.keys() - written.keys()) == []
-    for key, plural in wanted.items():
+    assert sorted(text for context, text in sources.keys() - written.keys()) == []
+    for key, plural in sources.items():
         assert set(places.findall(written[key])) == set(places.findall(plural)), key
 
 
 def test_a_text_has_the_same_chinese_in_every_catalogue() -> None:
-    said: dict[Any, Any] = {}
+    translations: dict[Any, Any] = {}
     for path in CATALOGUES:
         for message in catalogue(path):
             if message.id:
                 key = (message.context, message.id)
-                assert said.setdefault(key, message.string) == message.string, (path, key)
+                assert translations.setdefault(key, message.string) == message.string, (path, key)
 
 
 # --- The reader

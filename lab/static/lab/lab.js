@@ -1,11 +1,11 @@
 "use strict";
-// Shows a run while it goes on. What has changed is asked for again and again; a question that
-// fails is asked again. Parts that did not change stay, and with them the focus and what is open.
-const EVERY = 300; // milliseconds
+// Shows a run while it is under way, by polling the page's changing part; a request that fails is
+// retried. Panels that did not change stay, and with them the focus and what is open.
+const POLL_MILLISECONDS = 300;
 const run = document.getElementById("run");
 const state = document.getElementById("state");
 
-function carryOver(old, part) {
+function replacePart(old, part) {
   for (const open of old.querySelectorAll("details[open]")) {
     part.querySelector(`#${open.id}`)?.setAttribute("open", "");
   }
@@ -14,13 +14,13 @@ function carryOver(old, part) {
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
-function show(part) {
+function showPart(part) {
   const old = document.getElementById(part.id);
   if (!old) run.append(part);
-  else if (old.dataset.version !== part.dataset.version) carryOver(old, part);
+  else if (old.dataset.version !== part.dataset.version) replacePart(old, part);
 }
 
-function tell(overview) {
+function showState(overview) {
   const over = "over" in overview.dataset;
   if (state.textContent !== overview.dataset.state) state.textContent = overview.dataset.state;
   state.classList.toggle("busy", !over);
@@ -28,19 +28,19 @@ function tell(overview) {
   return over;
 }
 
-async function look() {
+async function poll() {
   let over = false;
   try {
-    const answer = await fetch(run.dataset.now, { cache: "no-cache" });
-    if (answer.ok) {
-      const now = new DOMParser().parseFromString(await answer.text(), "text/html");
-      over = tell(now.getElementById("overview"));
-      now.querySelectorAll(".part").forEach(show);
+    const response = await fetch(run.dataset.progress, { cache: "no-cache" });
+    if (response.ok) {
+      const progress = new DOMParser().parseFromString(await response.text(), "text/html");
+      over = showState(progress.getElementById("overview"));
+      progress.querySelectorAll(".part").forEach(showPart);
     }
   } catch {
-    // the next one may get through
+    // the next request may get through
   }
-  if (!over) setTimeout(look, EVERY);
+  if (!over) setTimeout(poll, POLL_MILLISECONDS);
 }
 
-look();
+poll();

@@ -1,36 +1,36 @@
-// The shop works without this file. With it, a lost answer is asked for again by itself, and an
-// order's page follows what becomes of the order. Nothing here keeps a form from being sent twice:
-// that is the server's business, and every click reaches it.
+// The shop works without this file. With it, a form whose response is lost is retried, and an order's
+// page follows the order's status. Nothing here prevents a duplicate: that is the server's task, and
+// every click reaches it.
 "use strict";
 
-const PATIENCE_MS = 15000;
-const PAUSES_MS = [250, 500, 1000, 2000, 4000];
+const TIMEOUT_MS = 15000;
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000];
 
-const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
+const sleep = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
-// One click: the same form with the same key, until an answer comes. The page goes where the first
-// answer leads; the clicks still under way are then dropped by the browser, not by the server.
-async function send(form, to) {
+// One click: the same form with the same key, until a response arrives. The page goes where the
+// first response leads; the browser, not the server, then drops the clicks still in flight.
+async function send(form, url) {
   const body = new FormData(form);
-  const said = form.querySelector("[role=status]");
-  said.textContent = form.dataset.sent;
+  const status = form.querySelector("[role=status]");
+  status.textContent = form.dataset.sent;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const answer = await fetch(to, {
-        method: "POST", body, headers: {"X-Asked-By": "script"},
-        signal: AbortSignal.timeout(PATIENCE_MS),
+      const response = await fetch(url, {
+        method: "POST", body, headers: {"X-Requested-With": "fetch"},
+        signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      if (answer.redirected && answer.ok) return location.assign(answer.url); // to sign in again
-      if (answer.ok) return location.assign((await answer.json()).location);
-      if (answer.status < 500 && answer.status !== 429) {
-        form.action = to; // the browser shows what the server has to say
+      if (response.redirected && response.ok) return location.assign(response.url); // to sign in
+      if (response.ok) return location.assign((await response.json()).location);
+      if (response.status < 500 && response.status !== 429) {
+        form.action = url; // the browser shows the error page
         return form.submit();
       }
     } catch {
-      // Nothing came back: the server may or may not have done it. The key says that it is a repeat.
+      // No response: the server may or may not have executed it. The key marks the retry as one.
     }
-    said.textContent = form.dataset.again;
-    await pause(PAUSES_MS[Math.min(attempt, PAUSES_MS.length - 1)]);
+    status.textContent = form.dataset.retrying;
+    await sleep(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)]);
   }
 }
 
@@ -45,20 +45,20 @@ for (const form of document.forms) {
 
 async function follow(place) {
   while (place.querySelector("[data-paying]")) {
-    await pause(700);
+    await sleep(700);
     try {
-      const answer = await fetch(place.dataset.now, {signal: AbortSignal.timeout(PATIENCE_MS)});
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const response = await fetch(place.dataset.now, {signal: AbortSignal.timeout(TIMEOUT_MS)});
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = page.getElementById("now");
-      if (answer.ok && fresh) renew(place, fresh);
-      else if (answer.status < 500) return;
+      if (response.ok && fresh) renew(place, fresh);
+      else if (response.status < 500) return;
     } catch {
-      // Asked again after the next pause.
+      // Retried after the next delay.
     }
   }
 }
 
-// The sentence is changed in place, so that a screen reader says it; so stays what is folded.
+// The sentence changes in place, so that a screen reader announces it. The timeline stays as folded.
 function renew(place, fresh) {
   const shown = place.querySelector("#now");
   const status = shown.querySelector("[role=status]");

@@ -1,4 +1,4 @@
-"""What goes wrong is said in words on a page; and who may come in, from where, and how often."""
+"""Every failure is an error page; and who may sign in, from where, and how often."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,18 +17,18 @@ from payments.models import Account
 from tests.conftest import LONG_WINDOW
 from tests.shop.conftest import charged
 from tests.support.browserless import Form, Page, Visitor, through
-from web.sign_in import MANY_NAMES
+from web.sign_in import ATTEMPTS_PER_ADDRESS
 
 pytestmark = pytest.mark.django_db
 
-CANT_ANSWER = "The shop can't answer just now"
+NOT_AVAILABLE = "The shop is not available just now"
 TOO_OLD = "This page is too old"
 TOO_MANY = "Too many pages at once"
 
 
 @contextmanager
 def database_fails(pattern: str = "") -> Iterator[None]:
-    """Have the statements fail that a pattern is found in."""
+    """Make the statements fail that match a pattern."""
 
     def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if re.search(pattern, sql):
@@ -41,14 +41,14 @@ def database_fails(pattern: str = "") -> Iterator[None]:
 
 @pytest.fixture
 def browser(alice: User) -> Client:
-    """Return a browser of alice's that is shown errors as pages."""
+    """Return alice's browser, which gets errors as pages."""
     client = Client(raise_request_exception=False)
     client.force_login(alice)
     return client
 
 
-def in_words(page: Page) -> bool:
-    """Say whether a page is one of the shop's own, and no debris."""
+def is_error_page(page: Page) -> bool:
+    """Return True for an error page of ours, without a traceback or the error's text."""
     return page.says("Charge once") and "Traceback" not in page.text and "is away" not in page.text
 
 
@@ -68,12 +68,12 @@ def test_a_page_without_a_database_says_so_and_when_to_come_back(
 
     assert page.status == 503
     assert int(page.headers["Retry-After"]) > 0
-    assert page.says(CANT_ANSWER)
-    assert in_words(page)
+    assert page.says(NOT_AVAILABLE)
+    assert is_error_page(page)
 
 
 @pytest.mark.parametrize("statement", ["", "django_session", "orders_order"])
-def test_a_form_without_a_database_says_that_it_may_be_sent_again(
+def test_a_form_without_a_database_says_that_it_may_be_retried(
     statement: str, browser: Client, order: Order, alice_account: Account
 ) -> None:
     shop = through(browser)
@@ -102,7 +102,7 @@ def test_a_page_around_the_shop_without_a_database_says_so(path: str, browser: C
             page = through(browser).open(path)
 
     assert page.status in {404, 503}
-    assert in_words(page)
+    assert is_error_page(page)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, IntegrityError])
@@ -112,13 +112,13 @@ def test_a_bug_is_a_page_without_a_traceback(
     def broken(*_args: object, **_kwargs: object) -> Any:
         raise error("is away with it")
 
-    monkeypatch.setattr("shop.views.timeline_of", broken)
+    monkeypatch.setattr("shop.views.orders.timeline_of", broken)
 
     page = through(browser).open(f"/orders/{order.pk}/")
 
     assert page.status == 500
-    assert page.says(CANT_ANSWER)
-    assert in_words(page)
+    assert page.says(NOT_AVAILABLE)
+    assert is_error_page(page)
 
 
 def test_what_is_not_there_is_a_page(browser: Client) -> None:
@@ -126,7 +126,7 @@ def test_what_is_not_there_is_a_page(browser: Client) -> None:
         page = through(browser).open(path)
         assert page.status == 404
         assert page.says("There is no such page")
-        assert in_words(page)
+        assert is_error_page(page)
 
 
 @pytest.mark.parametrize("fields", [{f"f{n}": "" for n in range(1001)}, {"a": "x" * 3_000_000}])
@@ -134,7 +134,7 @@ def test_a_form_that_is_too_long_is_a_page(browser: Client, fields: dict[str, st
     page = through(browser).send(Form("/basket/", fields))
 
     assert page.status in {400, 413}
-    assert in_words(page)
+    assert is_error_page(page)
 
 
 # --- Too often
@@ -151,7 +151,7 @@ def test_more_checkout_pages_than_tokens_are_a_page_that_says_when(
     assert page.status == 429
     assert int(page.headers["Retry-After"]) > 0
     assert page.says(TOO_MANY)
-    assert in_words(page)
+    assert is_error_page(page)
     assert shop.send(form).says("charged once, to")
     assert charged(alice_account) == order.amount
 
@@ -187,7 +187,7 @@ def test_a_form_without_its_csrf_token_is_a_page_that_says_what_to_do(
 
     assert page.status == 403
     assert page.says(TOO_OLD)
-    assert in_words(page)
+    assert is_error_page(page)
     assert charged(alice_account) == 0
 
 
@@ -202,7 +202,7 @@ def test_a_form_with_its_csrf_token_pays(alice: User, order: Order, alice_accoun
     assert charged(alice_account) == order.amount
 
 
-def test_nothing_is_done_by_looking(shop: Visitor, order: Order, alice_account: Account) -> None:
+def test_a_get_request_does_nothing(shop: Visitor, order: Order, alice_account: Account) -> None:
     for action in ("pay", "again"):
         shop.open(f"/orders/{order.pk}/{action}/?key=k&account={alice_account.pk}")
 
@@ -265,14 +265,14 @@ def test_attempts_from_one_address_keep_nobody_out_who_comes_from_another(settin
 @pytest.mark.usefixtures("with_password")
 def test_an_address_may_not_try_one_name_after_the_other(settings: Any) -> None:
     settings.SIGN_IN_RATE = (1, LONG_WINDOW)
-    tried = [try_to_sign_in("wrong", f"name-{n}").status_code for n in range(MANY_NAMES)]
+    tried = [try_to_sign_in("wrong", f"name-{n}").status_code for n in range(ATTEMPTS_PER_ADDRESS)]
 
     assert set(tried) == {200}
     assert try_to_sign_in("right-password").status_code == 429
 
 
 @pytest.mark.parametrize("name", ["", "\0", "x" * 5000, "alice\0", "\ud7ff"])
-def test_nonsense_for_a_name_is_told_in_the_form(name: str) -> None:
+def test_nonsense_for_a_name_is_an_error_in_the_form(name: str) -> None:
     response = try_to_sign_in("wrong", name)
 
     assert response.status_code == 200
@@ -395,7 +395,7 @@ def test_every_page_carries_the_policy_that_forbids_the_rest(every_page: list[Pa
         assert "unsafe" not in policy
 
 
-def test_pages_of_a_customer_are_kept_by_no_shared_cache(every_page: list[Page]) -> None:
+def test_pages_of_a_customer_are_stored_by_no_shared_cache(every_page: list[Page]) -> None:
     for page in every_page[:8]:
         assert "private" in page.headers["Cache-Control"], page.path
 

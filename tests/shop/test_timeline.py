@@ -1,4 +1,4 @@
-"""What an order's page tells of the clicks that the server got, and to whom."""
+"""The timeline on an order's page: the clicks that reached the server, and who sees what."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +17,7 @@ from idempotency.models import Record
 from orders.models import Order, Product
 from payments.models import Account, Entry
 from payments.services import open_account
-from shop.clicks import shown
+from shop.clicks import shorten_key
 from shop.models import Basket, Click
 from shop.timeline import timeline_of
 from tests.shop.conftest import charged
@@ -33,14 +33,14 @@ FIRST_PAYMENT = [
     "entries-written",
     "payment-decided",
     "1→2",
-    "token-and-answer",
+    "token-and-response",
 ]
-FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-taken", "response-stored"]
+FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-ordered", "response-stored"]
 
 
 @pytest.fixture(autouse=True)
-def _clicks_are_kept(settings: Any) -> None:
-    settings.CLICKS_ARE_KEPT = True
+def _record_clicks(settings: Any) -> None:
+    settings.RECORD_CLICKS = True
 
 
 @pytest.fixture
@@ -48,80 +48,85 @@ def form(shop: Visitor, order: Order) -> Form:
     return shop.open(f"/orders/{order.pk}/checkout/").form("/pay/")
 
 
-def told_of(order: Order) -> list[tuple[str, str]]:
+def outcomes_of(order: Order) -> list[tuple[str, str]]:
     return list(
-        Click.objects.filter(order_id=order.pk).order_by("id").values_list("told", "reason")
+        Click.objects.filter(order_id=order.pk).order_by("id").values_list("outcome", "reason")
     )
 
 
-def steps_of(click: Click) -> list[str]:
-    return [name for name, _rows, _ms in click.steps]
+def statements_of(click: Click) -> list[str]:
+    return [name for name, _rows, _ms in click.statements]
 
 
-def test_the_first_payment_is_told_statement_by_statement(
+def test_the_first_payment_is_shown_statement_by_statement(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     page = shop.send(form)
 
     click = Click.objects.get()
-    assert steps_of(click) == FIRST_PAYMENT
-    assert click.answered_at is not None
-    assert told_of(order) == [("executed", "")]
+    assert statements_of(click) == FIRST_PAYMENT
+    assert click.responded_at is not None
+    assert outcomes_of(order) == [("executed", "")]
     assert page.says("executed")
-    assert page.says("Took the money from the account, if there is enough: yes")
-    assert not page.says("Wrote both legs of the movement: yes"), "nothing was decided there"
+    assert page.says("Debited the account, if it holds enough: yes")
+    assert not page.says("Inserted both legs of the movement: yes"), "nothing was decided there"
 
 
-def test_the_first_order_is_told_statement_by_statement(shop: Visitor, product: Product) -> None:
+def test_the_first_order_is_shown_statement_by_statement(shop: Visitor, product: Product) -> None:
     basket = shop.send(shop.open("/").form("/basket/").filled(quantity__TEA=2))
     shop.send(basket.form("/order/"))
 
     click, order = Click.objects.get(), Order.objects.get()
-    assert steps_of(click) == FIRST_ORDER
+    assert statements_of(click) == FIRST_ORDER
     assert click.order_id == order.pk
     assert [event.what for event in timeline_of(order)] == ["Click on “Place the order”", "placed"]
 
 
-def test_a_repeat_is_told_as_one_that_only_looked(shop: Visitor, form: Form, order: Order) -> None:
+def test_a_duplicate_is_shown_with_its_lookup_only(shop: Visitor, form: Form, order: Order) -> None:
     shop.send(form)
     page = shop.send(form)
 
-    assert told_of(order) == [("executed", ""), ("replayed", "")]
-    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed"]
-    assert page.says("told the first answer again")
+    assert outcomes_of(order) == [("executed", ""), ("replayed", "")]
+    assert statements_of(Click.objects.order_by("id")[1]) == ["claimed"]
+    assert page.says("replayed: got the first response")
 
 
-def test_a_basket_that_is_sent_again_is_told_as_one_that_only_looked(
+def test_a_duplicate_of_a_basket_is_shown_with_its_lookup_only(
     shop: Visitor, product: Product
 ) -> None:
     form = shop.send(Form("/basket/", {"quantity-TEA": "2"})).form("/order/")
     for _ in range(2):
         shop.send(form)
 
-    assert told_of(Order.objects.get()) == [("executed", ""), ("replayed", "")]
-    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed"]
+    assert outcomes_of(Order.objects.get()) == [("executed", ""), ("replayed", "")]
+    assert statements_of(Click.objects.order_by("id")[1]) == ["claimed"]
 
 
-def test_a_second_tab_is_told_with_the_race_that_it_lost(
+def test_a_second_tab_is_shown_with_the_race_that_it_lost(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     shop.send(form)
     page = shop.send(form.filled(key="a-second-tab"))
 
-    assert told_of(order)[1] == ("refused", "order-already-paid")
-    assert steps_of(Click.objects.order_by("id")[1]) == ["claimed", "0→1", "1→1", "response-stored"]
-    assert page.says("Order from submitted to paying, if it still is submitted: no")
-    assert page.says("told that it was paid already")
+    assert outcomes_of(order)[1] == ("refused", "order-already-paid")
+    assert statements_of(Click.objects.order_by("id")[1]) == [
+        "claimed",
+        "0→1",
+        "1→1",
+        "response-stored",
+    ]
+    assert page.says("Order from submitted to paying, if it is still submitted: no")
+    assert page.says("the order was paid already")
 
 
-def test_a_refusal_that_is_sent_again_is_told_as_a_repeat(
+def test_a_duplicate_of_a_refusal_is_shown_as_replayed(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     shop.send(form)
     for _ in range(2):
         shop.send(form.filled(key="a-second-tab"))
 
-    assert told_of(order)[1:] == [("refused", "order-already-paid"), ("replayed", "")]
+    assert outcomes_of(order)[1:] == [("refused", "order-already-paid"), ("replayed", "")]
 
 
 def test_refused_clicks_say_why(
@@ -133,7 +138,7 @@ def test_refused_clicks_say_why(
     shop.send(form)
     shop.send(form.filled(account=bob_account.pk))
 
-    assert told_of(order) == [
+    assert outcomes_of(order) == [
         ("refused", "idempotency-key-invalid"),
         ("refused", "account"),
         ("refused", "account"),
@@ -142,19 +147,19 @@ def test_refused_clicks_say_why(
     ]
 
 
-def test_a_declined_payment_is_told_as_executed_and_where_it_was_decided(
+def test_a_declined_payment_is_shown_as_executed_and_where_it_was_decided(
     shop: Visitor, alice: User, place: Callable[..., Order], alice_account: Account
 ) -> None:
     dear = place(customer=alice, quantity=1000)
     page = shop.send(shop.open(f"/orders/{dear.pk}/checkout/").form("/pay/"))
 
-    assert told_of(dear) == [("executed", "")]
-    assert page.says("Took the money from the account, if there is enough: no")
+    assert outcomes_of(dear) == [("executed", "")]
+    assert page.says("Debited the account, if it holds enough: no")
     assert page.says("payment declined")
-    assert "1→3" in steps_of(Click.objects.get())
+    assert "1→3" in statements_of(Click.objects.get())
 
 
-def test_a_click_whose_process_failed_is_told_as_such(
+def test_a_click_whose_process_failed_is_shown_as_refused(
     shop: Visitor, form: Form, order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_args: object, **_kwargs: object) -> Any:
@@ -164,31 +169,31 @@ def test_a_click_whose_process_failed_is_told_as_such(
         patch.setattr("orders.once.run_once", failing)
         page = shop.send(form)
 
-    assert told_of(order) == [("refused", "idempotency-record-unreadable")]
+    assert outcomes_of(order) == [("refused", "idempotency-record-unreadable")]
     assert page.says("refused: ")
 
 
-def test_a_click_without_an_answer_is_told_as_such(
+def test_a_click_without_a_response_is_shown_as_such(
     shop: Visitor, alice: User, order: Order
 ) -> None:
-    Click.objects.create(customer=alice, wanted="pay", order_id=order.pk, key="tok_12345678…")
+    Click.objects.create(customer=alice, action="pay", order_id=order.pk, key="tok_12345678…")
 
     page = shop.open(f"/orders/{order.pk}/")
 
-    assert page.says("no answer yet")
+    assert page.says("no response yet")
     assert page.says("its process may have been killed")
 
 
-def test_a_click_that_has_been_without_an_answer_for_long_is_given_up(
+def test_a_click_that_has_had_no_response_for_long_is_given_up(
     shop: Visitor, alice: User, order: Order
 ) -> None:
-    click = Click.objects.create(customer=alice, wanted="pay", order_id=order.pk, key="k")
-    Click.objects.filter(pk=click.pk).update(arrived_at=click.arrived_at - timedelta(hours=1))
+    click = Click.objects.create(customer=alice, action="pay", order_id=order.pk, key="k")
+    Click.objects.filter(pk=click.pk).update(received_at=click.received_at - timedelta(hours=1))
 
-    assert shop.open(f"/orders/{order.pk}/").says("never answered")
+    assert shop.open(f"/orders/{order.pk}/").says("no response within a minute")
 
 
-def test_what_was_asked_over_the_api_is_told_beside_the_clicks(
+def test_requests_over_the_api_are_shown_beside_the_clicks(
     shop: Visitor, as_alice: APIClient, form: Form, order: Order
 ) -> None:
     shop.send(form)
@@ -198,14 +203,14 @@ def test_what_was_asked_over_the_api_is_told_beside_the_clicks(
         headers={"Idempotency-Key": "by-api"},
     )
 
-    told = [event.what for event in timeline_of(order)]
+    shown = [event.what for event in timeline_of(order)]
 
-    assert told.count("answered 409") == 1
-    assert told.count("Click on “Pay”") == 1
-    assert "answered 200" not in told, "a click is told once"
+    assert shown.count("response 409") == 1
+    assert shown.count("Click on “Pay”") == 1
+    assert "response 200" not in shown, "a click is shown once"
 
 
-def test_a_request_id_that_is_used_again_hides_nothing(
+def test_a_request_id_that_is_reused_hides_nothing(
     alice: User, as_alice: APIClient, order: Order, form: Form
 ) -> None:
     client, named = Client(), {"X-Request-Id": "mine"}
@@ -217,10 +222,10 @@ def test_a_request_id_that_is_used_again_hides_nothing(
     )
     client.post(form.action, form.fields, headers=named)
 
-    assert "answered 200" in [event.what for event in timeline_of(order, for_staff=True)]
+    assert "response 200" in [event.what for event in timeline_of(order, for_staff=True)]
 
 
-# --- To whom
+# --- Who sees what
 
 
 def test_a_key_is_shown_by_its_beginning_only(shop: Visitor, form: Form) -> None:
@@ -230,10 +235,10 @@ def test_a_key_is_shown_by_its_beginning_only(shop: Visitor, form: Form) -> None
     assert token not in page.text
 
 
-def test_a_key_is_shown_by_its_beginning_only_where_no_clicks_are_kept(
+def test_a_key_is_shown_by_its_beginning_only_where_no_clicks_are_recorded(
     shop: Visitor, form: Form, settings: Any
 ) -> None:
-    settings.CLICKS_ARE_KEPT = False
+    settings.RECORD_CLICKS = False
 
     page, token = shop.send(form), form.fields["key"]
 
@@ -256,7 +261,7 @@ def test_a_customer_sees_the_own_leg_of_a_movement_and_staff_both(
     assert f"on account {settlement}" in ours
 
 
-def test_a_customer_is_not_told_who_of_the_staff_acted_nor_led_into_the_admin(
+def test_a_customer_sees_neither_who_of_the_staff_acted_nor_links_into_the_admin(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     shop.send(form)
@@ -278,7 +283,7 @@ def test_a_customer_is_not_told_who_of_the_staff_acted_nor_led_into_the_admin(
     assert "theboss" in " ".join(event.what for event in timeline_of(order, for_staff=True))
 
 
-def test_a_customer_is_not_told_the_keys_nor_the_names_of_the_staff(
+def test_a_customer_sees_neither_the_keys_nor_the_names_of_the_staff(
     shop: Visitor, form: Form, order: Order
 ) -> None:
     boss = User.objects.create_superuser("theboss")
@@ -303,7 +308,7 @@ def test_a_customer_is_not_told_the_keys_nor_the_names_of_the_staff(
     assert "theboss" not in text
 
 
-def test_what_staff_did_to_another_kind_of_row_is_not_told_of_an_order(
+def test_what_staff_did_to_another_kind_of_row_is_not_shown_on_an_order(
     alice: User, order: Order
 ) -> None:
     of_baskets = ContentType.objects.get_for_model(Basket)
@@ -314,17 +319,17 @@ def test_what_staff_did_to_another_kind_of_row_is_not_told_of_an_order(
     assert [event.what for event in timeline_of(order)] == ["placed"]
 
 
-def test_a_click_of_somebody_else_under_the_same_key_is_not_told(
+def test_a_click_of_somebody_else_under_the_same_key_is_not_shown(
     alice: User, bob: User, order: Order
 ) -> None:
     basket = Basket.objects.create(customer=alice, order=order)
     for customer in (alice, bob):
-        Click.objects.create(customer=customer, wanted="order", key=shown(str(basket.pk)))
+        Click.objects.create(customer=customer, action="place", key=shorten_key(str(basket.pk)))
 
     assert [event.what for event in timeline_of(order)] == ["Click on “Place the order”", "placed"]
 
 
-def test_the_clicks_of_one_order_are_not_told_of_another(
+def test_the_clicks_of_one_order_are_not_shown_on_another(
     shop: Visitor, alice: User, form: Form, place: Callable[..., Order]
 ) -> None:
     shop.send(form)
@@ -332,13 +337,13 @@ def test_the_clicks_of_one_order_are_not_told_of_another(
     assert [event.what for event in timeline_of(place(customer=alice))] == ["placed"]
 
 
-# --- Not kept
+# --- Not recorded
 
 
-def test_where_no_clicks_are_kept_none_is_and_the_order_is_paid(
+def test_where_no_clicks_are_recorded_the_order_is_paid(
     shop: Visitor, form: Form, order: Order, settings: Any, alice_account: Account
 ) -> None:
-    settings.CLICKS_ARE_KEPT = False
+    settings.RECORD_CLICKS = False
 
     pages = [shop.send(form) for _ in range(2)]
 
@@ -348,7 +353,7 @@ def test_where_no_clicks_are_kept_none_is_and_the_order_is_paid(
 
 
 @pytest.mark.parametrize("half", ["create", "filter"])
-def test_a_click_that_cant_be_written_down_pays_all_the_same(
+def test_a_click_that_cant_be_recorded_pays_all_the_same(
     half: str,
     shop: Visitor,
     form: Form,
@@ -397,18 +402,18 @@ def test_a_script_in_a_sku_is_shown_and_not_run(
     assert all("&quot;&gt;&lt;script&gt;" in page.text for page in pages)
 
 
-def test_a_story_with_many_clicks_says_that_it_leaves_some_out(
+def test_a_timeline_with_many_clicks_says_that_it_leaves_some_out(
     shop: Visitor, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shop.timeline.MAX_REQUESTS", 3)
+    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 3)
 
     pages = [shop.send(form) for _ in range(4)]
 
-    left_out = "later requests are not told here"
+    left_out = "later requests are not shown"
     assert [page.says(left_out) for page in pages] == [False, False, True, True]
 
 
-def test_an_account_whose_number_looks_like_a_status_does_not_confuse_the_story(
+def test_an_account_whose_number_looks_like_a_status_does_not_confuse_the_timeline(
     shop: Visitor, alice: User, place: Callable[..., Order]
 ) -> None:
     open_account(owner=alice, currency="EUR", opening_balance=0)
@@ -420,4 +425,4 @@ def test_an_account_whose_number_looks_like_a_status_does_not_confuse_the_story(
 
     shop.send(shop.open(f"/orders/{order.pk}/checkout/").form("/pay/").filled(account=number))
 
-    assert steps_of(Click.objects.get()) == FIRST_PAYMENT
+    assert statements_of(Click.objects.get()) == FIRST_PAYMENT

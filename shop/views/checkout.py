@@ -1,0 +1,80 @@
+"""The checkout page and its pay form.
+
+The form carries a single-use token as its key, so a customer may send it any number of times. It is
+another door to the API's request, with the same key, fingerprint and stored response.
+"""
+
+import json
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from idempotency import tokens
+from idempotency.errors import KeyInvalid, Refusal
+from orders import once, services
+from orders.models import Order
+from payments import client
+from shop import forms
+from shop.clicks import ClickInProgress, record_click
+from shop.models import ClickAction
+from shop.pages import customer_of, note_of, page, redirect_back, redirect_with
+from web import problems
+
+
+@page
+@require_safe
+def checkout(request: HttpRequest, order_id: UUID) -> HttpResponse:
+    """Show the pay form with a new token; an order that is not open any more shows its result."""
+    order = services.find_order(customer=request.user, order_id=order_id)
+    if order.status != Order.Status.SUBMITTED:
+        return redirect("shop:order", order_id)
+    token, _expires_at = tokens.issue(customer_of(request).pk)
+    accounts = client.accounts_of(owner=request.user, currency=order.currency)
+    lines = order.lines.order_by("id")
+    context = {"order": order, "lines": lines, "token": token, "accounts": accounts}
+    context["is_demo"] = settings.DEMO_SIGN_IN
+    return render(request, "shop/checkout.html", context | note_of(request))
+
+
+@page
+def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
+    """Pay an order: any number of duplicates, under any number of keys, charge once.
+
+    Each leads to the order's page, which shows the first result.
+    """
+    order = services.find_order(customer=request.user, order_id=order_id)
+    if request.method != "POST":  # as after signing in on the way here
+        return redirect("shop:checkout", order_id)
+    key = request.POST.get("key", "")
+    with record_click(request, ClickAction.PAY, key=key, order_id=order_id) as click:
+        try:
+            response = _pay(request, order, key)
+        except KeyInvalid:  # an expired token, most likely
+            return _back_to_checkout(click, order_id, KeyInvalid.default_code, note="renewed")
+        except Refusal as refusal:  # the key was used, or the first click is still in flight
+            click.refuse(slug := str(refusal.default_code))
+            return redirect_with(problems.response(slug), "shop:order", order_id)
+        except (client.AccountNotFound, client.CurrencyMismatch):
+            return _back_to_checkout(click, order_id, "account", note="account")
+        except client.PaymentMismatch:
+            return _back_to_checkout(click, order_id, "payment-mismatch", note="terms")
+        slug = json.loads(response.content).get("type", "").removeprefix("/problems/")
+        click.respond(response, refusal=slug if response.status_code == 409 else "")
+    return redirect_with(response, "shop:order", order_id)
+
+
+def _pay(request: HttpRequest, order: Order, key: str) -> HttpResponse:
+    account_id = forms.whole_number(request.POST.get("account", ""), maximum=2**63 - 1)
+    if not account_id:
+        raise client.AccountNotFound
+    return once.pay_once(request, key=key, order_id=order.pk, account_id=account_id)
+
+
+def _back_to_checkout(
+    click: ClickInProgress, order_id: UUID, reason: str, *, note: str
+) -> HttpResponse:
+    click.refuse(reason)
+    return redirect_back("shop:checkout", order_id, note=note)
