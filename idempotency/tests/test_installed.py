@@ -142,7 +142,7 @@ def clean_environment(folder: Path, *requirements: str) -> Path:
 
 
 def versions() -> list[str]:
-    """Return the versions that are tested: this environment's, or another Django's and the newest."""
+    """Return the versions that are tested: this environment's, or another Django and the newest."""
     if wanted := os.environ.get("PACKAGE_DJANGO"):
         return [f"Django=={wanted}.*"]
     return [f"{each.name}=={each.version}" for each in distributions() if each.name != "pip"]
@@ -240,7 +240,8 @@ def execute_create(python: Path, database: str, folder: Path, name: str) -> None
     """Create a database anew beside another one."""
     code = (
         "import psycopg, sys; c = psycopg.connect(sys.argv[1], autocommit=True);"
-        f"c.execute('DROP DATABASE IF EXISTS {name} WITH (FORCE)'); c.execute('CREATE DATABASE {name}')"
+        f"c.execute('DROP DATABASE IF EXISTS {name} WITH (FORCE)');"
+        f"c.execute('CREATE DATABASE {name}')"
     )
     run(python, "-c", code, database, folder=folder)
 

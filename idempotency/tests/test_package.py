@@ -12,12 +12,15 @@ from email.message import Message
 from io import BytesIO
 from pathlib import Path
 
+import pytest
+
 import idempotency
 from idempotency.tests.support import PACKAGE, needs_the_sources
 
 pytestmark = needs_the_sources
 
 ONLY_WITH_DRF = {"drf.py", "drf_views.py"}  # and what imports these: spectacular, urls
+MARKS: dict[str, None] = dict.fromkeys(("_", "gettext", "gettext_lazy"))
 ALLOWED_IMPORTS = {
     *sys.stdlib_module_names,
     "django",
@@ -27,6 +30,10 @@ ALLOWED_IMPORTS = {
     "psycopg",
     "rest_framework",
 }
+
+
+extract = pytest.importorskip("babel.messages.extract").extract
+read_po = pytest.importorskip("babel.messages.pofile").read_po
 
 
 def modules() -> list[Path]:
@@ -71,6 +78,19 @@ def test_the_messages_are_compiled_into_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         compiled = archive.read("idempotency/locale/zh_Hans/LC_MESSAGES/django.mo")
     assert gettext.GNUTranslations(BytesIO(compiled)).gettext("tombstone") == "墓碑记录"
+
+
+def test_every_message_of_the_sources_has_its_chinese_and_no_other_is_left() -> None:
+    extracted = {
+        message
+        for module in modules()
+        for _, message, _, _ in extract("python", BytesIO((PACKAGE / module).read_bytes()), MARKS)
+    }
+    with (PACKAGE / "locale/zh_Hans/LC_MESSAGES/django.po").open("rb") as po:
+        translated = {message.id: message.string for message in read_po(po) if message.id}
+
+    assert translated.keys() == extracted
+    assert all(translated.values())
 
 
 def test_the_metadata_names_versions_and_extras(wheel: Path) -> None:

@@ -16,7 +16,11 @@ app = Celery("project", broker=os.environ["BROKER"], backend=os.environ["BROKER"
 app.conf.update(
     task_acks_late=True,  # acknowledge after the work: a killed worker's task comes again
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 1},  # seconds until it does
+    broker_transport_options={  # seconds until it does
+        "visibility_timeout": 1,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,  # look every time
+    },
     broker_connection_retry_on_startup=True,
 )
 
