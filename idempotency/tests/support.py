@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
@@ -22,10 +21,6 @@ from django.test import Client
 PROJECT = "idempotency.tests.project"
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# The same tests run against an installed wheel, where there is nothing to build one from.
-needs_the_sources = pytest.mark.skipif(
-    not (PACKAGE / "pyproject.toml").exists(), reason="these tests run on an installed package"
-)
 CSRF = "c" * 32
 
 

@@ -7,17 +7,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from email import message_from_bytes
-from email.message import Message
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 import idempotency
-from idempotency.tests.support import PACKAGE, needs_the_sources
-
-pytestmark = needs_the_sources
+from idempotency.tests.support import PACKAGE
 
 ONLY_WITH_DRF = {"drf.py", "drf_views.py"}  # and what imports these: spectacular, urls
 MARKS: dict[str, None] = dict.fromkeys(("_", "gettext", "gettext_lazy"))
@@ -33,6 +29,7 @@ ALLOWED_IMPORTS = {
 
 
 extract = pytest.importorskip("babel.messages.extract").extract
+Metadata = pytest.importorskip("packaging.metadata").Metadata
 read_po = pytest.importorskip("babel.messages.pofile").read_po
 
 
@@ -42,10 +39,10 @@ def modules() -> list[Path]:
     return [path for path in found if path.parts[0] not in {"tests", "hatch_build.py", "build"}]
 
 
-def metadata(wheel: Path) -> Message:
+def metadata(wheel: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return message_from_bytes(archive.read(name))
+        return archive.read(name)
 
 
 def test_the_wheel_holds_the_app_and_nothing_else(wheel: Path) -> None:
@@ -93,16 +90,18 @@ def test_every_message_of_the_sources_has_its_chinese_and_no_other_is_left() -> 
     assert all(translated.values())
 
 
-def test_the_metadata_names_versions_and_extras(wheel: Path) -> None:
-    found = metadata(wheel)
-    required = found.get_all("Requires-Dist") or []
+def test_the_metadata_is_valid_and_names_versions_and_extras(wheel: Path) -> None:
+    found = Metadata.from_email(metadata(wheel), validate=True)  # as an index does at an upload
+    required = {str(each) for each in found.requires_dist or []}
 
-    assert (found["Name"], found["Version"]) == ("django-idempotency", idempotency.__version__)
-    assert found["Requires-Python"] == ">=3.11"
-    assert {line for line in required if "extra" not in line} == {"django>=5.2", "psycopg>=3.2"}
-    assert set(found.get_all("Provides-Extra") or []) == {"celery", "drf", "ninja", "spectacular"}
-    assert found["License-Expression"] == "MIT"
-    assert "Typing :: Typed" in (found.get_all("Classifier") or [])
+    assert (found.name, str(found.version)) == ("django-idempotency", idempotency.__version__)
+    assert found.requires_python == ">=3.11"
+    assert {each for each in required if "extra" not in each} == {"django>=5.2", "psycopg>=3.2"}
+    assert set(found.provides_extra or []) == {"celery", "drf", "ninja", "spectacular"}
+    assert found.license_expression == "MIT"
+    assert "Typing :: Typed" in (found.classifiers or [])
+    assert found.description_content_type == "text/markdown"
+    assert (found.description or "").startswith("# django-idempotency")
 
 
 def test_the_sdist_carries_sources_tests_and_messages_to_compile(sdist: Path) -> None:

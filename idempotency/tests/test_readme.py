@@ -1,15 +1,16 @@
 """README.md and its Chinese sibling name what the code has, all of it and nothing else."""
 
+import ast
+import importlib
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 import idempotency
 from idempotency import conf, signals
-from idempotency.tests.support import PACKAGE, needs_the_sources
-
-pytestmark = needs_the_sources
+from idempotency.tests.support import PACKAGE
 
 BOTH = pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 
@@ -63,3 +64,34 @@ def test_both_languages_have_the_same_code_and_the_same_tables() -> None:
     pythons = [[block for block in each if "mermaid" not in block] for each in blocks]
     assert pythons[0] == pythons[1]
     assert first_cells("README.md") == first_cells("README.zh-CN.md")
+
+
+GUIDES = sorted((PACKAGE.parent / "docs" / "idempotency").glob("*.md"))
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=[guide.stem for guide in GUIDES])
+def test_the_python_of_a_guide_parses_and_imports_what_there_is(guide: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("idempotency."):
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module == "idempotency":
+                for alias in node.names:
+                    public = {
+                        *idempotency.__all__,
+                        *re.findall(r"`(\w+)`", idempotency.__doc__ or ""),
+                    }
+                    assert alias.name in public
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=[guide.stem for guide in GUIDES])
+def test_the_links_of_a_guide_lead_somewhere(guide: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", guide.read_text(encoding="utf-8")):
+        assert (guide.parent / link).exists(), link
+
+
+@BOTH
+def test_the_links_of_the_readme_lead_somewhere(name: str) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text(name)):
+        assert not GUIDES or (PACKAGE / link).exists(), link
