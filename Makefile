@@ -12,6 +12,8 @@
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
+## make package            build the wheel and the sdist of idempotency/ into build/dist
+## make package-test       install that wheel into clean environments, and test it there
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
 ## make chromium           install Chromium for the browser tests, as root on Debian
@@ -26,7 +28,8 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast $(TIERS) coverage test-matrix lock translations screenshots clean help
+  test-fast $(TIERS) coverage package package-test \
+  test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -55,7 +58,7 @@ lab: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
-test: check redis chromium pytest
+test: check redis chromium pytest package package-test
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
@@ -127,6 +130,17 @@ coverage: .venv/development .env translations redis chromium
 	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.project.settings
 	$$COVERAGE combine --quiet
 	$$COVERAGE report
+
+package: .venv/development translations
+	rm -rf build/dist
+	$(RUN) -m build --no-isolation --outdir build/dist idempotency
+	.venv/bin/pytest -q idempotency/tests/test_package.py idempotency/tests/test_readme.py
+	$(RUN) -m zipfile --list build/dist/*.whl
+
+# A project started by django-admin, the README typed in, and the app's own tests.
+# Another cell: PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
+package-test: .venv/development
+	.venv/bin/pytest idempotency/tests/test_installed.py $(ARGS)
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations

@@ -1,20 +1,26 @@
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from idempotency import Claim
 from idempotency.tests.project.models import Account, Charge, User
-from idempotency.tests.support import armed_failpoints, recorded_failpoints
+from idempotency.tests.schedules import armed_failpoints, recorded_failpoints
+from idempotency.tests.support import build
 
+PASSWORD = "a password"
 OPENING = 1_000
 Debiting = Callable[..., Any]
 
 
 @pytest.fixture
 def alice(db: None) -> User:
-    return User.objects.create_user("alice")
+    return User.objects.create_user("alice", password=PASSWORD)
 
 
 @pytest.fixture
@@ -94,3 +100,28 @@ def passed_failpoints() -> Iterator[list[str]]:
     """The failpoints of this process that were passed, in order."""
     with recorded_failpoints() as passed:
         yield passed
+
+
+@pytest.fixture
+def hold() -> Callable[..., AbstractContextManager[None]]:
+    """Return a block in which another session is executing a scope's key."""
+
+    @contextmanager
+    def hold(scope: str, key: str = "k") -> Iterator[None]:
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [Claim(scope, key).key_lock])
+            yield
+        other.close()
+
+    return hold
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", tmp_path_factory.mktemp("sdist"))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from idempotency import once, run_once
+from idempotency import Claim, once, run_once
 from idempotency.errors import KeyInUse, KeyInvalid, KeyReused
 from idempotency.models import Record
 from idempotency.tests.conftest import charges
@@ -80,7 +80,7 @@ def test_a_message_that_is_delivered_twice_is_consumed_once() -> None:
 
 
 def test_a_message_whose_consumer_fails_is_consumed_by_the_next_delivery() -> None:
-    with pytest.raises(RuntimeError), once("webhooks", "e1"):
+    with pytest.raises(RuntimeError), once("webhooks", "e1"):  # noqa: PT012
         charge()
         raise RuntimeError("a bug")
 
@@ -90,8 +90,6 @@ def test_a_message_whose_consumer_fails_is_consumed_by_the_next_delivery() -> No
 
 def test_a_message_that_is_being_consumed_is_for_the_queue_to_deliver_again() -> None:
     other = connection.copy()
-    from idempotency.claim import Claim
-
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [Claim("webhooks", "e1").key_lock])
         with pytest.raises(KeyInUse):

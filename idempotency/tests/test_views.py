@@ -115,7 +115,7 @@ def test_a_record_of_another_fingerprint_function_is_refused_and_never_run(clien
 def test_what_cant_be_stored_is_an_error_that_says_so_and_charges_nothing(
     path: str, client: Client
 ) -> None:
-    with pytest.raises(Unstorable, match="can't be stored|more than the"):
+    with pytest.raises(Unstorable, match=r"can't be stored|more than the"):
         post(client, path)
 
     assert charges() == 0

@@ -1,6 +1,9 @@
 """A project of somebody else's: a user with a UUID key, stock DRF, the admin on."""
 
+import json
 import os
+
+from psycopg.conninfo import conninfo_to_dict
 
 SECRET_KEY = "for-tests-only"
 DEBUG = True
@@ -37,10 +40,18 @@ TEMPLATES = [
 AUTH_USER_MODEL = "project.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-if os.environ.get("DATABASE_URL"):
-    import environ
-
-    DATABASES = {"default": environ.Env().db_url("DATABASE_URL")}
+if url := os.environ.get("DATABASE_URL"):
+    named = conninfo_to_dict(url)
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": named["dbname"],
+            "USER": named["user"],
+            "PASSWORD": named.get("password", ""),
+            "HOST": named["host"],
+            "PORT": named.get("port", ""),
+        }
+    }
 else:
     DATABASES = {"default": {"ENGINE": "embedded_postgres", "NAME": "shop"}}
 REST_FRAMEWORK = {
@@ -50,3 +61,4 @@ REST_FRAMEWORK = {
 }
 USE_TZ = True
 STATIC_URL = "static/"
+IDEMPOTENCY = json.loads(os.environ.get("IDEMPOTENCY", "{}"))  # of a live server

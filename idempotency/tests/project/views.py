@@ -1,7 +1,9 @@
 """Views of every kind, each of which charges whenever it runs."""
 
+import time
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -133,6 +135,37 @@ def broken(request: HttpRequest) -> HttpResponse:
 def unavailable(request: HttpRequest) -> HttpResponse:
     charge()
     return HttpResponse(status=503)
+
+
+@csrf_exempt
+@idempotent()
+def slow(request: HttpRequest) -> HttpResponse:
+    count = charge()
+    time.sleep(0.5)
+    return HttpResponse(str(count))
+
+
+@csrf_exempt
+@idempotent()
+def own_header(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse(str(charge()), headers={"X-Receipt": "17"})
+    response.set_cookie("secret", "of-the-first-only")
+    return response
+
+
+@csrf_exempt
+@idempotent()
+def reads_file(request: HttpRequest) -> HttpResponse:
+    charge()
+    (upload,) = request.FILES.getlist("file")
+    assert isinstance(upload, UploadedFile)
+    return HttpResponse(upload.read())
+
+
+@csrf_exempt
+@idempotent()
+def teapot(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(charge()), status=418)
 
 
 @method_decorator(csrf_exempt, name="dispatch")

@@ -1,0 +1,80 @@
+"""What tests of the boundary need in any project: failpoints, a read-only session, many at once."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+
+from idempotency import failpoints
+
+
+@contextmanager
+def armed_failpoints() -> Iterator[Callable[..., None]]:
+    """Yield what arms a failpoint of this process with an act, once; check that it was reached."""
+    armed: dict[str, Callable[[], Any]] = {}
+
+    def arm(name: str, act: Callable[[], Any]) -> None:
+        armed[name] = act
+
+    def hook(name: str) -> None:
+        if act := armed.pop(name, None):
+            act()
+
+    failpoints.install(hook)
+    try:
+        yield arm
+    finally:
+        failpoints.install(None)
+    assert not armed, f"never reached: {list(armed)}"
+
+
+@contextmanager
+def recorded_failpoints() -> Iterator[list[str]]:
+    """Yield the failpoints of this process that are passed, in order."""
+    passed: list[str] = []
+    failpoints.install(passed.append)
+    try:
+        yield passed
+    finally:
+        failpoints.install(None)
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Have the server refuse every write of this session, so that what succeeds has only read."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+
+
+def together(count: int, act: Callable[[int], Any]) -> list[Any]:
+    """Run `act(0) … act(count - 1)` in threads that start at one barrier; return their results."""
+    barrier = threading.Barrier(count, timeout=60)
+
+    def run(number: int) -> Any:
+        try:
+            barrier.wait(30)
+            return act(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(run, n) for n in range(count)]]
+
+
+def age(days: int) -> None:
+    """Have all records be made so many days ago, past the guards."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE idempotency_record SET created_at = created_at - make_interval(days => %s),"
+            " key_made_at = key_made_at - make_interval(days => %s)",
+            [days, days],
+        )
