@@ -1,6 +1,7 @@
 """How the web server runs: `gunicorn --config config/gunicorn.py`. Values from the environment."""
 
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -8,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
-env = environ.Env()
-if (Path(__file__).parent.parent / ".env").exists():
-    env.read_env(Path(__file__).parent.parent / ".env")
-if not (env.bool("DEBUG", default=False) or env.str("SECRET_KEY", default="")):
-    # Refused here, before there are workers: gunicorn would restart those for ever.
-    sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+try:
+    # Checked here, before there are workers: gunicorn would restart those for ever. Not imported:
+    # after a reload the workers read them anew.
+    runpy.run_path(str(ROOT / "config" / "settings.py"))
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
+
+env = environ.Env()  # with .env, which the settings have read
 
 wsgi_app = "config.wsgi:application"
 bind = f"{env.str('HOST', default='127.0.0.1')}:{env.int('PORT', default=8000)}"
@@ -43,25 +49,25 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """See to it that the folder is still there: no worker starts without."""
+    """Make the folder again if it is gone: no worker starts without it."""
     os.makedirs(os.environ[COUNTERS], mode=0o700, exist_ok=True)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start to write what the worker counts by the hour, now that its application is loaded."""
+    """Start to write the worker's hourly counts, now that its application is loaded."""
     from operations import hourly  # noqa: PLC0415 - needs Django, which only workers load
 
     worker.hourly = hourly.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Have its last counts written; a worker that never came up has none."""
+    """Write the worker's last counts; one that never started has none."""
     if writer := getattr(worker, "hourly", None):
         writer.stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget what an ended worker had in flight; what it counted stays counted."""
+    """Drop an ended worker's requests in flight; its counts stay."""
     # Imported before there is a folder, it would count in this process only.
     from prometheus_client import multiprocess  # noqa: PLC0415
 

@@ -1,10 +1,13 @@
 """Settings, all from the environment (12-factor). The README's "Configuration" lists them."""
 
-import sys
+import warnings
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 
 from config.logs import logging_settings
@@ -18,7 +21,9 @@ DEBUG = env.bool("DEBUG", default=False)
 
 SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
-    sys.exit("SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead.")
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Production needs one; a local try sets DEBUG=true instead."
+    )
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
@@ -27,14 +32,18 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # --- Roles: the order system, the payment system, or both in one process and one database
 ROLE = env.str("ROLE", default="both")
 if ROLE not in {"orders", "payments", "both"}:
-    sys.exit(f"ROLE is orders, payments or both, not {ROLE!r}.")
+    raise ImproperlyConfigured(f"ROLE is orders, payments or both, not {ROLE!r}.")
 # Where another process is the payment system: the relay sends it requests over the network.
 PAYMENTS_URL = env.str("PAYMENTS_URL", default="").rstrip("/")
 PAYMENTS_TOKEN = env.str("PAYMENTS_TOKEN", default="")
 if ROLE == "orders" and not PAYMENTS_URL:
-    sys.exit("ROLE=orders needs PAYMENTS_URL: the payment system is another process.")
+    raise ImproperlyConfigured(
+        "ROLE=orders needs PAYMENTS_URL: the payment system is another process."
+    )
 if PAYMENTS_URL and not PAYMENTS_TOKEN:
-    sys.exit("PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge.")
+    raise ImproperlyConfigured(
+        "PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge."
+    )
 # A payment without a result for so long makes the outbox "stuck", in /readyz and /metrics.
 OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
 
@@ -69,7 +78,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "operations.probes.HostChecks",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -95,13 +104,28 @@ TEMPLATES = [
     },
 ]
 
+
 # --- Database. READ COMMITTED is what the conditional UPDATEs are written for.
-if env.str("DATABASE_URL", default=""):
-    DATABASES = {"default": env.db_url("DATABASE_URL")}
-    if "postgresql" not in DATABASES["default"].get("ENGINE", ""):
-        sys.exit("DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name")
-else:
-    DATABASES = {"default": {"ENGINE": "embedded_postgres", "NAME": "shop"}}
+def _database() -> dict[str, Any]:
+    """Return the database that DATABASE_URL names; without it, the embedded one.
+
+    :raises ImproperlyConfigured: it names no PostgreSQL; the message does not quote the URL
+    """
+    if not env.str("DATABASE_URL", default=""):
+        return {"ENGINE": "embedded_postgres", "NAME": "shop"}
+    database: dict[str, Any] = {}
+    # A bare / in the password ends the host: what stands before it is then no port, or a port.
+    with warnings.catch_warnings(action="ignore"), suppress(ValueError):  # they quote the URL
+        database = env.db_url("DATABASE_URL")
+    if "postgresql" not in database.get("ENGINE", "") or "@" in database["NAME"]:
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name, "
+            "with % escapes for special characters."
+        )
+    return database
+
+
+DATABASES = {"default": _database()}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
 STATEMENT_TIMEOUTS = {

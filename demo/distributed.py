@@ -1,7 +1,7 @@
 """The two systems as two services, each with a database of its own, and a network that loses.
 
 On three ports in a row: the order service, the payment service, and the proxy through which the
-relays of the order service ask the payment service. The proxy loses answers in a storm only.
+relays of the order service reach the payment service. The proxy loses responses in a storm only.
 """
 
 import json
@@ -15,15 +15,15 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Self
 
 from demo.processes import gunicorn, is_free, manage, running, say, wait_until_ready
-from embedded_postgres import server as embedded
+from embedded_postgres.places import home as embedded_home
 
 Server = Popen[bytes]
 
 SIDES = ("orders", "payments")
 RELAYS = 2
-# Of the requests whose answer is not lost, half arrive twice. The seed is one without a long run
-# of losses: relays let up to 5 s pass before they ask again.
-WEATHER = ("--cut-answer", "0.6", "--repeat", "0.5", "--seed", "375")
+# Of the requests whose response is not lost, half arrive twice. The seed is one without a long run
+# of losses: relays let up to 5 s pass before they retry.
+FAULTS = ("--cut-response", "0.6", "--duplicate", "0.5", "--seed", "375")
 LOAD = ("--clicks", "5", "--concurrency", "50")
 TWO_DATABASES = (
     "Two systems need two databases: set ORDERS_DATABASE_URL and PAYMENTS_DATABASE_URL, or none "
@@ -36,15 +36,15 @@ Serving until Ctrl-C:
   admin     {urls[orders]}/admin/dashboard/    sign in as admin / {password}
   orders    {urls[orders]}/api/v1/        docs: {urls[orders]}/api/docs/
   payments  {urls[payments]}/api/v1/        docs: {urls[payments]}/api/docs/
-  network   {urls[network]}/chaos          what it did; kill -USR1 {proxy}: lossy, or calm again
+  network   {urls[network]}/chaos          counts; kill -USR1 {proxy} turns the faults on and off
   customers alice, bob, carol, dave / {password}
 """
 
 
 def serve(port: int, *, storm: bool, orders: int) -> int:
     """Serve both systems until Ctrl-C and, with a storm, click first; return the exit code."""
-    if taken := [each for each in range(port, port + 3) if not is_free(each)]:
-        say(f"Port {taken[0]} is taken. Choose three others in a row: PORT={port + 10}")
+    if used := [each for each in range(port, port + 3) if not is_free(each)]:
+        say(f"Port {used[0]} is in use. Choose three others in a row: PORT={port + 10}")
         return 1
     with Demo(port) as demo:
         demo.set_up()
@@ -75,16 +75,16 @@ class Demo:
         self._running.close()
 
     def set_up(self) -> None:
-        """Have two databases with their tables and the demo's data; repeats add nothing."""
+        """Set up two databases with tables and the demo's data; a repeated call adds nothing."""
         for environment in self.environments.values():
             if not environment.get("DATABASE_URL"):
-                self._keep_postgres(environment)
-        self._must("payments", "migrate", "--verbosity", "0")
+                self._start_postgres(environment)
+        self._run("payments", "migrate", "--verbosity", "0")
         seeded = _output("manage.py", "seed_demo", "--json", of=self.environments["payments"])
         self.seeded = json.loads(seeded)
         self.environments["orders"]["PAYMENTS_TOKEN"] = self.seeded["service_token"]
-        self._must("orders", "migrate", "--verbosity", "0")
-        self._must("orders", "seed_demo")
+        self._run("orders", "migrate", "--verbosity", "0")
+        self._run("orders", "seed_demo")
         for side, environment in self.environments.items():
             name = f"{side.upper()}_DATABASE_URL"  # what `reconcile` and the dashboard read
             self.environments["orders"].setdefault(name, _address(environment))
@@ -96,28 +96,28 @@ class Demo:
         self.network = self._add(running(*self._proxy(), environment=orders, stdout=DEVNULL))
         ordering = self._add(gunicorn(self.ports["orders"], environment=orders))
         wait_until_ready(f"{self.urls['network']}/chaos", self.network)
-        self._turn_weather()  # what an interrupted storm has left is settled in peace
+        self._toggle_faults()  # off: what an interrupted storm has left is settled first
         wait_until_ready(f"{self.urls['payments']}/readyz", paying)
         wait_until_ready(f"{self.urls['orders']}/readyz", ordering)
-        for _ in range(RELAYS):  # that answers get lost is no news here
+        for _ in range(RELAYS):  # no warnings: responses are meant to get lost
             self._add(running("manage.py", "relay", environment={"LOG_LEVEL": "ERROR", **orders}))
 
     def storm(self, orders: int) -> None:
-        """Click while answers get lost, then check both sides; SystemExit if anything is wrong."""
+        """Click while responses get lost, then check both sides; SystemExit if a check fails."""
         urls = ("--base-url", self.urls["orders"], "--payments-url", self.urls["payments"])
         storm = ("rpc_retry", "--orders", str(orders), *LOAD, "--no-audit", *urls)
-        self._turn_weather()
-        say("60 % of the payment service's answers lost:")
-        self._must("orders", "simulate", *storm, "--chaos-url", self.urls["network"])
-        self._turn_weather()
+        self._toggle_faults()
+        say("60 % of the payment service's responses lost:")
+        self._run("orders", "simulate", *storm, "--chaos-url", self.urls["network"])
+        self._toggle_faults()
         for side in SIDES:
             say(f"\nThe database of {side}:")
-            self._must(side, "audit")
-        # Every click knows its outcome, so that nothing is in flight.
-        self._must("orders", "reconcile", "--grace", "0")
+            self._run(side, "audit")
+        # Every click got its outcome, so that nothing is in flight.
+        self._run("orders", "reconcile", "--grace", "0")
 
     def welcome(self) -> None:
-        """Say where everything is."""
+        """Print where everything is."""
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
         accounts = ", ".join(
             f"{user['username']} {account['id']} ({account['currency']})"
@@ -128,19 +128,19 @@ class Demo:
         say(WELCOME.format(**facts, proxy=self.network.pid))
 
     def wait(self) -> int:
-        """Return, with 1, when a process has ended that should not."""
+        """Wait until a process ends that should not, and return 1."""
         while all(server.poll() is None for server in self._servers):
             time.sleep(1)
-        say("One of the processes has ended; its reason stands above.")
+        say("One of the processes has ended; its reason is above.")
         return 1
 
-    def _keep_postgres(self, environment: Mapping[str, str]) -> None:
+    def _start_postgres(self, environment: Mapping[str, str]) -> None:
         """Run an embedded server for as long as the demo runs."""
         command = ("-m", "embedded_postgres", "run")
         server = self._add(running(*command, environment=environment, stdout=PIPE))
         assert server.stdout
         if not server.stdout.readline():
-            sys.exit("The database does not start; its reason stands above.")
+            sys.exit("The database does not start; its reason is above.")
 
     def _add(self, server: AbstractContextManager[Server]) -> Server:
         self._servers.append(self._running.enter_context(server))
@@ -149,36 +149,37 @@ class Demo:
     def _proxy(self) -> tuple[str, ...]:
         target = f"127.0.0.1:{self.ports['payments']}"
         place = ("--port", str(self.ports["network"]), "--target", target)
-        return ("-m", "simulator.chaos", *place, *WEATHER)
+        return ("-m", "simulator.chaos", *place, *FAULTS)
 
-    def _turn_weather(self) -> None:
+    def _toggle_faults(self) -> None:
         self.network.send_signal(signal.SIGUSR1)
 
-    def _must(self, side: str, *arguments: str) -> None:
+    def _run(self, side: str, *arguments: str) -> None:
+        """Run a command of manage.py on a side; SystemExit if it fails."""
         if code := manage(*arguments, environment=self.environments[side]):
             sys.exit(code)
 
 
 def _databases() -> dict[str, dict[str, str]]:
     """Return the settings that name each side's database."""
-    given = {side: os.environ.get(f"{side.upper()}_DATABASE_URL") for side in SIDES}
-    if all(given.values()):
-        return {side: {"DATABASE_URL": url} for side, url in given.items() if url}
-    if os.environ.get("DATABASE_URL") or any(given.values()):
+    urls = {side: os.environ.get(f"{side.upper()}_DATABASE_URL") for side in SIDES}
+    if all(urls.values()):
+        return {side: {"DATABASE_URL": url} for side, url in urls.items() if url}
+    if os.environ.get("DATABASE_URL") or any(urls.values()):
         sys.exit(TWO_DATABASES)
-    return {side: {"EMBEDDED_POSTGRES_HOME": f"{embedded.home()}-{side}"} for side in SIDES}
+    return {side: {"EMBEDDED_POSTGRES_HOME": f"{embedded_home()}-{side}"} for side in SIDES}
 
 
 def _address(environment: Mapping[str, str]) -> str:
-    if given := environment.get("DATABASE_URL"):
-        return given
+    if url := environment.get("DATABASE_URL"):
+        return url
     return _output("-m", "embedded_postgres", "dsn", of=environment).strip()
 
 
 def _output(*command: str, of: Mapping[str, str]) -> str:
-    """Run a program of Python's and return what it says; SystemExit if it fails."""
+    """Run a Python program and return its output; SystemExit if it fails."""
     with running(*command, environment=of, stdout=PIPE) as program:
-        said, _ = program.communicate()
+        output, _ = program.communicate()
     if program.returncode:
         sys.exit(program.returncode)
-    return said.decode()
+    return output.decode()

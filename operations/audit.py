@@ -6,16 +6,16 @@ from django.apps import apps
 from django.db import DataError, connection, transaction
 from django.utils.translation import gettext_noop as _
 
-# An order may be unsettled for so long after its payment was decided before that is a breach.
+# Of an order that is not settled though its payment is decided; after that it is a breach.
 GRACE = "5 minutes"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How many rows break one rule of one invariant (numbered as in docs/contract.md)."""
+    """The number of rows that break one rule of one invariant (numbered as in docs/contract.md)."""
 
     invariant: int
-    what: str
+    rule: str
     breaches: int
 
 
@@ -119,7 +119,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         6,
-        _("what a stored response says of an order is still true"),
+        _("a stored response is still true of its order"),
         RESPONSES  # noqa: S608 - constants
         + """
            SELECT r.id FROM responses r LEFT JOIN orders_order o ON o.id = (shown ->> 'id')::uuid
@@ -130,7 +130,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
     ),
     (
         6,
-        _("what a stored response says of a payment is still true"),
+        _("a stored response is still true of its payment"),
         RESPONSES  # noqa: S608 - constants
         + """
            SELECT r.id FROM responses r
@@ -162,17 +162,17 @@ RULES: tuple[tuple[int, str, str], ...] = (
 )
 
 
-def run() -> list[Finding]:
+def check_invariants() -> list[Finding]:
     """Check every rule in one read-only snapshot of the database; changes nothing."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        here = [rule for rule in RULES if _has_its_tables(rule[2])]
-        return [Finding(number, what, count_breaches(query)) for number, what, query in here]
+        rules = [rule for rule in RULES if _has_its_tables(rule[2])]
+        return [Finding(number, text, count_breaches(query)) for number, text, query in rules]
 
 
 def _has_its_tables(query: str) -> bool:
-    """Say whether a rule is about this side alone, where each side has a database of its own."""
+    """Return True if this database has all tables of a rule: each side may have its own."""
     return all(apps.is_installed(app) for app in ("orders", "payments") if f" {app}_" in query)
 
 

@@ -1,4 +1,4 @@
-"""Is the process up; can it do its work; does the outbox get emptied."""
+"""Probes: whether the process is up, can work, and empties the outbox."""
 
 import functools
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from web.problems import database_unavailable
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer while the process lives; touches nothing else."""
+    """Return 200 while the process lives; reads nothing."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when the database is reachable and migrated, 503 otherwise.
+    """Return 200 when the database is reachable and migrated, 503 otherwise.
 
-    Where payments are asked for over a network it also says how the outbox does. One that is stuck
-    is still a 200: this process takes orders and accepts payments all the same, and to take it out
-    of service would add an outage here to the one over there. Alert on `stuck` instead.
+    Where payments go over a network, the body also describes the outbox. A stuck one is still a
+    200: this process accepts orders and payments all the same, and removing it from service would
+    add an outage here to the one over there. Alert on `stuck` instead.
     """
     try:
         one_row("SELECT 1")
@@ -36,9 +36,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def _outbox() -> dict[str, Any]:
     if not (settings.PAYMENTS_URL and apps.is_installed("orders")):
         return {}
-    now = Outbox.look()
-    oldest = round(now.oldest_seconds, 1)
-    return {"outbox": {"open": now.open, "oldest_seconds": oldest, "stuck": now.is_stuck}}
+    outbox = Outbox.measure()
+    oldest = round(outbox.oldest_seconds, 1)
+    return {"outbox": {"open": outbox.open, "oldest_seconds": oldest, "stuck": outbox.is_stuck}}
 
 
 # Its WHERE is that of the index `orders_paymentrequest_due`.
@@ -51,7 +51,7 @@ SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0),
 
 @dataclass(frozen=True)
 class Outbox:
-    """Payments that the relay has to ask for: how many, and since when the oldest of them."""
+    """The open payment requests: how many, how old the oldest is, how many retries."""
 
     open: int
     oldest_seconds: float
@@ -59,21 +59,21 @@ class Outbox:
     unknown: int
 
     @classmethod
-    def look(cls) -> Self:
-        """Read it off the database, in one query."""
-        opened, oldest, retries, unknown = one_row(OPEN)
-        return cls(opened, float(oldest), int(retries), unknown)
+    def measure(cls) -> Self:
+        """Read the numbers from the database, in one query."""
+        open_requests, oldest, retries, unknown = one_row(OPEN)
+        return cls(open_requests, float(oldest), int(retries), unknown)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the oldest waits for longer than a payment should take."""
+        """Whether the oldest waits for longer than a payment should."""
         return self.oldest_seconds > float(settings.OUTBOX_STUCK_SECONDS)
 
 
-def one_row(question: str) -> Any:
-    """Return the one row that a query finds."""
+def one_row(query: str) -> Any:
+    """Return the row of a query that has one."""
     with connection.cursor() as cursor:
-        cursor.execute(question)
+        cursor.execute(query)
         return cursor.fetchone()
 
 
@@ -83,7 +83,7 @@ class NotMigrated(Exception):
 
 @functools.cache
 def _check_migrated() -> None:
-    """Raise until every migration has been applied; after that never look again."""
+    """Raise until every migration has been applied; after that, never check again."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise NotMigrated

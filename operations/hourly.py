@@ -1,11 +1,11 @@
 """Replays and conflicts by the hour, for the plot on the operations dashboard.
 
 A replay writes nothing: a request only adds to a number in the memory of its process. A thread of
-every web worker brings what came together there to the database, every few seconds and once more
-at the worker's end. A database that is down is tried again, and nothing is lost meanwhile.
+every web worker adds these numbers to the database, every few seconds and once more at the worker's
+end. While the database is down it retries, and loses nothing.
 
-It is a statistic. What a killed process counted in its last seconds is lost, and an addition whose
-answer is lost is made again, so that it may count twice. Exact counters are at /metrics.
+It is a statistic. The last seconds of a killed process are lost. An addition is retried when the
+response to its commit is lost, so it may count twice. Exact counters are at /metrics.
 """
 
 import threading
@@ -16,38 +16,35 @@ import structlog
 from django.db import connection
 from django.utils import timezone
 
-from operations.models import HourlyCount
-
 log = structlog.get_logger("hourly")
 
 PAUSE_SECONDS = 5.0
-LAST_SECONDS = 5.0  # how long a worker's end waits for the last addition
-KEPT_DAYS = 30
+LAST_SECONDS_MAX = 5.0  # of a worker's end that waits for the last addition
+RETENTION_DAYS = 30
 
-Kind = HourlyCount.Kind
 Slot = tuple[datetime, str]
 
 # In one statement, so that all of it happens or nothing. Sorted: two workers lock in one order.
 ADD = """
-WITH forgotten AS (
+WITH expired AS (
     DELETE FROM operations_hourlycount WHERE hour < now() - make_interval(days => %(days)s))
-INSERT INTO operations_hourlycount AS kept (hour, kind, count)
+INSERT INTO operations_hourlycount AS stored (hour, kind, count)
 SELECT hour, kind, count
   FROM unnest(%(hours)s::timestamptz[], %(kinds)s::text[], %(counts)s::bigint[])
        AS counted (hour, kind, count)
  WHERE hour >= now() - make_interval(days => %(days)s)
  ORDER BY hour, kind
-    ON CONFLICT (hour, kind) DO UPDATE SET count = kept.count + excluded.count
+    ON CONFLICT (hour, kind) DO UPDATE SET count = stored.count + excluded.count
 """
 
 
 def this_hour() -> datetime:
-    """Return when the present hour began, in UTC."""
+    """Return the start of the present hour, in UTC."""
     return timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 class Tally:
-    """What was counted in this process and is not in the database yet."""
+    """The counts of this process that are not in the database yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,32 +57,32 @@ class Tally:
             self._waiting[slot] += 1
 
     def flush(self) -> None:
-        """Add to the database what was counted; a repeated call adds what came since.
+        """Add the counts to the database; a repeated call adds only what was counted since.
 
-        Whatever goes wrong, it is kept for the next call. A commit whose answer was lost goes
-        wrong too: that addition counts twice.
+        After any error the counts stay for the next call. A commit whose response is lost is an
+        error too: that addition counts twice.
         """
         with self._lock:
-            taken, self._waiting = self._waiting, Counter()
-        if not taken:
+            counts, self._waiting = self._waiting, Counter()
+        if not counts:
             return
         try:
-            _write(taken)
+            _write(counts)
         except BaseException:
             with self._lock:
-                self._waiting.update(taken)
+                self._waiting.update(counts)
             raise
 
 
-def _write(taken: Counter[Slot]) -> None:
-    hours, kinds = zip(*taken, strict=True)
-    row = {"hours": list(hours), "kinds": list(kinds), "counts": list(taken.values())}
+def _write(counts: Counter[Slot]) -> None:
+    hours, kinds = zip(*counts, strict=True)
+    row = {"hours": list(hours), "kinds": list(kinds), "counts": list(counts.values())}
     with connection.cursor() as cursor:
-        cursor.execute(ADD, row | {"days": KEPT_DAYS})
+        cursor.execute(ADD, row | {"days": RETENTION_DAYS})
 
 
 class Writer(threading.Thread):
-    """Brings a tally to the database every few seconds, until it is stopped; then once more."""
+    """Flushes a tally to the database every few seconds until it is stopped; then once more."""
 
     def __init__(self, tally: Tally, *, pause: float = PAUSE_SECONDS) -> None:
         super().__init__(name="hourly counts", daemon=True)
@@ -100,14 +97,14 @@ class Writer(threading.Thread):
         self._write()
 
     def stop(self) -> None:
-        """Have what was counted written once more, and wait for it; a repeat finds it ended."""
+        """Flush once more, and wait for it; a repeated call does nothing."""
         self._ending.set()
-        self.join(LAST_SECONDS)
+        self.join(LAST_SECONDS_MAX)
 
     def _write(self) -> None:
         try:
             self.tally.flush()
-        except Exception as error:  # no database, no table yet: the next time is soon
+        except Exception as error:  # no database, or no table yet: retried soon
             log.warning("not written yet", error=str(error).strip() or type(error).__name__)
         finally:
             connection.close()
@@ -117,7 +114,7 @@ TALLY = Tally()
 
 
 def start() -> Writer:
-    """Start to write what this process counts; for web workers, each once."""
+    """Start to write the counts of this process; for web workers, each once."""
     writer = Writer(TALLY)
     writer.start()
     return writer

@@ -1,11 +1,11 @@
-"""What the project itself keeps: how often something was repeated, by the hour."""
+"""The project's own table: replays and conflicts, counted by the hour."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class HourlyCount(models.Model):
-    """How many replays or conflicts an hour had; only `operations.hourly` writes it."""
+    """The number of replays or conflicts in an hour; only `operations.hourly` writes it."""
 
     class Kind(models.TextChoices):
         REPLAY = "replay"

@@ -34,7 +34,7 @@ class ChargeOnceSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Sign in; past the limit, the right password is answered 429 like any other."""
+        """Sign in; past the limit, even the right password gets 429."""
         try:
             return super().login(request, extra_context)
         except RateLimited as error:

@@ -1,7 +1,7 @@
-"""What disagrees, asked for on the dashboard: the audit's rules, and orders compared with payments.
+"""The mismatches on the dashboard: the audit's rules, and orders compared with payments.
 
-It reads everything, so it is asked for by a click of its own, runs once at a time in a process, and
-is shown to whoever may view all that it reads. A database that can't be read is a sentence.
+The check reads everything, so it starts with a click of its own, runs once at a time in a process,
+and is for those who may view all that it reads. A database that can't be read is a sentence.
 """
 
 import os
@@ -14,11 +14,10 @@ from django.apps import apps
 from django.db import Error
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
-from operations import audit, reconciliation
+from operations import audit
 from operations.dashboard.lists import (
     VIEW_ORDERS,
     VIEW_PAYMENTS,
@@ -27,32 +26,19 @@ from operations.dashboard.lists import (
     duration,
     may,
 )
-from operations.reconciliation import Difference, Kind, Report, SideUnreadable, find_side, reconcile
+from operations.reconciliation.comparison import reconcile
+from operations.reconciliation.report import Difference, ReconciliationReport
+from operations.reconciliation.rows import OrderRow, PaymentRow
+from operations.reconciliation.sides import SideUnreadable, find_side
 
 GRACE = timedelta(seconds=60)
 SIDES = ("orders", "payments")
 
-TITLES: dict[Kind, Promise] = {
-    Kind.UNPAID: _("Paid orders without a succeeded payment"),
-    Kind.UNSETTLED: _("Succeeded payments without a paid order"),
-    Kind.TERMS: _("Orders and payments on different terms"),
-    Kind.PAYING: _("Orders still paying"),
-}
-STATES: dict[int | str | None, Promise] = {
-    0: _("submitted"),
-    1: _("paying"),
-    2: _("paid"),
-    3: _("failed"),
-    "succeeded": _("succeeded"),
-    "declined": _("declined"),
-    None: _("undecided"),
-}
-
-_turn = threading.Lock()
+_running = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownDifference:
     """A difference as the dashboard shows it."""
 
     order_id: str
@@ -65,96 +51,97 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Differences:
+class ShownDifferences:
     """The differences of one kind."""
 
-    title: Promise
+    title: str
     old: int
     in_flight: int
-    listed: Listed[Shown]
+    listed: Listed[ShownDifference]
 
 
 @dataclass
 class Check:
-    """What a check found; where it could not look, the trouble says why."""
+    """The result of a check; an error says which part of it failed, and why."""
 
     at: datetime = field(default_factory=timezone.now)
     findings: list[audit.Finding] = field(default_factory=list)
-    report: Report | None = None
-    troubles: list[str] = field(default_factory=list)
+    report: ReconciliationReport | None = None
+    errors: list[str] = field(default_factory=list)
 
     @property
     def breaches(self) -> list[audit.Finding]:
         return [finding for finding in self.findings if finding.breaches]
 
     @property
-    def differences(self) -> list[Differences]:
-        found = self.report.found.items() if self.report else ()
+    def differences(self) -> list[ShownDifferences]:
+        kinds = self.report.kinds.items() if self.report else ()
         return [
-            Differences(
-                TITLES[kind],
+            ShownDifferences(
+                capfirst(gettext(kind.value)),
                 each.old.count,
                 each.in_flight.count,
                 Listed.of(_shown(difference) for difference in each.first),
             )
-            for kind, each in found
+            for kind, each in kinds
             if each.first
         ]
 
 
 def may_check(user: Any) -> bool:
-    """Say whether somebody may view all that a check reads."""
+    """Return True if a user may view all that a check reads."""
     here = [VIEW_ORDERS, VIEW_PAYMENTS, VIEW_RECORDS]
     rights = [right for right in here if apps.is_installed(right.partition(".")[0])]
     return all(may(user, right) for right in rights)
 
 
 def check() -> Check:
-    """Check everything now; a call while another one of this process checks looks at nothing."""
+    """Check everything now; while another check of this process runs, only report that."""
     done = Check()
-    if not _turn.acquire(blocking=False):
-        done.troubles.append(gettext("Somebody's check is still running. Try again in a moment."))
+    if not _running.acquire(blocking=False):
+        done.errors.append(gettext("Somebody's check is still running. Try again in a moment."))
         return done
     try:
         _audit(done)
         _compare(done)
     finally:
-        _turn.release()
+        _running.release()
     return done
 
 
 def _audit(done: Check) -> None:
     try:
-        done.findings = audit.run()
+        done.findings = audit.check_invariants()
     except Error as error:
-        said = {"reason": str(error).strip().partition("\n")[0] or type(error).__name__}
-        done.troubles.append(gettext("This database could not be checked: %(reason)s") % said)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        text = gettext("This database could not be checked: %(reason)s")
+        done.errors.append(text % {"reason": reason})
 
 
 def _compare(done: Check) -> None:
     if unknown := [side for side in SIDES if not _is_known(side)]:
         named = {"variables": ", ".join(f"{side.upper()}_DATABASE_URL" for side in unknown)}
         text = gettext("Orders were not compared with payments: %(variables)s is not set.")
-        done.troubles.append(text % named)
+        done.errors.append(text % named)
         return
     try:
         orders, payments = (find_side(name=side, url=None) for side in SIDES)
         done.report = reconcile(orders=orders, payments=payments, grace=GRACE)
     except SideUnreadable as error:
         text = gettext("Orders could not be compared with payments: %(reason)s")
-        done.troubles.append(text % {"reason": error})
+        done.errors.append(text % {"reason": error})
 
 
 def _is_known(side: str) -> bool:
     return apps.is_installed(side) or bool(os.environ.get(f"{side.upper()}_DATABASE_URL"))
 
 
-def _shown(difference: Difference) -> Shown:
+def _shown(difference: Difference) -> ShownDifference:
     order, payment = difference.order, difference.payment
-    return Shown(
+    return ShownDifference(
         order_id=str(difference.order_id),
-        order=_terms(order.status, order) if order else "",
-        payment=_terms(payment.outcome, payment) if payment else "",
+        order=_terms(order) if order else "",
+        payment=_terms(payment) if payment else "",
         age=duration(difference.age.total_seconds()),
         in_flight=difference.in_flight,
         order_url=_order_page(difference) if order else "",
@@ -162,9 +149,9 @@ def _shown(difference: Difference) -> Shown:
     )
 
 
-def _terms(state: int | str | None, row: reconciliation.Order | reconciliation.Payment) -> str:
+def _terms(row: OrderRow | PaymentRow) -> str:
     account = gettext("account %(number)s") % {"number": row.account_id or "-"}
-    return f"{STATES.get(state, state)}, {row.amount} {row.currency}, {account}"
+    return f"{gettext(row.state)}, {row.amount} {row.currency}, {account}"
 
 
 def _order_page(difference: Difference) -> str:

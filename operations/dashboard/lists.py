@@ -1,4 +1,4 @@
-"""What all parts of the operations dashboard share: who may see what, short lists, and times."""
+"""Shared by all sections of the dashboard: permissions, short lists, and durations."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from django.apps import apps
 from django.utils.translation import gettext_lazy as _
 
-MOST = 50  # rows of anything; what there is beyond is only said to be there
+ROWS_MAX = 50  # of any list; the page says whether there are more
 UNITS = (
     (86_400, _("%(amount)d d")),
     (3_600, _("%(amount)d h")),
@@ -27,24 +27,24 @@ Row = TypeVar("Row")
 
 
 def may(user: Any, right: str) -> bool:
-    """Say whether somebody has a right on rows that this process has at all."""
+    """Return True if a user has a right on rows that this process has at all."""
     return apps.is_installed(right.partition(".")[0]) and bool(user.has_perm(right))
 
 
 @dataclass(frozen=True)
 class Listed(Generic[Row]):
-    """The first rows of what was found, and whether there are more."""
+    """The first rows of a query, and whether there are more."""
 
     rows: list[Row]
     more: bool = False
 
-    read: ClassVar[int] = MOST + 1
+    read: ClassVar[int] = ROWS_MAX + 1
 
     @classmethod
-    def of(cls, found: Iterable[Row]) -> Self:
+    def of(cls, results: Iterable[Row]) -> Self:
         """Read the first rows, and one more to know whether there is one."""
-        rows = list(islice(found, cls.read))
-        return cls(rows[:MOST], len(rows) > MOST)
+        rows = list(islice(results, cls.read))
+        return cls(rows[:ROWS_MAX], len(rows) > ROWS_MAX)
 
 
 def duration(seconds: float) -> str:

@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operations.hourly import Kind, this_hour
+from operations.hourly import this_hour
 from operations.models import HourlyCount
+
+Kind = HourlyCount.Kind
 
 HOURS = 24
 WIDTH, HEIGHT = 720, 120  # of the whole, and of the highest bar; in units of the picture
 SLOT = WIDTH // HOURS
 BAR = 11
-EDGE = (SLOT - 2 * BAR) // 2
+MARGIN = (SLOT - 2 * BAR) // 2
 LABELLED = 3  # every so many hours
 
 
 @dataclass(frozen=True)
-class Hour:
-    """What happened in the hour that began then, and where it is in the picture."""
+class PlottedHour:
+    """The counts of an hour, and its place in the picture."""
 
     start: datetime
     replays: int
@@ -29,7 +31,7 @@ class Hour:
 
 
 @dataclass(frozen=True)
-class Bar:
+class PlottedBar:
     """One rectangle; the numbers are text, so that no language puts a comma into them."""
 
     kind: str
@@ -44,7 +46,7 @@ class Bar:
 class Plot:
     """The last hours, oldest first, and their bars on one scale from 0 to `most`."""
 
-    hours: list[Hour]
+    hours: list[PlottedHour]
     width: int = WIDTH
     height: int = HEIGHT
     bar: int = BAR
@@ -62,12 +64,12 @@ class Plot:
         return sum(hour.conflicts for hour in self.hours)
 
     @property
-    def labelled(self) -> list[Hour]:
+    def labelled(self) -> list[PlottedHour]:
         return [hour for hour in self.hours if hour.start.hour % LABELLED == 0]
 
     @property
-    def bars(self) -> list[Bar]:
-        """The bars of what happened at all, replays left of conflicts."""
+    def bars(self) -> list[PlottedBar]:
+        """The bars of counts above 0, replays left of conflicts."""
         return [
             self._bar(hour, kind, count, place)
             for hour in self.hours
@@ -77,10 +79,10 @@ class Plot:
             if count
         ]
 
-    def _bar(self, hour: Hour, kind: str, count: int, place: int) -> Bar:
+    def _bar(self, hour: PlottedHour, kind: str, count: int, place: int) -> PlottedBar:
         high = HEIGHT * count / self.most
-        x = hour.x + EDGE + place * BAR
-        return Bar(str(kind), count, hour.start, x, f"{HEIGHT - high:.2f}", f"{high:.2f}")
+        x = hour.x + MARGIN + place * BAR
+        return PlottedBar(str(kind), count, hour.start, x, f"{HEIGHT - high:.2f}", f"{high:.2f}")
 
 
 def plot() -> Plot:
@@ -91,7 +93,7 @@ def plot() -> Plot:
     counts = {(row.hour, row.kind): row.count for row in rows}
     return Plot(
         [
-            Hour(
+            PlottedHour(
                 start,
                 replays=counts.get((start, Kind.REPLAY), 0),
                 conflicts=counts.get((start, Kind.CONFLICT), 0),

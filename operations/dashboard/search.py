@@ -1,6 +1,6 @@
 """The dashboard's search: by a key, an order's id or a request's id, each exact and whole.
 
-Of what somebody may not view nothing is found, nor anything by way of it.
+Rows that a user may not view are not found, nor do they lead to others.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from idempotency import tokens
 from idempotency.models import Record, Token
 from operations.dashboard.lists import (
-    MOST,
+    ROWS_MAX,
     VIEW_ORDERS,
     VIEW_PAYMENTS,
     VIEW_RECORDS,
@@ -34,12 +34,12 @@ if apps.is_installed("orders"):
 if apps.is_installed("payments"):
     from payments.models import Payment
 
-LONGEST = 255  # of a key
+TEXT_CHARACTERS_MAX = 255  # as of a key
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A row that was found: its page in the admin, and what its columns say."""
+class SearchHit:
+    """A row that was found: its page in the admin, and its columns."""
 
     label: object
     url: str
@@ -47,31 +47,31 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Group:
+class SearchGroup:
     """The rows of one kind that were found."""
 
     title: Promise
     headings: tuple[Promise, ...]
-    listed: Listed[Hit]
+    listed: Listed[SearchHit]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search came to; a search that took too long came to nothing."""
+class SearchResult:
+    """The groups that a search found; none if it took too long."""
 
-    groups: list[Group]
+    groups: list[SearchGroup]
     took_too_long: bool = False
 
 
-def search(user: Any, text: str) -> Found:
-    """Find the rows that a text names, of what somebody may view; reads only."""
-    if not 0 < len(text) <= LONGEST or "\0" in text:
-        return Found([])
+def search(user: Any, text: str) -> SearchResult:
+    """Find the rows that a text names, of those that a user may view; reads only."""
+    if not 0 < len(text) <= TEXT_CHARACTERS_MAX or "\0" in text:
+        return SearchResult([])
     try:
         groups = _Search(user, text).groups()
     except OperationalError:  # the database's limit on a statement
-        return Found([], took_too_long=True)
-    return Found([group for group in groups if group.listed.rows])
+        return SearchResult([], took_too_long=True)
+    return SearchResult([group for group in groups if group.listed.rows])
 
 
 class _Search:
@@ -80,14 +80,14 @@ class _Search:
         self.text = text
         self.identifier = whole_uuid(text)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SearchGroup]:
         records = self._records() if may(self.user, VIEW_RECORDS) else Listed[Record]([])
-        asked: Listed[Any] = self._requests() if may(self.user, VIEW_REQUESTS) else Listed([])
+        requests: Listed[Any] = self._requests() if may(self.user, VIEW_REQUESTS) else Listed([])
         named = {order_id for record in records.rows if (order_id := order_of(record))}
-        named |= {request.pk for request in asked.rows}
+        named |= {request.pk for request in requests.rows}
         if may(self.user, VIEW_RECORDS):
             named |= self._clicked()
-        groups = [_records_group(records), _requests_group(asked)]
+        groups = [_records_group(records), _requests_group(requests)]
         if may(self.user, VIEW_ORDERS):
             groups.insert(0, _orders_group(self._orders(named)))
         if may(self.user, VIEW_PAYMENTS):
@@ -104,11 +104,11 @@ class _Search:
         return Listed.of(rows.order_by("-id")[: Listed.read])
 
     def _clicked(self) -> set[UUID]:
-        """Return the orders of a click with this request id: a repeat has no record of its own."""
+        """Return the orders of a click with this request id: a duplicate has no record."""
         if not apps.is_installed("orders"):
             return set()
         clicks = Click.objects.filter(request_id=self.text).exclude(order_id=None)
-        named = clicks.values_list("order_id", flat=True)[:MOST]
+        named = clicks.values_list("order_id", flat=True)[:ROWS_MAX]
         return {order_id for order_id in named if order_id}
 
     def _requests(self) -> Listed[Any]:
@@ -132,14 +132,14 @@ class _Search:
         """Find a token that was issued and not used yet; a used one is the key of a record."""
         if not tokens.looks_issued(self.text):
             return Listed([])
-        found = Token.objects.filter(digest=tokens.digest(self.text)).select_related("caller")
-        return Listed.of(found)
+        rows = Token.objects.filter(digest=tokens.digest(self.text)).select_related("caller")
+        return Listed.of(rows)
 
 
-def _orders_group(found: Listed[Any]) -> Group:
+def _orders_group(listed: Listed[Any]) -> SearchGroup:
     headings = (_("Order"), _("Status"), _("Customer"), _("Amount (minor units)"), _("Placed"))
     hits = [
-        Hit(
+        SearchHit(
             order.pk,
             page_of(order),
             (
@@ -149,50 +149,50 @@ def _orders_group(found: Listed[Any]) -> Group:
                 moment(order.created_at),
             ),
         )
-        for order in found.rows
+        for order in listed.rows
     ]
-    return Group(_("Orders"), headings, Listed(hits, found.more))
+    return SearchGroup(_("Orders"), headings, Listed(hits, listed.more))
 
 
-def _records_group(found: Listed[Record]) -> Group:
-    headings = (_("Request"), _("Key"), _("Caller"), _("Request id"), _("Answered"))
+def _records_group(listed: Listed[Record]) -> SearchGroup:
+    headings = (_("Request"), _("Key"), _("Caller"), _("Request id"), _("Responded"))
     hits = [
-        Hit(
+        SearchHit(
             record,
             page_of(record),
             (record.key, record.caller, record.request_id, moment(record.created_at)),
         )
-        for record in found.rows
+        for record in listed.rows
     ]
-    return Group(_("Idempotency records"), headings, Listed(hits, found.more))
+    return SearchGroup(_("Idempotency records"), headings, Listed(hits, listed.more))
 
 
-def _requests_group(found: Listed[Any]) -> Group:
+def _requests_group(listed: Listed[Any]) -> SearchGroup:
     headings = (_("Payment request"), _("Attempts"), _("Request id"), _("Written"))
     hits = [
-        Hit(row, page_of(row), (row.attempts, row.request_id, moment(row.created_at)))
-        for row in found.rows
+        SearchHit(row, page_of(row), (row.attempts, row.request_id, moment(row.created_at)))
+        for row in listed.rows
     ]
-    return Group(_("Payment requests"), headings, Listed(hits, found.more))
+    return SearchGroup(_("Payment requests"), headings, Listed(hits, listed.more))
 
 
-def _payments_group(found: Listed[Any]) -> Group:
+def _payments_group(listed: Listed[Any]) -> SearchGroup:
     headings = (_("Payment"), _("Outcome"), _("Amount (minor units)"), _("Made"))
     hits = [
-        Hit(
+        SearchHit(
             row.pk,
             page_of(row),
             (row.get_outcome_display(), f"{row.amount} {row.currency}", moment(row.created_at)),
         )
-        for row in found.rows
+        for row in listed.rows
     ]
-    return Group(_("Payments"), headings, Listed(hits, found.more))
+    return SearchGroup(_("Payments"), headings, Listed(hits, listed.more))
 
 
-def _tokens_group(found: Listed[Token]) -> Group:
+def _tokens_group(listed: Listed[Token]) -> SearchGroup:
     headings = (_("Token"), _("Caller"), _("Issued"), _("Expires"))
     hits = [
-        Hit(row, page_of(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
-        for row in found.rows
+        SearchHit(row, page_of(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
+        for row in listed.rows
     ]
-    return Group(_("Tokens not used yet"), headings, Listed(hits, found.more))
+    return SearchGroup(_("Tokens not used yet"), headings, Listed(hits, listed.more))

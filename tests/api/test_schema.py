@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Product
 from payments.models import Account
 from tests.support.live import LiveServer

@@ -22,7 +22,7 @@ from playwright.sync_api import (
 
 from demo.seed import seed
 from lab.page import runs
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy

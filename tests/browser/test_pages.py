@@ -283,7 +283,7 @@ def test_the_timeline_shows_every_click_in_order(
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
-    proxy.arm("cut-answer", PAYS)
+    proxy.arm("cut-response", PAYS)
     pay(page).click()
     ends_paid(page)
 

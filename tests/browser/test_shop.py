@@ -155,12 +155,12 @@ def test_with_the_first_response_cut_the_page_retries_and_ends_paid_once(
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
-    proxy.arm("cut-answer", PAYS)
+    proxy.arm("cut-response", PAYS)
 
     result = gesture(page)
 
     ends_paid(result)
-    until(lambda: proxy.happened["cut-answer"] == 1, what="the response is cut")
+    until(lambda: proxy.happened["cut-response"] == 1, what="the response is cut")
     assert outcomes_of_clicks(order_id).count("executed") == 1
     till.of_one_order(amount=TEAS)
 
@@ -171,13 +171,13 @@ def test_ten_rapid_clicks_on_pay_with_the_first_response_cut_are_one_charge(
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
     proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}  # so that all ten are there together
-    proxy.arm("cut-answer", PAYS)
+    proxy.arm("cut-response", PAYS)
 
     ten_rapid_clicks(page)
 
     ends_paid(page)
     outcomes = outcomes_of_clicks(order_id)
-    assert proxy.happened["cut-answer"] == 1
+    assert proxy.happened["cut-response"] == 1
     assert len(outcomes) > 2  # more than one click and its retry
     assert outcomes.count("executed") == 1
     till.of_one_order(amount=TEAS)
@@ -189,11 +189,11 @@ def test_without_script_a_lost_response_is_retried_by_the_customer(
     order_id = order_of()
     page = at_checkout(visit(javascript=False).signed_in(), order_id)
     address = page.url
-    proxy.arm("cut-answer", PAYS, times=4)  # the browser itself may retry a request that was cut
+    proxy.arm("cut-response", PAYS, times=4)  # the browser itself may retry a request that was cut
 
     pay(page).click(no_wait_after=True)
     expect(page).to_have_url("chrome-error://chromewebdata/")
-    assert proxy.happened["cut-answer"]
+    assert proxy.happened["cut-response"]
     proxy.calm()
     page.goto(address)
 

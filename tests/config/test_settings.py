@@ -1,4 +1,4 @@
-"""What a wrong environment says, in one line; and what is only for development."""
+"""A wrong environment is refused in one line; and what is for development is off elsewhere."""
 
 import json
 import os
@@ -27,19 +27,60 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+def refusal(command: list[str], **environment: str) -> str:
+    """Run a command that must not start, and return the one line that it prints."""
+    ran = run(command, **environment)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stdout == ""
+    (line,) = ran.stderr.splitlines()
+    return line
+
+
 @pytest.mark.parametrize("command", [MANAGE, GUNICORN])
 def test_production_without_a_secret_key_does_not_start(command: list[str]) -> None:
-    ran = run(command, DEBUG="false", DATABASE_URL="postgres://nobody@127.0.0.1:1/none")
-    assert ran.returncode == 1
-    assert ran.stderr.startswith("SECRET_KEY is not set.")
-    assert ran.stderr.count("\n") == 1
+    line = refusal(command, DEBUG="false", DATABASE_URL="postgres://nobody@127.0.0.1:1/none")
+    assert line.startswith("SECRET_KEY is not set.")
 
 
-@pytest.mark.parametrize("url", ["sqlite:///shop.db", "nonsense", "mysql://user@host/shop"])
-def test_a_database_that_is_no_postgresql_is_refused(url: str) -> None:
-    ran = run(MANAGE, DEBUG="true", DATABASE_URL=url)
-    assert ran.returncode == 1
-    assert ran.stderr.strip().splitlines()[-1].startswith("DATABASE_URL must name a PostgreSQL")
+@pytest.mark.parametrize("command", [MANAGE, GUNICORN, ["manage.py", "audit"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///shop.db",
+        "nonsense",
+        "mysql://user@host/shop",
+        "postgres://shop:s3c/ret@127.0.0.1/shop",
+        "postgres://shop:123/s3c@127.0.0.1/shop",
+        "postgres://shop:s3c@127.0.0.1:port/shop",
+        "postgres://shop:s3c@[::1/shop",
+        "postrges://shop:s3c@127.0.0.1/shop",
+    ],
+)
+def test_a_database_that_is_no_postgresql_is_refused(url: str, command: list[str]) -> None:
+    line = refusal(command, DEBUG="true", DATABASE_URL=url)
+    assert line.startswith("DATABASE_URL must name a PostgreSQL")
+    assert "s3c" not in line
+
+
+@pytest.mark.parametrize("command", [MANAGE, GUNICORN], ids=" ".join)
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"ROLE": "neither"}, "ROLE is orders, payments or both, not 'neither'."),
+        ({"ROLE": "orders"}, "ROLE=orders needs PAYMENTS_URL"),
+        ({"PAYMENTS_URL": "http://payments.example"}, "PAYMENTS_URL needs PAYMENTS_TOKEN"),
+    ],
+    ids=["ROLE", "PAYMENTS_URL", "PAYMENTS_TOKEN"],
+)
+def test_a_wrong_role_is_refused(
+    environment: dict[str, str], reason: str, command: list[str]
+) -> None:
+    assert refusal(command, DEBUG="true", **environment).startswith(reason)
+
+
+def test_the_settings_raise_what_django_expects_of_wrong_settings() -> None:
+    ran = run(["-c", "import config.settings"], DEBUG="true", ROLE="neither")
+    assert ran.stderr.splitlines()[-1].startswith("django.core.exceptions.ImproperlyConfigured:")
 
 
 def read(*names: str, **environment: str) -> Any:

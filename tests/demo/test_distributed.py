@@ -1,4 +1,4 @@
-"""`make demo-distributed`: two services, a network that loses answers, and nothing left of it."""
+"""`make demo-distributed`: two services, a network that loses responses, and no process left."""
 
 import os
 import re
@@ -58,20 +58,20 @@ class Demo:
                 stderr=subprocess.STDOUT,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
-    def has_said(self, text: str) -> bool:
-        assert self.process.poll() is None, self.said()
-        return text in self.said()
+    def has_printed(self, text: str) -> bool:
+        assert self.process.poll() is None, self.output()
+        return text in self.output()
 
     def is_ready(self, number: int) -> bool:
         url = f"http://127.0.0.1:{self.port + number}/readyz"
         return urllib3.request("GET", url, retries=False).status == 200
 
-    def has_asked(self) -> bool:
-        """Return whether the payment system was asked for anything yet."""
-        assert self.process.poll() is None, self.said()
+    def has_requested(self) -> bool:
+        """Return True if a request for the payment system has passed the proxy."""
+        assert self.process.poll() is None, self.output()
         url = f"http://127.0.0.1:{self.port + 2}/chaos"
         try:
             return bool(urllib3.request("GET", url, retries=False).json()["requests"])
@@ -101,42 +101,42 @@ def start(environment: Environment, log: Path) -> Iterator[Callable[..., Demo]]:
         yield start
 
 
-def table_of(said: str) -> dict[str, str]:
+def table_of(output: str) -> dict[str, str]:
     """Return the cells of the storm's only row by their headings."""
-    lines = said.splitlines()
+    lines = output.splitlines()
     headings = next(line for line in lines if "clicks" in line)
-    row = next(line for line in lines if "same key, answers lost" in line)
+    row = next(line for line in lines if "same key, responses lost" in line)
     cells = (re.split(r"\s{2,}", line.strip()) for line in (headings, row.partition("lost")[2]))
     return dict(zip(*cells, strict=True))
 
 
 def assert_nothing_is_left(family: dict[int, str], environment: Environment) -> None:
-    assert len(family) >= 7  # two databases' keepers, two services, the proxy and two relays
+    assert len(family) >= 7  # two databases' runners, two services, the proxy and two relays
     until(lambda: not any(map(is_running, family)), what=f"the end of {family}")
     for side in ("orders", "payments"):
         assert "not running" in postgres("dsn", side, environment).stderr
 
 
-def test_two_services_charge_once_while_answers_get_lost_and_end_together(
+def test_two_services_charge_once_while_responses_get_lost_and_end_together(
     start: Callable[..., Demo], environment: Environment
 ) -> None:
     demo = start(*STORM)
-    until(lambda: demo.has_said("Serving until Ctrl-C"), seconds=300, what=str(demo.log))
-    ready = [demo.is_ready(number) for number in range(3)]  # the third one asks the second
+    until(lambda: demo.has_printed("Serving until Ctrl-C"), seconds=300, what=str(demo.log))
+    ready = [demo.is_ready(number) for number in range(3)]  # the third forwards to the second
     family = descendants(demo.process.pid)
 
     code = demo.end(signal.SIGTERM)
 
-    said = demo.said()
-    table = table_of(said)
-    assert int(table["answers lost"]) > 0
+    output = demo.output()
+    table = table_of(output)
+    assert int(table["responses lost"]) > 0
     assert int(table["requests"]) > int(table["orders"]) == 4
     assert (table["charges"], table["double charges"], table["money missing"]) == ("4", "0", "0")
-    assert table["answers"] == "200×20"
-    assert said.count("Audit") == 2
-    assert set(re.findall(r"│ (\d+) +│$", said, re.MULTILINE)) == {"0"}
-    assert "4 orders and 4 payments compared; differences older than 0 s: 0." in said
-    assert (ready, code) == ([True, True, True], 0), said
+    assert table["responses"] == "200×20"
+    assert output.count("Audit") == 2
+    assert set(re.findall(r"│ (\d+) +│$", output, re.MULTILINE)) == {"0"}
+    assert "4 orders and 4 payments compared; differences older than 0 s: 0." in output
+    assert (ready, code) == ([True, True, True], 0), output
     assert_nothing_is_left(family, environment)
 
 
@@ -144,11 +144,11 @@ def test_ctrl_c_in_the_storm_ends_everything(
     start: Callable[..., Demo], environment: Environment
 ) -> None:
     demo = start("--storm", "--orders", "100")
-    until(demo.has_asked, seconds=300, what=str(demo.log))
+    until(demo.has_requested, seconds=300, what=str(demo.log))
     family = descendants(demo.process.pid)
 
-    assert demo.end(signal.SIGINT) == 0, demo.said()
-    assert "Traceback" not in demo.said()
+    assert demo.end(signal.SIGINT) == 0, demo.output()
+    assert "Traceback" not in demo.output()
     assert_nothing_is_left(family, environment)
 
 
@@ -159,15 +159,15 @@ def test_one_database_for_two_systems_is_refused_in_a_line(
     demo = start(**{name: "postgres://nobody@127.0.0.1:1/none"})
 
     assert demo.process.wait(60) == 1
-    (line,) = demo.said().splitlines()
+    (line,) = demo.output().splitlines()
     assert line.startswith("Two systems need two databases")
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(start: Callable[..., Demo]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        third = taken.getsockname()[1]
+def test_a_port_in_use_is_reported_in_a_line(start: Callable[..., Demo]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        third = used.getsockname()[1]
         demo = start("--port", str(third - 2))
 
         assert demo.process.wait(60) == 1
-    (line,) = demo.said().splitlines()
-    assert re.match(r"Port \d+ is taken\. Choose three others in a row: PORT=\d+$", line)
+    (line,) = demo.output().splitlines()
+    assert re.match(r"Port \d+ is in use\. Choose three others in a row: PORT=\d+$", line)

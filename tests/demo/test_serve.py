@@ -37,7 +37,7 @@ def test_a_command_of_make_works_in_a_checkout_where_nothing_was_run_before(
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_lab_on_an_empty_database_says_what_is_missing(environment: dict[str, str]) -> None:
+def test_the_lab_on_an_empty_database_names_what_is_missing(environment: dict[str, str]) -> None:
     command = ["manage.py", "simulate", "increment", "--mechanism", "interceptor"]
     ran = subprocess.run(
         [sys.executable, *command],
@@ -57,7 +57,7 @@ def children(pid: int) -> set[int]:
 
 
 def dsn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Ask the embedded PostgreSQL where it listens, if it does."""
+    """Return the address of the embedded PostgreSQL, if it runs."""
     return subprocess.run(
         [sys.executable, "-m", "embedded_postgres", "dsn"],
         cwd=ROOT,
@@ -83,14 +83,14 @@ def test_ctrl_c_stops_everything_that_was_started(
         )
     with ended(serving):
         until(lambda: b"Serving until Ctrl-C" in log.read_bytes(), seconds=180, what=str(log))
-        answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
+        response = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
         database = dsn(environment)
         started = children(serving.pid)
 
         serving.send_signal(end)
 
         assert serving.wait(60) == 0, log.read_text()
-    assert answer.status == 200
+    assert response.status == 200
     assert database.stdout.startswith("postgresql://")
     assert started
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)

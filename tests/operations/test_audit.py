@@ -1,4 +1,4 @@
-"""The audit finds what was corrupted past every guard, and says so with its exit code."""
+"""The audit finds what was corrupted past every guard, and exits with 1."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
-from operations.audit import RULES, count_breaches, run
+from operations.audit import RULES, check_invariants, count_breaches
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
@@ -67,20 +67,20 @@ def test_a_sound_database_passes(paid: None, capsys: pytest.CaptureFixture[str])
     assert "an order id has one payment" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("rule", range(len(RULES)), ids=[what for _, what, _ in RULES])
+@pytest.mark.parametrize("rule", range(len(RULES)), ids=[rule for _, rule, _ in RULES])
 def test_the_audit_finds(rule: int, paid: None) -> None:
     assert findings()[RULES[rule][1]] == 0
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # past every trigger
         cursor.execute(DAMAGE[rule])
-        found = findings()
+        breaches = findings()
         transaction.set_rollback(True)
-    assert found[RULES[rule][1]] >= 1
+    assert breaches[RULES[rule][1]] >= 1
 
 
 def findings() -> dict[str, int]:
     """Run the audit's rules in the transaction at hand, so that the damage can be undone."""
-    return {what: count_breaches(query) for _, what, query in RULES}
+    return {rule: count_breaches(query) for _, rule, query in RULES}
 
 
 def test_a_breach_is_the_exit_code(paid: None) -> None:
@@ -95,4 +95,18 @@ def test_a_breach_is_the_exit_code(paid: None) -> None:
 
 def test_the_audit_writes_nothing(paid: None) -> None:
     with read_only():
-        assert not any(finding.breaches for finding in run())
+        assert not any(finding.breaches for finding in check_invariants())
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if "idempotency_record r," in rule[2]], ids=lambda rule: rule[1]
+)
+def test_the_audit_parses_a_stored_response_once(rule: tuple[int, str, str], db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN VERBOSE {rule[2]}")
+        plan = [line.strip() for (line,) in cursor.fetchall()]
+    assert any("CTE Scan on responses" in line for line in plan)
+    assert any(line.startswith("->  Result") for line in plan), "it is parsed in a node of its own"
+    uses = [line for line in plan if line.startswith(("Filter:", "Join Filter:", "Index Cond:"))]
+    assert uses
+    assert not any("convert_from" in line for line in uses)

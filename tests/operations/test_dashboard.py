@@ -1,4 +1,4 @@
-"""The operations dashboard: what waits and what disagrees, for whoever may see it."""
+"""The operations dashboard: pending orders, mismatches, replays, for those who may view them."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from idempotency import tokens
 from idempotency.models import Record
 from operations.audit import RULES
 from operations.dashboard import check as dashboard_check
-from operations.dashboard.lists import MOST, duration
+from operations.dashboard.lists import ROWS_MAX, duration
 from operations.dashboard.plot import BAR, HEIGHT, HOURS
 from operations.hourly import this_hour
 from operations.models import HourlyCount
@@ -40,7 +40,7 @@ from tests.support.together import together
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECTIONS = {
-    "orders.view_order": "Orders being paid",
+    "orders.view_order": "Pending orders",
     "orders.view_paymentrequest": "Dead-lettered payments",
     "idempotency.view_record": "Replays and conflicts by hour",
 }
@@ -53,15 +53,15 @@ def url() -> str:
     return reverse("admin:dashboard")
 
 
-def look(client: Client, **query: str) -> str:
+def read_page(client: Client, **query: str) -> str:
     response = client.get(url(), query)
     assert response.status_code == 200
     return unescape(response.text)
 
 
 def headings(text: str) -> list[str]:
-    found = re.findall(r"<h2[^>]*>(.*?)</h2>", text, re.DOTALL)
-    return [re.sub(r"<.*", "", heading, flags=re.DOTALL).strip() for heading in found]
+    titles = re.findall(r"<h2[^>]*>(.*?)</h2>", text, re.DOTALL)
+    return [re.sub(r"<.*", "", heading, flags=re.DOTALL).strip() for heading in titles]
 
 
 def shown(text: str, heading: str) -> str:
@@ -104,28 +104,28 @@ def as_boss(boss: User) -> Client:
 
 @pytest.fixture
 def remote(settings: Any) -> None:
-    """The payment system is another process, which nobody asks here."""
+    """The payment system is another process, which gets no request here."""
     settings.PAYMENTS_URL = "http://payments.example"
 
 
 @pytest.fixture
-def ask(
+def request_payment(
     remote: None, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> Callable[..., Order]:
     """Place an order and click on Pay: it is in 1, and its payment in the outbox."""
 
-    def ask(**state: Any) -> Order:
+    def request_payment(**state: Any) -> Order:
         order = place(customer=alice)
         pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
         PaymentRequest.objects.filter(pk=order.pk).update(**{"request_id": "r-ask"} | state)
         return order
 
-    return ask
+    return request_payment
 
 
 @pytest.fixture
-def dead_lettered(ask: Callable[..., Order]) -> Order:
-    return ask(dead_lettered=True, attempts=2, last_error="403 permission-denied")
+def dead_lettered(request_payment: Callable[..., Order]) -> Order:
+    return request_payment(dead_lettered=True, attempts=2, last_error="403 permission-denied")
 
 
 @pytest.fixture
@@ -166,95 +166,106 @@ def age(order: Order, seconds: int) -> None:
             )
 
 
-# --- What waits
+# --- Pending orders and the outbox
 
 
-def test_orders_being_paid_are_listed_oldest_first_with_what_they_wait_for(
-    as_boss: Client, ask: Callable[..., Order], dead_lettered: Order, place: Any, alice: User
+def test_pending_orders_are_listed_oldest_first_with_the_state_of_their_request(
+    as_boss: Client,
+    request_payment: Callable[..., Order],
+    dead_lettered: Order,
+    place: Any,
+    alice: User,
 ) -> None:
-    fresh, asked = ask(), ask(attempts=3, last_error="ReadTimeoutError")
+    fresh, sent = request_payment(), request_payment(attempts=3, last_error="ReadTimeoutError")
     place(customer=alice)  # not clicked on
-    for order, seconds in ((asked, 7530), (fresh, 65), (dead_lettered, 3690)):
+    for order, seconds in ((sent, 7530), (fresh, 65), (dead_lettered, 3690)):
         age(order, seconds)
 
-    text = shown(look(as_boss), "Orders being paid")
+    text = shown(read_page(as_boss), "Pending orders")
 
-    assert text.split("Outbox", 1)[0].split()[:4] == ["Orders", "being", "paid", "3"]
-    assert [text.index(str(order.pk)) for order in (asked, dead_lettered, fresh)] == sorted(
-        text.index(str(order.pk)) for order in (asked, dead_lettered, fresh)
+    assert text.split("Outbox", 1)[0].split()[:3] == ["Pending", "orders", "3"]
+    assert [text.index(str(order.pk)) for order in (sent, dead_lettered, fresh)] == sorted(
+        text.index(str(order.pk)) for order in (sent, dead_lettered, fresh)
     )
-    assert f"{asked.pk} 2 h 5 min alice 500 EUR asked for 3 times" in text
+    assert f"{sent.pk} 2 h 5 min alice 500 EUR sent 3 times" in text
     assert f"{dead_lettered.pk} 1 h 1 min alice 500 EUR dead-lettered" in text
-    assert re.search(rf"{fresh.pk} 1 min \d+ s alice 500 EUR not asked for yet", text)
+    assert re.search(rf"{fresh.pk} 1 min \d+ s alice 500 EUR not sent yet", text)
 
 
-def test_the_outbox_says_how_it_does(
-    as_boss: Client, ask: Callable[..., Order], dead_lettered: Order
+def test_the_outbox_is_shown_in_numbers(
+    as_boss: Client, request_payment: Callable[..., Order], dead_lettered: Order
 ) -> None:
-    ask()
-    late = ask(attempts=3, last_error="ReadTimeoutError")
+    request_payment()
+    late = request_payment(attempts=3, last_error="ReadTimeoutError")
     age(late, 90)
 
-    text = shown(look(as_boss), ">Outbox</h2>")
+    text = shown(read_page(as_boss), ">Outbox</h2>")
 
     assert "Stuck: the oldest payment waits for longer than 1 min." in text
-    assert re.search(r"Open 2 Oldest 1 min 3\d s Unknown outcome 1 Asked again 2 Stuck yes", text)
+    assert re.search(r"Open 2 Oldest 1 min 3\d s Unknown outcome 1 Retries 2 Stuck yes", text)
 
 
 def test_an_empty_dashboard_says_that_nothing_waits(as_boss: Client) -> None:
-    text = look(as_boss)
+    text = read_page(as_boss)
     assert "No order waits for its payment." in text
-    assert "Open 0 Oldest - Unknown outcome 0 Asked again 0 Stuck no" in shown(text, ">Outbox</h2>")
+    assert "Open 0 Oldest - Unknown outcome 0 Retries 0 Stuck no" in shown(text, ">Outbox</h2>")
     assert "Nothing is dead-lettered." in text
     assert "Payments are made in this process" in text
     assert "errornote" not in text
 
 
-def test_parked_payments_are_shown_with_their_trouble_and_others_are_not(
-    as_boss: Client, ask: Callable[..., Order], dead_lettered: Order
+def test_dead_lettered_payments_are_shown_with_their_last_error_and_others_are_not(
+    as_boss: Client, request_payment: Callable[..., Order], dead_lettered: Order
 ) -> None:
-    other = ask(attempts=1, last_error="ReadTimeoutError")
-    text = look(as_boss)
+    other = request_payment(attempts=1, last_error="ReadTimeoutError")
+    text = read_page(as_boss)
     listed = shown(text, "Dead-lettered payments")
     assert "403 permission-denied" in listed
     assert str(other.pk) not in listed
     assert f'href="{order_page(dead_lettered)}"' in text
 
 
-def test_no_more_than_fifty_rows_are_shown_and_the_page_says_so(
-    as_boss: Client, ask: Callable[..., Order]
+def test_no_more_than_fifty_rows_are_shown_and_the_page_names_the_limit(
+    as_boss: Client, request_payment: Callable[..., Order]
 ) -> None:
-    orders = [ask(dead_lettered=True) for _ in range(MOST + 2)]
+    orders = [request_payment(dead_lettered=True) for _ in range(ROWS_MAX + 2)]
 
-    text = look(as_boss, q="r-ask")
+    text = read_page(as_boss, q="r-ask")
 
-    paying, waiting = shown(text, "Orders being paid"), shown(text, "Dead-lettered payments")
-    assert str(MOST + 2) in paying
+    paying, waiting = shown(text, "Pending orders"), shown(text, "Dead-lettered payments")
+    assert str(ROWS_MAX + 2) in paying
     for section in (paying, waiting):
         assert "These are the oldest 50." in section
-        assert sum(str(order.pk) in section for order in orders) == MOST
-    found = shown(text, "Found")
-    assert found.count("There are more; these are the first 50.") == 1  # of payment requests
+        assert sum(str(order.pk) in section for order in orders) == ROWS_MAX
+    results = shown(text, "Found")
+    assert results.count("There are more; these are the first 50.") == 1  # of payment requests
 
 
-def test_the_page_asks_no_more_queries_for_more_orders(
-    as_boss: Client, ask: Callable[..., Order], django_assert_max_num_queries: Any
+def test_the_page_makes_no_more_queries_for_more_orders(
+    as_boss: Client, request_payment: Callable[..., Order], django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(QUERIES) as empty:
-        look(as_boss)
+        read_page(as_boss)
     for number in range(60):
-        ask(dead_lettered=bool(number % 2))
+        request_payment(dead_lettered=bool(number % 2))
     HourlyCount.objects.create(hour=this_hour(), kind="replay", count=1)
 
     with django_assert_max_num_queries(QUERIES) as full:
-        look(as_boss)
+        read_page(as_boss)
 
     assert len(full) == len(empty)
 
 
-def test_a_time_is_told_in_its_two_largest_units() -> None:
-    told = {-5: "0 s", 0: "0 s", 59.9: "59 s", 60: "1 min", 3725: "1 h 2 min", 90_000: "1 d 1 h"}
-    assert {seconds: duration(seconds) for seconds in told} == told
+def test_a_duration_is_shown_in_its_two_largest_units() -> None:
+    shown_as = {
+        -5: "0 s",
+        0: "0 s",
+        59.9: "59 s",
+        60: "1 min",
+        3725: "1 h 2 min",
+        90_000: "1 d 1 h",
+    }
+    assert {seconds: duration(seconds) for seconds in shown_as} == shown_as
 
 
 # --- Who sees what
@@ -272,7 +283,7 @@ def test_visitors_and_customers_are_sent_to_sign_in(client: Client, alice: User)
 def test_a_section_is_for_those_who_may_view_its_rows(
     right: str, dead_lettered: Order, paid: Order
 ) -> None:
-    text = look(signed_in(staff(right)), q=str(dead_lettered.pk))
+    text = read_page(signed_in(staff(right)), q=str(dead_lettered.pk))
     for needed, heading in SECTIONS.items():
         assert (heading in headings(text)) == (needed == right)
     assert MISMATCHES not in headings(text)
@@ -283,7 +294,7 @@ def test_staff_without_any_right_see_an_empty_dashboard_and_no_link_to_it(
     dead_lettered: Order, paid: Order
 ) -> None:
     client = signed_in(staff())
-    text = look(client, q="k-pay", check="1")
+    text = read_page(client, q="k-pay", check="1")
     assert headings(text) == []
     assert "You don't have permission to view anything here." in text
     assert str(dead_lettered.pk) not in text
@@ -292,24 +303,24 @@ def test_staff_without_any_right_see_an_empty_dashboard_and_no_link_to_it(
 
 def test_the_check_is_for_those_who_may_view_everything_that_it_reads(paid: Order) -> None:
     everything = ["orders.view_order", "payments.view_payment", "idempotency.view_record"]
-    assert "rules of the audit hold" in look(signed_in(staff(*everything)), check="1")
+    assert "rules of the audit hold" in read_page(signed_in(staff(*everything)), check="1")
     for missing in everything:
         rights = [right for right in everything if right != missing]
-        text = look(signed_in(staff(*rights)), check="1")
+        text = read_page(signed_in(staff(*rights)), check="1")
         assert MISMATCHES not in headings(text)
         assert "audit" not in text
 
 
-def test_what_the_outbox_says_of_an_order_is_for_those_who_may_view_the_outbox(
+def test_the_state_of_a_payment_request_is_for_those_who_may_view_the_outbox(
     dead_lettered: Order,
 ) -> None:
-    row = shown(look(signed_in(staff("orders.view_order"))), "Orders being paid")
+    row = shown(read_page(signed_in(staff("orders.view_order"))), "Pending orders")
     assert str(dead_lettered.pk) in row
     assert "dead-lettered" not in row
 
 
 @pytest.mark.parametrize(
-    ("right", "found"),
+    ("right", "groups"),
     [
         ("orders.view_order", []),
         ("idempotency.view_record", ["Idempotency records"]),
@@ -318,11 +329,11 @@ def test_what_the_outbox_says_of_an_order_is_for_those_who_may_view_the_outbox(
     ],
 )
 def test_nothing_is_found_by_way_of_what_somebody_may_not_view(
-    right: str, found: list[str], paid: Order
+    right: str, groups: list[str], paid: Order
 ) -> None:
     """(The key leads to its order only by way of the record.)"""
-    text = look(signed_in(staff(right)), q="k-pay")
-    assert re.findall(r"<h3[^>]*>(.*?)</h3>", text) == found
+    text = read_page(signed_in(staff(right)), q="k-pay")
+    assert re.findall(r"<h3[^>]*>(.*?)</h3>", text) == groups
     assert order_page(paid) not in text
 
 
@@ -335,10 +346,10 @@ def test_the_dashboard_is_linked_at_the_top_of_the_index_and_in_the_sidebar(
     assert as_boss.get(reverse("admin:app_list", args=["orders"])).status_code == 200
 
 
-# --- Sending again
+# --- Requeueing
 
 
-def send(client: Client, order: Order) -> str:
+def requeue(client: Client, order: Order) -> str:
     response: Any = client.post(reverse("admin:dashboard-requeue", args=[order.pk]))
     assert response.status_code == 302
     assert response["Location"] == url()
@@ -351,39 +362,39 @@ def logged(order: Order) -> list[str]:
     return [entry.get_change_message() for entry in entries]
 
 
-def test_a_parked_payment_is_sent_again_and_logged_once_however_often_it_is_clicked(
-    as_boss: Client, ask: Callable[..., Order], dead_lettered: Order
+def test_a_dead_lettered_payment_is_requeued_and_logged_once_however_often_it_is_clicked(
+    as_boss: Client, request_payment: Callable[..., Order], dead_lettered: Order
 ) -> None:
-    other = ask(dead_lettered=True)
+    other = request_payment(dead_lettered=True)
     button = f'action="{reverse("admin:dashboard-requeue", args=[dead_lettered.pk])}"'
-    assert button in look(as_boss)
+    assert button in read_page(as_boss)
 
-    said = [send(as_boss, dead_lettered) for _ in range(3)]
+    shown_messages = [requeue(as_boss, dead_lettered) for _ in range(3)]
 
-    assert said == [
+    assert shown_messages == [
         f"{dead_lettered.pk}: Requeued.",
         f"{dead_lettered.pk}: It was not dead-lettered, nothing changed.",
         f"{dead_lettered.pk}: It was not dead-lettered, nothing changed.",
     ]
     assert logged(dead_lettered) == ["Its payment was requeued, from the dashboard."]
-    assert button not in look(as_boss)
+    assert button not in read_page(as_boss)
     assert PaymentRequest.objects.get(pk=other.pk).dead_lettered
     assert not PaymentRequest.objects.get(pk=dead_lettered.pk).dead_lettered
 
 
-def test_the_button_pressed_twice_at_once_sends_once_and_logs_once(
+def test_the_button_pressed_twice_at_once_requeues_once_and_logs_once(
     boss: User, dead_lettered: Order
 ) -> None:
     clients = [signed_in(boss) for _ in range(4)]
 
-    said = together(len(clients), lambda number: send(clients[number], dead_lettered))
+    shown_messages = together(len(clients), lambda number: requeue(clients[number], dead_lettered))
 
-    assert sum("Requeued." in text for text in said) == 1
+    assert sum("Requeued." in text for text in shown_messages) == 1
     assert len(logged(dead_lettered)) == 1
     assert not PaymentRequest.objects.get(pk=dead_lettered.pk).dead_lettered
 
 
-def test_a_log_that_cant_be_written_leaves_the_payment_parked(
+def test_a_log_that_cant_be_written_leaves_the_payment_dead_lettered(
     as_boss: Client, dead_lettered: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
@@ -391,22 +402,22 @@ def test_a_log_that_cant_be_written_leaves_the_payment_parked(
 
     monkeypatch.setattr(LogEntry.objects, "log_actions", refuse)
 
-    assert "The database was busy. Nothing changed; try again." in send(as_boss, dead_lettered)
+    assert "The database was busy. Nothing changed; try again." in requeue(as_boss, dead_lettered)
     assert PaymentRequest.objects.get(pk=dead_lettered.pk).dead_lettered
 
 
-def test_only_who_may_change_orders_and_see_the_outbox_sends_again(dead_lettered: Order) -> None:
+def test_only_who_may_change_orders_and_view_the_outbox_may_requeue(dead_lettered: Order) -> None:
     address = reverse("admin:dashboard-requeue", args=[dead_lettered.pk])
     for rights in (["orders.view_paymentrequest"], ["orders.change_order", "orders.view_order"]):
         client = signed_in(staff(*rights))
-        assert address not in look(client)
+        assert address not in read_page(client)
         assert client.post(address).status_code == 403
     assert PaymentRequest.objects.get(pk=dead_lettered.pk).dead_lettered
 
     operator = signed_in(staff("orders.view_paymentrequest", "orders.change_order"))
 
-    assert address in look(operator)
-    assert "Requeued." in send(operator, dead_lettered)
+    assert address in read_page(operator)
+    assert "Requeued." in requeue(operator, dead_lettered)
 
 
 def test_the_button_is_a_post_with_a_csrf_token(boss: User, dead_lettered: Order) -> None:
@@ -424,23 +435,25 @@ def test_the_button_is_a_post_with_a_csrf_token(boss: User, dead_lettered: Order
     assert not PaymentRequest.objects.get(pk=dead_lettered.pk).dead_lettered
 
 
-def test_an_order_that_nobody_knows_is_told_to_be_not_parked(as_boss: Client, boss: User) -> None:
+def test_an_unknown_order_is_reported_as_not_dead_lettered(as_boss: Client, boss: User) -> None:
     nobodys = Order(pk=uuid4())
-    assert send(as_boss, nobodys).endswith("It was not dead-lettered, nothing changed.")
+    assert requeue(as_boss, nobodys).endswith("It was not dead-lettered, nothing changed.")
     assert logged(nobodys) == []
 
 
-def test_looking_writes_nothing(as_boss: Client, dead_lettered: Order, paid: Order) -> None:
+def test_reading_the_dashboard_writes_nothing(
+    as_boss: Client, dead_lettered: Order, paid: Order
+) -> None:
     with read_only():
-        look(as_boss, q="k-pay", check="1")
+        read_page(as_boss, q="k-pay", check="1")
 
 
 # --- Search
 
 
-def found(client: Client, text: str) -> dict[str, set[str]]:
+def search(client: Client, text: str) -> dict[str, set[str]]:
     """Return the addresses that a search leads to, by their group's heading."""
-    page = look(client, q=text)
+    page = read_page(client, q=text)
     section = page.split("<h2", 2)[1] if "Found" in headings(page) else ""
     groups = re.findall(r"<h3[^>]*>(.*?)</h3>(.*?)</table>", section, re.DOTALL)
     return {
@@ -456,7 +469,7 @@ def records(*keys: str) -> set[str]:
 
 
 def test_a_key_finds_its_record_and_the_order_that_this_names(as_boss: Client, paid: Order) -> None:
-    assert found(as_boss, "k-place") == {
+    assert search(as_boss, "k-place") == {
         "Orders": {order_page(paid)},
         "Idempotency records": records("k-place"),
     }
@@ -467,7 +480,7 @@ def test_an_order_id_finds_the_order_its_requests_and_its_payment(
 ) -> None:
     payment = reverse("admin:payments_payment_changelist")
     for spelt in (str(paid.pk), f" {paid.pk.hex.upper()} "):
-        groups = found(as_boss, spelt)
+        groups = search(as_boss, spelt)
         assert groups["Orders"] == {order_page(paid)}
         assert groups["Idempotency records"] == records("k-place", "k-pay")
         (page,) = groups["Payments"]
@@ -476,13 +489,13 @@ def test_an_order_id_finds_the_order_its_requests_and_its_payment(
 
 
 def test_a_request_id_finds_its_record_its_order_and_its_payment_request(
-    as_boss: Client, paid: Order, ask: Callable[..., Order]
+    as_boss: Client, paid: Order, request_payment: Callable[..., Order]
 ) -> None:
-    asked = ask(request_id="r-pay")
-    assert found(as_boss, "r-pay") == {
-        "Orders": {order_page(paid), order_page(asked)},
+    sent = request_payment(request_id="r-pay")
+    assert search(as_boss, "r-pay") == {
+        "Orders": {order_page(paid), order_page(sent)},
         "Idempotency records": records("k-pay"),
-        "Payment requests": {reverse("admin:orders_paymentrequest_change", args=[asked.pk])},
+        "Payment requests": {reverse("admin:orders_paymentrequest_change", args=[sent.pk])},
     }
 
 
@@ -492,11 +505,11 @@ def test_a_token_not_used_yet_is_found_by_pasting_it_and_never_shown_again(
     token, _ = tokens.issue(alice.pk)
     digest = tokens.digest(token)
 
-    assert found(as_boss, token) == {
+    assert search(as_boss, token) == {
         "Tokens not used yet": {reverse("admin:idempotency_token_change", args=[digest])}
     }
-    assert found(as_boss, token[:-1]) == {}
-    assert found(signed_in(staff("idempotency.view_record")), token) == {}
+    assert search(as_boss, token[:-1]) == {}
+    assert search(signed_in(staff("idempotency.view_record")), token) == {}
 
 
 @pytest.mark.parametrize(
@@ -521,13 +534,13 @@ def test_any_other_text_finds_nothing_and_is_no_error(
     page = as_boss.get(url(), {"q": text})
     assert page.status_code == 200
     assert "Nothing found." in page.text
-    assert found(as_boss, text) == {}
+    assert search(as_boss, text) == {}
     assert "<script>" not in page.text
 
 
 def test_no_text_is_no_search(as_boss: Client, paid: Order) -> None:
     for text in ("", "  "):
-        assert "Found" not in headings(look(as_boss, q=text))
+        assert "Found" not in headings(read_page(as_boss, q=text))
 
 
 def test_a_search_that_takes_too_long_is_a_sentence(
@@ -538,22 +551,22 @@ def test_a_search_that_takes_too_long_is_a_sentence(
 
     monkeypatch.setattr("operations.dashboard.search._Search._records", give_up)
 
-    assert "The search took too long and was given up." in look(as_boss, q="k-pay")
+    assert "The search took too long and was given up." in read_page(as_boss, q="k-pay")
 
 
 # --- Mismatches
 
 
-def test_nothing_is_checked_unless_it_is_asked_for(
+def test_nothing_is_checked_without_a_click(
     as_boss: Client, paid: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("operations.dashboard.page.check", lambda: pytest.fail("checked"))
-    assert "Check now" in shown(look(as_boss), MISMATCHES)
-    look(as_boss, check="0")
+    assert "Check now" in shown(read_page(as_boss), MISMATCHES)
+    read_page(as_boss, check="0")
 
 
 def test_a_sound_shop_has_no_mismatches(as_boss: Client, paid: Order) -> None:
-    text = shown(look(as_boss, check="1"), MISMATCHES)
+    text = shown(read_page(as_boss, check="1"), MISMATCHES)
     assert f"All {len(RULES)} rules of the audit hold." in text
     assert "Compared: orders 1, payments 1. They agree." in text
 
@@ -567,7 +580,7 @@ def test_a_planted_difference_is_found_by_the_audit_and_by_the_comparison(
         cursor.execute("UPDATE payments_payment SET created_at = now() - interval '3690 s'")
         cursor.execute("UPDATE orders_order SET updated_at = now() - interval '2 hours'")
 
-    page = look(as_boss, check="1")
+    page = read_page(as_boss, check="1")
 
     text = shown(page, MISMATCHES)
     assert "a payment is on its order's terms 2 1" in text
@@ -581,12 +594,12 @@ def test_a_planted_difference_is_found_by_the_audit_and_by_the_comparison(
     assert f"{reverse('admin:payments_payment_changelist')}?q={paid.pk}" in section
 
 
-def test_a_difference_that_may_settle_itself_is_told_apart(
-    as_boss: Client, ask: Callable[..., Order]
+def test_a_difference_that_may_settle_itself_is_listed_as_in_flight(
+    as_boss: Client, request_payment: Callable[..., Order]
 ) -> None:
-    old, young = ask(), ask()
+    old, young = request_payment(), request_payment()
     age(old, 3690)
-    text = shown(look(as_boss, check="1"), MISMATCHES)
+    text = shown(read_page(as_boss, check="1"), MISMATCHES)
     assert "Orders still paying 1 1 more is younger than a minute" in text
     assert re.search(rf"{old.pk} paying, 500 EUR, account \d+ - 1 h 1 min no", text)
     assert re.search(rf"{young.pk} paying, 500 EUR, account \d+ - \d+ s yes", text)
@@ -596,7 +609,7 @@ def test_a_side_that_cant_be_read_is_a_sentence_without_its_password(
     as_boss: Client, paid: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAYMENTS_DATABASE_URL", "postgres://shop:s3cret@127.0.0.1:1/none")
-    text = shown(look(as_boss, check="1"), MISMATCHES)
+    text = shown(read_page(as_boss, check="1"), MISMATCHES)
     assert "Orders could not be compared with payments: Can't read the payments:" in text
     assert "s3cret" not in text
     assert "rules of the audit hold" in text
@@ -609,19 +622,19 @@ def test_a_database_that_cant_be_audited_is_a_sentence(
     def refuse() -> None:
         raise OperationalError("server closed the connection\nunexpectedly")
 
-    monkeypatch.setattr("operations.audit.run", refuse)
-    text = shown(look(as_boss, check="1"), MISMATCHES)
+    monkeypatch.setattr("operations.audit.check_invariants", refuse)
+    text = shown(read_page(as_boss, check="1"), MISMATCHES)
     assert "This database could not be checked: server closed the connection" in text
     assert "They agree." in text
     assert "rules of the audit hold" not in text
 
 
 def test_two_checks_at_once_are_one(as_boss: Client, paid: Order) -> None:
-    with dashboard_check._turn:
-        text = shown(look(as_boss, check="1"), MISMATCHES)
+    with dashboard_check._running:
+        text = shown(read_page(as_boss, check="1"), MISMATCHES)
     assert "Somebody's check is still running." in text
     assert "audit hold" not in text
-    assert "They agree." in shown(look(as_boss, check="1"), MISMATCHES)
+    assert "They agree." in shown(read_page(as_boss, check="1"), MISMATCHES)
 
 
 # --- The plot
@@ -639,7 +652,7 @@ def test_the_bars_are_as_high_as_the_counts_and_stand_at_their_hours(
         HourlyCount.objects.create(hour=now - timedelta(hours=back), kind=kind, count=count)
     HourlyCount.objects.create(hour=now - timedelta(hours=HOURS), kind="replay", count=99)
 
-    text = look(as_boss)
+    text = read_page(as_boss)
 
     drawn = re.findall(
         r'<rect class="(\w+)" x="(\d+)" y="([\d.]+)" width="\d+" height="([\d.]+)">'
@@ -666,7 +679,7 @@ def test_the_bars_are_as_high_as_the_counts_and_stand_at_their_hours(
 
 def test_the_plot_is_an_image_with_a_name_and_its_numbers_are_a_table(as_boss: Client) -> None:
     HourlyCount.objects.create(hour=this_hour() - timedelta(hours=2), kind="conflict", count=1)
-    text = look(as_boss)
+    text = read_page(as_boss)
     svg = text[text.index("<svg class") :]
     assert 'role="img" aria-labelledby="plot-title plot-text"' in svg
     assert '<title id="plot-title">Replays and conflicts in each of the last 24 hours' in svg
@@ -678,7 +691,7 @@ def test_the_plot_is_an_image_with_a_name_and_its_numbers_are_a_table(as_boss: C
 
 def test_without_any_count_there_is_a_sentence_and_no_plot(as_boss: Client) -> None:
     HourlyCount.objects.all().delete()
-    text = look(as_boss)
+    text = read_page(as_boss)
     assert "No replays and no conflicts in the last 24 hours." in text
     assert "<rect" not in text
 
@@ -708,10 +721,10 @@ def test_the_page_has_no_inline_style_or_script_and_labels_what_it_shows(
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_a_script_in_a_trouble_is_shown_and_not_run(
-    as_boss: Client, ask: Callable[..., Order]
+def test_a_script_in_an_error_is_shown_and_not_run(
+    as_boss: Client, request_payment: Callable[..., Order]
 ) -> None:
-    ask(dead_lettered=True, last_error="<script>alert(1)</script>")
+    request_payment(dead_lettered=True, last_error="<script>alert(1)</script>")
     text = as_boss.get(url()).text
     assert "<script>alert(1)" not in text
     assert "&lt;script&gt;alert(1)" in text
@@ -726,11 +739,11 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 client = Client(HTTP_HOST="localhost")
 client.force_login(User.objects.create_superuser("boss"))
-answers = [
+responses = [
     client.get("/admin/dashboard/", {"check": "1", "q": text}) for text in ("k", "%032x" % 7)
 ]
-answers += [client.get("/admin/"), client.post(f"/admin/dashboard/{uuid.UUID(int=7)}/requeue/")]
-print(json.dumps([[answer.status_code, answer.text] for answer in answers]))
+responses += [client.get("/admin/"), client.post(f"/admin/dashboard/{uuid.UUID(int=7)}/requeue/")]
+print(json.dumps([[each.status_code, each.text] for each in responses]))
 """
 
 
@@ -744,7 +757,7 @@ def other_database() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("role", "there", "requeue"),
     [
-        ("orders", {"Orders being paid", "Outbox", "Dead-lettered payments"}, 302),
+        ("orders", {"Pending orders", "Outbox", "Dead-lettered payments"}, 302),
         ("payments", set(), 403),
     ],
 )
@@ -787,14 +800,14 @@ def test_each_of_the_two_systems_has_a_dashboard(
     assert "/admin/dashboard/" in index[1]
 
 
-def test_a_repeats_request_id_leads_to_its_order(
+def test_a_duplicates_request_id_leads_to_its_order(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
     Click.objects.create(
-        customer=alice, action="pay", order_id=order.pk, key="tok_", request_id="of-a-repeat"
+        customer=alice, action="pay", order_id=order.pk, key="tok_", request_id="of-a-duplicate"
     )
 
-    page = as_boss.get(reverse("admin:dashboard"), {"q": "of-a-repeat"}).text
+    page = as_boss.get(reverse("admin:dashboard"), {"q": "of-a-duplicate"}).text
 
     assert str(order.pk) in page.partition("Found")[2]

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from operations import hourly, metrics
-from operations.hourly import KEPT_DAYS, Kind, Tally, Writer, this_hour
+from operations.hourly import RETENTION_DAYS, Tally, Writer, this_hour
 from operations.models import HourlyCount
 from orders.models import Order
 from payments.models import Account
@@ -29,6 +29,7 @@ from tests.support.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+Kind = HourlyCount.Kind
 # No server of another test writes to these hours.
 LONG_AGO = this_hour() - timedelta(days=3)
 
@@ -73,7 +74,7 @@ def add(tally: Tally, kind: str, times: int) -> None:
         tally.add(kind)
 
 
-def kept(hour: datetime = LONG_AGO) -> dict[str, int]:
+def stored(hour: datetime = LONG_AGO) -> dict[str, int]:
     return {row.kind: row.count for row in HourlyCount.objects.filter(hour=hour)}
 
 
@@ -93,12 +94,12 @@ def test_what_was_counted_is_added_once_however_often_it_is_flushed(tally: Tally
     add(tally, Kind.CONFLICT, 1)
     for _ in range(3):
         tally.flush()
-    assert kept() == {"replay": 3, "conflict": 1}
+    assert stored() == {"replay": 3, "conflict": 1}
 
     add(tally, Kind.REPLAY, 2)
     tally.flush()
 
-    assert kept() == {"replay": 5, "conflict": 1}
+    assert stored() == {"replay": 5, "conflict": 1}
 
 
 def test_each_hour_has_its_own_count(tally: Tally, clock: Callable[[datetime], None]) -> None:
@@ -108,8 +109,8 @@ def test_each_hour_has_its_own_count(tally: Tally, clock: Callable[[datetime], N
 
     tally.flush()
 
-    assert kept() == {"replay": 2}
-    assert kept(LONG_AGO + timedelta(hours=1)) == {"replay": 3}
+    assert stored() == {"replay": 2}
+    assert stored(LONG_AGO + timedelta(hours=1)) == {"replay": 3}
 
 
 def test_an_hour_begins_at_its_first_second_in_utc() -> None:
@@ -132,7 +133,7 @@ def test_the_flushes_of_many_processes_at_once_add_up(
 
     together(len(tallies), count_and_flush)
 
-    assert kept() == {"replay": 5 * 36, "conflict": 5 * 36}
+    assert stored() == {"replay": 5 * 36, "conflict": 5 * 36}
 
 
 def test_a_flush_while_others_count_loses_none(tally: Tally) -> None:
@@ -146,10 +147,10 @@ def test_a_flush_while_others_count_loses_none(tally: Tally) -> None:
     together(5, count_or_flush)
     tally.flush()
 
-    assert kept() == {"replay": 800}
+    assert stored() == {"replay": 800}
 
 
-def test_a_flush_that_fails_is_made_again_without_loss(
+def test_a_flush_that_fails_is_retried_without_loss(
     tally: Tally, broken: Callable[[], None]
 ) -> None:
     add(tally, Kind.REPLAY, 2)
@@ -158,14 +159,14 @@ def test_a_flush_that_fails_is_made_again_without_loss(
             tally.flush()
         add(tally, Kind.REPLAY, 1)
     broken()
-    assert kept() == {}
+    assert stored() == {}
 
     tally.flush()
 
-    assert kept() == {"replay": 4}
+    assert stored() == {"replay": 4}
 
 
-def test_nothing_counted_asks_nothing_of_the_database(tally: Tally) -> None:
+def test_nothing_counted_makes_no_query(tally: Tally) -> None:
     with CaptureQueriesContext(connection) as captured:
         tally.flush()
     assert len(captured) == 0
@@ -174,8 +175,8 @@ def test_nothing_counted_asks_nothing_of_the_database(tally: Tally) -> None:
 def test_hours_past_their_time_go_with_the_next_flush(
     tally: Tally, clock: Callable[[datetime], None]
 ) -> None:
-    last = this_hour() - timedelta(days=KEPT_DAYS) + timedelta(hours=2)
-    old = this_hour() - timedelta(days=KEPT_DAYS, hours=1)
+    last = this_hour() - timedelta(days=RETENTION_DAYS) + timedelta(hours=2)
+    old = this_hour() - timedelta(days=RETENTION_DAYS, hours=1)
     for hour in (old, last):
         HourlyCount.objects.create(hour=hour, kind=Kind.REPLAY, count=7)
     clock(old)
@@ -185,9 +186,9 @@ def test_hours_past_their_time_go_with_the_next_flush(
 
     tally.flush()
 
-    assert kept(old) == {}
-    assert kept(last) == {"replay": 7}
-    assert kept() == {"replay": 1}
+    assert stored(old) == {}
+    assert stored(last) == {"replay": 7}
+    assert stored() == {"replay": 1}
 
 
 # --- The thread
@@ -197,16 +198,16 @@ def test_the_thread_writes_while_it_runs_and_once_more_when_it_is_stopped(tally:
     writer = Writer(tally, pause=0.02)
     add(tally, Kind.REPLAY, 2)
     writer.start()
-    until(lambda: kept() == {"replay": 2}, what="the thread wrote")
+    until(lambda: stored() == {"replay": 2}, what="the thread wrote")
 
     slow = Writer(tally, pause=3600)
     writer.stop()
     slow.start()
     add(tally, Kind.REPLAY, 3)
-    assert kept() == {"replay": 2}
+    assert stored() == {"replay": 2}
     slow.stop()
 
-    assert kept() == {"replay": 5}
+    assert stored() == {"replay": 5}
     assert not writer.is_alive()
     assert not slow.is_alive()
 
@@ -217,20 +218,20 @@ def test_the_thread_outlives_a_database_that_is_down(
     tries: list[float] = []
     flush = tally.flush
 
-    def flush_and_tell() -> None:
+    def flush_and_note() -> None:
         tries.append(time.monotonic())
         flush()
 
-    monkeypatch.setattr(tally, "flush", flush_and_tell)
+    monkeypatch.setattr(tally, "flush", flush_and_note)
     add(tally, Kind.CONFLICT, 2)
     writer = Writer(tally, pause=0.01)
     writer.start()
-    until(lambda: len(tries) >= 3, what="it tries again")
+    until(lambda: len(tries) >= 3, what="it retries")
 
     broken()
     writer.stop()
 
-    assert kept() == {"conflict": 2}
+    assert stored() == {"conflict": 2}
 
 
 def test_the_thread_leaves_no_connection_behind(tally: Tally) -> None:
@@ -248,7 +249,7 @@ def test_the_thread_leaves_no_connection_behind(tally: Tally) -> None:
     writer = Writer(tally, pause=0.01)
     writer.start()
     try:
-        until(kept, what="the thread wrote")
+        until(stored, what="the thread wrote")
         until(lambda: connections() == 0, what="its connection is closed")
         assert writer.is_alive()
     finally:
@@ -270,12 +271,12 @@ def test_a_replay_is_counted_and_writes_nothing(
 
     with read_only():
         for _ in range(2):
-            again = pay(as_alice, order, alice_account, key="one")
-            assert again["Idempotent-Replayed"] == "true"
+            replay = pay(as_alice, order, alice_account, key="one")
+            assert replay["Idempotent-Replayed"] == "true"
 
-    assert kept() == {}
+    assert stored() == {}
     counted.flush()
-    assert kept() == {"replay": 2}
+    assert stored() == {"replay": 2}
 
 
 def test_a_key_of_another_request_is_counted_as_a_conflict_and_two_tabs_are_not(
@@ -292,16 +293,16 @@ def test_a_key_of_another_request_is_counted_as_a_conflict_and_two_tabs_are_not(
     assert pay(as_alice, other, alice_account, key="one").status_code == 422
 
     counted.flush()
-    assert kept() == {"conflict": 1}
+    assert stored() == {"conflict": 1}
 
 
-def shop_page(decision: HttpResponse | None, *, replayed: bool = False) -> HttpResponse:
-    """Return what the shop's page answers to a click on Pay."""
+def shop_page(final_response: HttpResponse | None, *, replayed: bool = False) -> HttpResponse:
+    """Return the shop's response to a click on Pay."""
     page = HttpResponseRedirect("/orders/1/")
     if replayed:
         page["Idempotent-Replayed"] = "true"
-    if decision is not None:
-        page.final_response = decision  # type: ignore[attr-defined]
+    if final_response is not None:
+        page.final_response = final_response  # type: ignore[attr-defined]
     return page
 
 
@@ -317,7 +318,7 @@ def sample(name: str, **labels: str) -> float:
     return metrics.COUNTED.get_sample_value(f"charge_once_{name}", labels) or 0
 
 
-def test_a_click_on_the_shops_page_counts_as_what_the_api_decided(counted: Tally) -> None:
+def test_a_click_on_the_shops_page_counts_as_the_apis_final_response(counted: Tally) -> None:
     declined = HttpResponse(status=402)
     before = sample("pays_total", status="402"), sample("declines_total")
 
@@ -327,7 +328,7 @@ def test_a_click_on_the_shops_page_counts_as_what_the_api_decided(counted: Tally
     assert sample("pays_total", status="402") - before[0] == 2
     assert sample("declines_total") - before[1] == 1
     counted.flush()
-    assert kept() == {"replay": 1}
+    assert stored() == {"replay": 1}
 
 
 def test_a_conflict_on_the_shops_page_counts_as_one(counted: Tally) -> None:
@@ -336,7 +337,7 @@ def test_a_conflict_on_the_shops_page_counts_as_one(counted: Tally) -> None:
     count_shop_page(shop_page(problem))
 
     counted.flush()
-    assert kept() == {"conflict": 1}
+    assert stored() == {"conflict": 1}
 
 
 def test_the_web_servers_workers_write_what_they_counted_before_they_end(
@@ -347,9 +348,9 @@ def test_the_web_servers_workers_write_what_they_counted_before_they_end(
     with LiveServer(database=database, folder=tmp_path, workers=2) as server:
         caller = Caller(server.url, token.key)
         path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
-        answers = [caller.post(path, body, key="one") for _ in range(7)]
+        responses = [caller.post(path, body, key="one") for _ in range(7)]
 
-    assert [answer.status for answer in answers] == [200] * 7
+    assert [response.status for response in responses] == [200] * 7
     # Another test's server may add the last of its own.
     assert sum(row.count for row in HourlyCount.objects.filter(kind=Kind.REPLAY)) >= 6
     assert "not written yet" not in server.log.read_text()

@@ -1,4 +1,4 @@
-"""What a monitor and a log are told: every answer counted once, by any worker, and no secret."""
+"""Metrics and logs: every response is counted once, by any worker, and no secret is logged."""
 
 import io
 import json
@@ -58,10 +58,10 @@ class Scraped(dict[tuple[str, Labels], float]):
 
 
 def scrape() -> Scraped:
-    answer = Client().get("/metrics")
-    assert answer.status_code == 200
-    assert answer["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return Scraped.of(answer.content.decode())
+    response = Client().get("/metrics")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Scraped.of(response.content.decode())
 
 
 def pay(client: APIClient, order: Order, account: Account, *, key: str, **headers: str) -> Any:
@@ -81,14 +81,14 @@ def service(db: None, sign_in: Callable[[User], APIClient]) -> APIClient:
 
 @pytest.fixture
 def remote(settings: Any) -> None:
-    """The payment system is another process, which nobody asks here."""
+    """The payment system is another process, which gets no request here."""
     settings.PAYMENTS_URL = "http://payments.example"
 
 
 # --- Counters
 
 
-def test_pays_are_counted_by_their_answer_and_replays_beside_them(
+def test_pays_are_counted_by_their_status_and_replays_beside_them(
     as_alice: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order, before = place(customer=alice), scrape()
@@ -105,7 +105,7 @@ def test_pays_are_counted_by_their_answer_and_replays_beside_them(
     assert 0 < grown.value("request_duration_seconds_sum", **timed, status="200") < 30
 
 
-def test_a_decline_is_counted_once_however_often_it_is_told(
+def test_a_decline_is_counted_once_however_often_it_is_replayed(
     as_alice: APIClient, alice: User, place: Callable[..., Order]
 ) -> None:
     empty = open_account(owner=alice, currency="EUR", opening_balance=0)
@@ -143,7 +143,7 @@ def test_who_came_too_often_is_counted(db: None, settings: Any) -> None:
     assert (scrape() - before).value("rate_limited_total", route="/api/v1/sign-in/") == 2
 
 
-def test_the_payment_systems_own_payments_are_counted_by_outcome_and_repeats_are_not(
+def test_the_payment_systems_own_payments_are_counted_by_outcome_and_duplicates_are_not(
     service: APIClient, alice_account: Account
 ) -> None:
     before = scrape()
@@ -191,7 +191,7 @@ def test_what_never_happened_is_shown_as_nothing(db: None) -> None:
 # --- The backlog
 
 
-def test_the_backlog_is_read_from_the_database_when_asked_for(
+def test_the_backlog_is_read_from_the_database_at_each_scrape(
     as_alice: APIClient,
     alice: User,
     alice_account: Account,
@@ -281,9 +281,9 @@ def test_a_request_is_one_line_that_names_its_order_and_its_key(
             pay(as_alice, order, alice_account, key="one", **{"X-Request-Id": "trace-1"})
 
     first, second = logged
-    ms, again = first.pop("ms"), second.pop("ms")
+    ms, ms_of_replay = first.pop("ms"), second.pop("ms")
     assert ms > 0
-    assert again > 0
+    assert ms_of_replay > 0
     assert first == {
         "event": "responded",
         "log_level": "info",
@@ -360,7 +360,7 @@ def test_the_outbox_remembers_the_names_of_the_customers_request(
     assert (row.request_id, row.key_digest) == ("trace-1", "7692c3ad3540")
 
 
-def test_nothing_is_logged_that_could_be_sent_again(
+def test_nothing_is_logged_that_could_be_replayed(
     as_alice: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order, written = place(customer=alice), io.StringIO()
@@ -408,9 +408,9 @@ def click(shop: LiveServer, alice: User) -> Caller:
 
 
 def scraped(server: LiveServer) -> Scraped:
-    answer = urllib3.request("GET", f"{server.url}/metrics", retries=False)
-    assert answer.status == 200
-    return Scraped.of(answer.data.decode())
+    response = urllib3.request("GET", f"{server.url}/metrics", retries=False)
+    assert response.status == 200
+    return Scraped.of(response.data.decode())
 
 
 def pids(server: LiveServer) -> set[int]:
@@ -451,7 +451,7 @@ def test_counts_of_all_workers_add_up_and_outlive_a_killed_worker(
         timed = {"method": "POST", "route": PAY_ROUTE, "status": "200"}
         assert grown.value("request_duration_seconds_count", **timed) == 30
 
-    for _ in range(10):  # whichever worker is asked
+    for _ in range(10):  # whichever worker is scraped
         check()
     kill_workers(shop)
     for _ in range(10):
@@ -489,7 +489,7 @@ def test_a_request_in_flight_is_shown_and_forgotten_when_its_worker_is_killed(
 
     kill_workers(shop)
     for holding in shop.folder.glob("*.holding"):
-        holding.unlink()  # who held it can't say any more that it ended
+        holding.unlink()  # the killed worker can't remove it
     first.join()
 
     after = scraped(shop)

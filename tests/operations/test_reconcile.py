@@ -18,21 +18,16 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from operations import reconciliation
-from operations.reconciliation import (
-    KEPT,
-    ORDERS,
-    PAYMENTS,
+from operations.reconciliation import comparison
+from operations.reconciliation.comparison import reconcile
+from operations.reconciliation.report import LISTED_MAX, DifferenceKind, ReconciliationReport
+from operations.reconciliation.rows import ORDERS, PAYMENTS, OrderRow, PaymentRow
+from operations.reconciliation.sides import (
     ROWS_AT_A_TIME,
-    Kind,
-    Order,
-    Payment,
-    Report,
     Side,
     SideUnreadable,
     connected,
     find_side,
-    reconcile,
     snapshot,
 )
 from orders import models as orders_app
@@ -53,7 +48,7 @@ SETTINGS = (
 )
 
 
-class Row(NamedTuple):
+class PlantedRow(NamedTuple):
     """A row of either side: the order's status or the payment's outcome, its terms, its age."""
 
     state: Any
@@ -63,31 +58,51 @@ class Row(NamedTuple):
     age: int = OLD
 
 
-CHARGED, DECLINED = Row("succeeded"), Row("declined")
-NEW = Row(SUBMITTED, account=None)
+CHARGED, DECLINED = PlantedRow("succeeded"), PlantedRow("declined")
+NEW = PlantedRow(SUBMITTED, account=None)
 
 # By name: an order, its payment, and all that must be found.
-DISAGREEMENTS: dict[str, tuple[Row | None, Row | None, set[Kind]]] = {
-    "paid, no payment": (Row(PAID), None, {Kind.UNPAID}),
-    "paid, payment declined": (Row(PAID), DECLINED, {Kind.UNPAID}),
-    "paid, payment undecided": (Row(PAID), Row(None), {Kind.UNPAID}),
-    "no order, charged": (None, CHARGED, {Kind.UNSETTLED}),
-    "submitted, charged": (NEW, CHARGED, {Kind.UNSETTLED}),
-    "failed, charged": (Row(FAILED), CHARGED, {Kind.UNSETTLED}),
-    "paying, charged": (Row(PAYING), CHARGED, {Kind.UNSETTLED, Kind.PAYING}),
-    "paying, no payment": (Row(PAYING), None, {Kind.PAYING}),
-    "paying, declined": (Row(PAYING), DECLINED, {Kind.PAYING}),
-    "another amount": (Row(PAID), Row("succeeded", amount=501), {Kind.TERMS}),
-    "another currency": (Row(PAID), Row("succeeded", currency="USD"), {Kind.TERMS}),
-    "another account": (Row(PAID), Row("succeeded", account=8), {Kind.TERMS}),
-    "declined, another amount": (Row(FAILED), Row("declined", amount=1), {Kind.TERMS}),
+DISAGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None, set[DifferenceKind]]] = {
+    "paid, no payment": (PlantedRow(PAID), None, {DifferenceKind.UNPAID}),
+    "paid, payment declined": (PlantedRow(PAID), DECLINED, {DifferenceKind.UNPAID}),
+    "paid, payment undecided": (PlantedRow(PAID), PlantedRow(None), {DifferenceKind.UNPAID}),
+    "no order, charged": (None, CHARGED, {DifferenceKind.UNSETTLED}),
+    "submitted, charged": (NEW, CHARGED, {DifferenceKind.UNSETTLED}),
+    "failed, charged": (PlantedRow(FAILED), CHARGED, {DifferenceKind.UNSETTLED}),
+    "paying, charged": (
+        PlantedRow(PAYING),
+        CHARGED,
+        {DifferenceKind.UNSETTLED, DifferenceKind.PAYING},
+    ),
+    "paying, no payment": (PlantedRow(PAYING), None, {DifferenceKind.PAYING}),
+    "paying, declined": (PlantedRow(PAYING), DECLINED, {DifferenceKind.PAYING}),
+    "another amount": (
+        PlantedRow(PAID),
+        PlantedRow("succeeded", amount=501),
+        {DifferenceKind.TERMS},
+    ),
+    "another currency": (
+        PlantedRow(PAID),
+        PlantedRow("succeeded", currency="USD"),
+        {DifferenceKind.TERMS},
+    ),
+    "another account": (
+        PlantedRow(PAID),
+        PlantedRow("succeeded", account=8),
+        {DifferenceKind.TERMS},
+    ),
+    "declined, another amount": (
+        PlantedRow(FAILED),
+        PlantedRow("declined", amount=1),
+        {DifferenceKind.TERMS},
+    ),
 }
-AGREEMENTS: dict[str, tuple[Row | None, Row | None]] = {
+AGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None]] = {
     "submitted": (NEW, None),
     "submitted, declined": (NEW, DECLINED),
-    "paid": (Row(PAID), CHARGED),
-    "failed": (Row(FAILED), DECLINED),
-    "failed before it was asked for": (Row(FAILED), None),
+    "paid": (PlantedRow(PAID), CHARGED),
+    "failed": (PlantedRow(FAILED), DECLINED),
+    "failed before it was requested": (PlantedRow(FAILED), None),
     "another system's, declined": (None, DECLINED),
 }
 
@@ -123,7 +138,7 @@ def force(*statements: tuple[str, list[Any]]) -> None:
 def put(alice: User) -> Callable[..., UUID]:
     """Write both sides of an order id, or one of them."""
 
-    def put(order: Row | None, payment: Row | None) -> UUID:
+    def put(order: PlantedRow | None, payment: PlantedRow | None) -> UUID:
         order_id = uuid4()
         if order:
             force((INSERT_ORDER, [order_id, alice.pk, *order]))
@@ -138,24 +153,24 @@ def sides() -> tuple[Side, Side]:
     return find_side(name="orders", url=None), find_side(name="payments", url=None)
 
 
-def reconciled(grace: timedelta = GRACE) -> Report:
+def reconciled(grace: timedelta = GRACE) -> ReconciliationReport:
     orders, payments = sides()
     return reconcile(orders=orders, payments=payments, grace=grace)
 
 
-def old(report: Report) -> dict[Kind, list[UUID]]:
+def old(report: ReconciliationReport) -> dict[DifferenceKind, list[UUID]]:
     return {
-        kind: [difference.order_id for difference in found.old.first]
-        for kind, found in report.found.items()
-        if found.old.count
+        kind: [difference.order_id for difference in of_kind.old.first]
+        for kind, of_kind in report.kinds.items()
+        if of_kind.old.count
     }
 
 
-def in_flight(report: Report) -> dict[Kind, list[UUID]]:
+def in_flight(report: ReconciliationReport) -> dict[DifferenceKind, list[UUID]]:
     return {
-        kind: [difference.order_id for difference in found.in_flight.first]
-        for kind, found in report.found.items()
-        if found.in_flight.count
+        kind: [difference.order_id for difference in of_kind.in_flight.first]
+        for kind, of_kind in report.kinds.items()
+        if of_kind.in_flight.count
     }
 
 
@@ -205,10 +220,12 @@ def test_younger_than_the_grace_it_is_in_flight(case: str, put: Callable[..., UU
     assert report.differences == 0
 
 
-def test_a_difference_tells_both_sides_and_since_when(put: Callable[..., UUID]) -> None:
-    order_id = put(Row(FAILED, age=200), Row("succeeded", amount=9, currency="USD", age=100))
+def test_a_difference_has_both_sides_and_the_time_of_the_younger(put: Callable[..., UUID]) -> None:
+    order_id = put(
+        PlantedRow(FAILED, age=200), PlantedRow("succeeded", amount=9, currency="USD", age=100)
+    )
     before = datetime.now(UTC)
-    [difference] = reconciled().found[Kind.UNSETTLED].old.first
+    [difference] = reconciled().kinds[DifferenceKind.UNSETTLED].old.first
     order, payment = difference.order, difference.payment
     assert order is not None
     assert payment is not None
@@ -222,26 +239,29 @@ def test_a_difference_tells_both_sides_and_since_when(put: Callable[..., UUID]) 
 def test_an_old_payment_of_an_order_that_has_just_begun_to_pay_is_in_flight(
     put: Callable[..., UUID],
 ) -> None:
-    order_id = put(Row(PAYING, age=YOUNG), CHARGED)
+    order_id = put(PlantedRow(PAYING, age=YOUNG), CHARGED)
     report = reconciled()
     assert old(report) == {}
-    assert in_flight(report) == {Kind.UNSETTLED: [order_id], Kind.PAYING: [order_id]}
+    assert in_flight(report) == {
+        DifferenceKind.UNSETTLED: [order_id],
+        DifferenceKind.PAYING: [order_id],
+    }
 
 
 def test_an_order_is_paying_since_it_began_whenever_its_payment_was_made(
     put: Callable[..., UUID],
 ) -> None:
-    order_id = put(Row(PAYING), Row("declined", age=YOUNG))
-    assert old(reconciled()) == {Kind.PAYING: [order_id]}
+    order_id = put(PlantedRow(PAYING), PlantedRow("declined", age=YOUNG))
+    assert old(reconciled()) == {DifferenceKind.PAYING: [order_id]}
 
 
-def test_a_second_payment_of_an_order_is_not_overlooked(put: Callable[..., UUID]) -> None:
-    order_id = put(Row(PAID), CHARGED)
+def test_a_second_payment_of_an_order_is_a_difference(put: Callable[..., UUID]) -> None:
+    order_id = put(PlantedRow(PAID), CHARGED)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payments_payment DROP CONSTRAINT payments_payment_order_id_key")
     try:
         force((INSERT_PAYMENT, [order_id, *CHARGED]))
-        assert old(reconciled()) == {Kind.UNSETTLED: [order_id]}
+        assert old(reconciled()) == {DifferenceKind.UNSETTLED: [order_id]}
     finally:
         force(("DELETE FROM payments_payment", []))
         with connection.cursor() as cursor:
@@ -269,12 +289,12 @@ def test_orders_paid_between_the_two_snapshots_are_in_flight_even_without_a_grac
         read.append(side.name)
         return snapshot(side, query, row)
 
-    monkeypatch.setattr(reconciliation, "snapshot", paying_between)
+    monkeypatch.setattr(comparison, "snapshot", paying_between)
     report = reconciled(timedelta(0))
     assert read == ["orders", "payments"]
     assert (report.orders, report.payments) == (1, 2)
     assert old(report) == {}
-    assert in_flight(report) == {Kind.UNSETTLED: sorted(paid)}
+    assert in_flight(report) == {DifferenceKind.UNSETTLED: sorted(paid)}
     monkeypatch.undo()
     assert (old(reconciled()), in_flight(reconciled())) == ({}, {})
 
@@ -282,10 +302,10 @@ def test_orders_paid_between_the_two_snapshots_are_in_flight_even_without_a_grac
 def test_a_side_is_read_in_one_read_only_snapshot_without_timeouts(
     put: Callable[..., UUID],
 ) -> None:
-    put(Row(PAID), CHARGED)
+    put(PlantedRow(PAID), CHARGED)
     orders, _ = sides()
-    with connected(orders) as side, snapshot(side, ORDERS, Order) as rows:
-        put(Row(PAID), CHARGED)
+    with connected(orders) as side, snapshot(side, ORDERS, OrderRow) as rows:
+        put(PlantedRow(PAID), CHARGED)
         shown = [side.connection.execute(f"SHOW {name}").fetchone() for name in SETTINGS]
         assert len(list(rows)) == 1
     assert shown == [("repeatable read",), ("on",), ("0",), ("0",)]
@@ -309,17 +329,17 @@ def test_tens_of_thousands_of_rows_are_compared_in_bounded_memory(alice: User) -
     finally:
         tracemalloc.stop()
     assert (report.orders, report.payments) == (rows, rows)
-    terms = report.found[Kind.TERMS]
-    assert (terms.old.count, len(terms.old.first)) == (rows, KEPT)
-    held = 2 * ROWS_AT_A_TIME + 2 * KEPT
+    terms = report.kinds[DifferenceKind.TERMS]
+    assert (terms.old.count, len(terms.old.first)) == (rows, LISTED_MAX)
+    held = 2 * ROWS_AT_A_TIME + 2 * LISTED_MAX
     assert peak < 1_000 * held, f"{peak:,} bytes: more than {held:,} rows"
     assert held < rows / 4
 
 
-def test_a_server_that_goes_away_meanwhile_is_told_by_its_side(alice: User) -> None:
+def test_a_server_that_goes_away_meanwhile_is_reported_by_its_side(alice: User) -> None:
     force((INSERT_PAYMENTS, [0, 2 * ROWS_AT_A_TIME]))
     _, payments = sides()
-    with connected(payments) as side, snapshot(side, PAYMENTS, Payment) as rows:
+    with connected(payments) as side, snapshot(side, PAYMENTS, PaymentRow) as rows:
         next(rows)
         with connection.cursor() as cursor:
             pid = side.connection.info.backend_pid
@@ -355,12 +375,12 @@ def columns(cursor: Any, table: str) -> str:
 
 
 def move_payments(there: str) -> None:
-    """Take all payments to another database: here none is left."""
-    kept = "id, order_id, account_id, amount, currency, outcome, created_at"
+    """Move all payments to another database: here none is left."""
+    columns_moved = "id, order_id, account_id, amount, currency, outcome, created_at"
     with connection.cursor() as cursor, psycopg.connect(there) as target:
-        cursor.execute(f"SELECT {kept} FROM payments_payment")
+        cursor.execute(f"SELECT {columns_moved} FROM payments_payment")
         target.cursor().executemany(
-            f"INSERT INTO payments_payment ({kept}) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            f"INSERT INTO payments_payment ({columns_moved}) VALUES (%s, %s, %s, %s, %s, %s, %s)",
             cursor.fetchall(),
         )
     force(("DELETE FROM payments_payment", []))
@@ -369,16 +389,16 @@ def move_payments(there: str) -> None:
 def test_two_separate_databases_are_compared(
     apart: str, put: Callable[..., UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agreed = put(Row(PAID), CHARGED)
+    agreed = put(PlantedRow(PAID), CHARGED)
     unknown = put(None, CHARGED)
-    unpaid = put(Row(PAID), None)
-    put(Row(FAILED), DECLINED)
+    unpaid = put(PlantedRow(PAID), None)
+    put(PlantedRow(FAILED), DECLINED)
     move_payments(apart)
-    expected = {Kind.UNPAID: [unpaid], Kind.UNSETTLED: [unknown]}
+    expected = {DifferenceKind.UNPAID: [unpaid], DifferenceKind.UNSETTLED: [unknown]}
     orders, _ = sides()
     payments = find_side(name="payments", url=apart)
     assert old(reconcile(orders=orders, payments=payments, grace=GRACE)) == expected
-    assert old(reconciled()) == {Kind.UNPAID: sorted([agreed, unpaid])}
+    assert old(reconciled()) == {DifferenceKind.UNPAID: sorted([agreed, unpaid])}
     monkeypatch.setenv("PAYMENTS_DATABASE_URL", apart)
     assert old(reconciled()) == expected
 
@@ -406,8 +426,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_exit_code_is_1_on_an_old_difference_and_0_without(put: Callable[..., UUID]) -> None:
-    put(Row(PAID), CHARGED)
-    young = put(None, Row("succeeded", age=YOUNG))
+    put(PlantedRow(PAID), CHARGED)
+    young = put(None, PlantedRow("succeeded", age=YOUNG))
     ran = run()
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 orders and 2 payments compared; differences older than 60 s: 0." in ran.stdout
@@ -431,8 +451,8 @@ def down() -> str:
     return f"postgres://nobody:{SECRET}@127.0.0.1:1/none"
 
 
-def test_with_both_urls_the_settings_database_is_not_asked(put: Callable[..., UUID]) -> None:
-    put(Row(PAID), CHARGED)
+def test_with_both_urls_the_settings_database_is_not_read(put: Callable[..., UUID]) -> None:
+    put(PlantedRow(PAID), CHARGED)
     ran = run("--orders", url(), "--payments", url(), DATABASE_URL=down())
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -476,8 +496,8 @@ def test_a_wrong_password_is_not_printed() -> None:
 def test_it_prints_the_first_differences_and_writes_a_thousand(
     alice: User, put: Callable[..., UUID], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    young = put(Row(PAYING, age=YOUNG), None)
-    force((INSERT_ORDERS, [alice.pk, KEPT + 5]))
+    young = put(PlantedRow(PAYING, age=YOUNG), None)
+    force((INSERT_ORDERS, [alice.pk, LISTED_MAX + 5]))
     with pytest.raises(SystemExit) as exit_code:
         call_command("reconcile", json=tmp_path / "report.json", limit=3)
     assert exit_code.value.code == 1
@@ -485,9 +505,13 @@ def test_it_prints_the_first_differences_and_writes_a_thousand(
     assert printed.count("paid, 500 EUR, account 7") == 3
     assert "and 1,002 more" in printed
     written = json.loads((tmp_path / "report.json").read_text())
-    assert (written["ok"], written["orders"], written["payments"]) == (False, KEPT + 6, 0)
+    assert (written["ok"], written["orders"], written["payments"]) == (False, LISTED_MAX + 6, 0)
     unpaid = written["kinds"]["unpaid"]
-    assert (unpaid["old"], unpaid["in_flight"], len(unpaid["differences"])) == (KEPT + 5, 0, KEPT)
+    assert (unpaid["old"], unpaid["in_flight"], len(unpaid["differences"])) == (
+        LISTED_MAX + 5,
+        0,
+        LISTED_MAX,
+    )
     [paying] = written["kinds"]["paying"]["differences"]
     assert (paying["order_id"], paying["in_flight"]) == (str(young), True)
     assert paying["order"] == {
@@ -501,9 +525,9 @@ def test_it_prints_the_first_differences_and_writes_a_thousand(
 
 
 def test_differences_in_flight_do_not_crowd_out_those_that_count(put: Callable[..., UUID]) -> None:
-    young = [put(Row(PAYING, age=YOUNG), None) for _ in range(3)]
-    counting = put(Row(PAYING), None)
-    first = reconciled().found[Kind.PAYING].first
+    young = [put(PlantedRow(PAYING, age=YOUNG), None) for _ in range(3)]
+    counting = put(PlantedRow(PAYING), None)
+    first = reconciled().kinds[DifferenceKind.PAYING].first
     assert [difference.order_id for difference in first] == [counting, *sorted(young)]
 
 

@@ -18,7 +18,7 @@ from rest_framework.authtoken.models import Token
 
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy
@@ -191,10 +191,10 @@ def test_a_lost_answer_over_http_is_replayed(
     with ChaosProxy(("127.0.0.1", server.port)) as proxy:
         token = Token.objects.get_or_create(user=alice)[0].key
         click = Caller(proxy.url, token)
-        proxy.arm("cut-answer", key.encode())
+        proxy.arm("cut-response", key.encode())
         with pytest.raises(urllib3.exceptions.HTTPError):
             click.post(path, body, key=key)
-        assert proxy.happened == {"cut-answer": 1}
+        assert proxy.happened == {"cut-response": 1}
         assert charged(alice_account) == order.amount, "done, and the caller never learnt it"
 
         answer = click.post(path, body, key=key)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
 from idempotency.models import Record
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order, Product
 from payments.models import Account, Payment
 from tests.conftest import OPENING

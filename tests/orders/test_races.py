@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.auth.models import User
 
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account, Entry, Payment

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from idempotency.models import Record
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from shop.models import Basket, Click

@@ -54,7 +54,7 @@ def test_tabs_that_pay_at_once_while_the_network_loses_responses_charge_once(
     network: Network, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     tabs = [shop.open(f"/orders/{order.pk}/checkout/").form("/pay/") for _ in range(10)]
-    network.proxy.chance = {"cut-answer": 0.6}
+    network.proxy.chance = {"cut-response": 0.6}
     network.relay()
 
     pages = together(10, lambda n: shop.send(tabs[n].filled(account=alice_account.pk)))

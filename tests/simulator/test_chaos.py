@@ -1,4 +1,4 @@
-"""The chaos proxy does to a request what it says, and counts what it did."""
+"""The chaos proxy breaks requests as its rules demand, and counts what it broke."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from simulator.chaos import LOSSES, ChaosProxy, Fault
 from tests.support.live import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 
 
 class Till(BaseHTTPRequestHandler):
@@ -38,8 +38,8 @@ class Till(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         number = self.server.serve(f"{self.command} {self.path} {body.decode()}".strip())
         if self.path == "/second-waits" and number == 2:
-            assert self.server.first_is_over.wait(PATIENCE)
-        self._answer(b"receipt %d " % number + b"x" * self.server.padding)
+            assert self.server.first_is_over.wait(TIMEOUT_SECONDS)
+        self._respond(b"receipt %d " % number + b"x" * self.server.padding)
         self.server.connection_of[number] = self.connection
 
     def do_GET(self) -> None:
@@ -48,7 +48,7 @@ class Till(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_POST()
 
-    def _answer(self, receipt: bytes) -> None:
+    def _respond(self, receipt: bytes) -> None:
         if self.path == "/interim":
             self.send_response_only(100)
             self.end_headers()
@@ -74,7 +74,7 @@ class Till(BaseHTTPRequestHandler):
 
 
 class TillServer(ThreadingHTTPServer):
-    """Remembers what it was asked."""
+    """Records the requests that it gets."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Till)
@@ -111,7 +111,7 @@ def proxy(till: TillServer) -> Iterator[ChaosProxy]:
 def client_of(url: str) -> Iterator[urllib3.HTTPConnectionPool]:
     """A client with one connection, which it keeps and uses for one request after another."""
     with urllib3.connection_from_url(
-        url, maxsize=1, block=True, retries=False, timeout=PATIENCE
+        url, maxsize=1, block=True, retries=False, timeout=TIMEOUT_SECONDS
     ) as pool:
         yield pool
 
@@ -126,17 +126,17 @@ def pay(client: urllib3.HTTPConnectionPool, body: str = "", path: str = "/pay") 
     return client.request("POST", path, body=body).data.decode().strip()
 
 
-def heard_by_hand(proxy: ChaosProxy, path: str = "/pay") -> tuple[bytes, bool]:
-    """Send a request and return all bytes that come, and whether a reset ended them."""
-    heard = b""
-    with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE) as end:
+def receive_by_hand(proxy: ChaosProxy, path: str = "/pay") -> tuple[bytes, bool]:
+    """Send a request and return all bytes of the response, and whether a reset ended them."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_SECONDS) as end:
         end.sendall(b"POST %s HTTP/1.1\r\nContent-Length: 2\r\n\r\n42" % path.encode())
         try:
             while chunk := end.recv(65536):
-                heard += chunk
+                received += chunk
         except ConnectionResetError:
-            return heard, True
-        return heard, False
+            return received, True
+        return received, False
 
 
 def test_a_dropped_request_never_reaches_the_server_and_the_client_is_reset(
@@ -148,38 +148,38 @@ def test_a_dropped_request_never_reaches_the_server_and_the_client_is_reset(
         pay(client)
 
     assert isinstance(caught.value.args[1], ConnectionResetError)
-    assert heard_by_hand(proxy) == (b"", True)
+    assert receive_by_hand(proxy) == (b"", True)
     assert till.served == []
     assert proxy.happened == {"drop-request": 2}
     assert pay(client) == "receipt 1"
 
 
-def test_a_cut_answer_is_work_done_and_not_one_byte_of_it_told(
+def test_a_cut_response_is_work_done_and_not_one_byte_of_it_returned(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
-    proxy.arm("cut-answer", times=2)
+    proxy.arm("cut-response", times=2)
 
     with pytest.raises(ProtocolError) as caught:
         pay(client, "5")
 
     assert isinstance(caught.value.args[1], ConnectionResetError)
-    assert heard_by_hand(proxy) == (b"", True)
+    assert receive_by_hand(proxy) == (b"", True)
     assert till.served == ["POST /pay 5", "POST /pay 42"]
-    assert proxy.happened == {"cut-answer": 2}
+    assert proxy.happened == {"cut-response": 2}
     assert pay(client) == "receipt 3"
 
 
-def test_an_answer_cut_halfway_is_half_of_its_bytes_and_a_reset(
+def test_a_response_cut_halfway_is_half_of_its_bytes_and_a_reset(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
     till.padding = 1000
-    whole, reset = heard_by_hand(proxy, "/until-the-end")
+    whole, reset = receive_by_hand(proxy, "/until-the-end")
     assert not reset
     proxy.arm("cut-halfway", times=2)
 
     with pytest.raises(ProtocolError):
         pay(client, "5")
-    half, reset = heard_by_hand(proxy, "/until-the-end")
+    half, reset = receive_by_hand(proxy, "/until-the-end")
 
     assert reset
     assert half.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -188,7 +188,7 @@ def test_an_answer_cut_halfway_is_half_of_its_bytes_and_a_reset(
     assert proxy.happened == {"cut-halfway": 2}
 
 
-def test_a_hanging_answer_is_work_done_and_silence_until_the_client_gives_up(
+def test_a_hanging_response_is_work_done_and_silence_until_the_client_gives_up(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
     proxy.arm("hang")
@@ -196,22 +196,22 @@ def test_a_hanging_answer_is_work_done_and_silence_until_the_client_gives_up(
     with pytest.raises(ReadTimeoutError):
         client.request("POST", "/pay", body="5", timeout=0.3)
 
-    until(lambda: proxy.happened, what="the answer has come and is kept back")
+    until(lambda: proxy.happened, what="the proxy holds the response back")
     assert till.served == ["POST /pay 5"]
     assert proxy.happened == {"hang": 1}
     assert pay(client) == "receipt 2"
 
 
-def test_a_repeated_request_is_there_twice_at_once_and_the_first_answer_is_given(
+def test_a_duplicated_request_arrives_twice_at_once_and_the_first_response_is_returned(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
-    proxy.arm("repeat")
+    proxy.arm("duplicate")
 
     assert pay(client, "5", "/second-waits") == "receipt 1"
 
     assert till.served == ["POST /second-waits 5"] * 2
-    assert proxy.happened == {"repeat": 1}
-    assert pay(client) == "receipt 3", "no second answer is left on the connection"
+    assert proxy.happened == {"duplicate": 1}
+    assert pay(client) == "receipt 3", "no second response is left on the connection"
 
 
 def test_a_delayed_request_waits_before_it_is_forwarded(
@@ -231,26 +231,26 @@ def test_a_delay_by_chance_is_no_loss_and_may_precede_one(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
     proxy.delay_ms = 1
-    proxy.chance = {"delay": 1, "repeat": 1}
+    proxy.chance = {"delay": 1, "duplicate": 1}
 
     assert {pay(client), pay(client)} <= {f"receipt {n}" for n in range(1, 5)}
 
     assert len(till.served) == 4
-    assert proxy.happened == {"delay": 2, "repeat": 2}
+    assert proxy.happened == {"delay": 2, "duplicate": 2}
 
 
 def test_a_rule_meets_the_next_requests_with_its_pattern_and_no_other(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
     proxy.arm("drop-request", b"key-2", times=2)
-    heard = []
+    received = []
     for key in ("key-1", "key-2", "key-1", "key-2", "key-2"):
         try:
-            heard.append(pay(client, key))
+            received.append(pay(client, key))
         except ProtocolError:
-            heard.append("reset")
+            received.append("reset")
 
-    assert heard == ["receipt 1", "reset", "receipt 2", "reset", "receipt 3"]
+    assert received == ["receipt 1", "reset", "receipt 2", "reset", "receipt 3"]
     assert till.served == [f"POST /pay key-{number}" for number in (1, 1, 2)]
     assert (proxy.requests, proxy.happened) == (5, {"drop-request": 2})
 
@@ -258,14 +258,14 @@ def test_a_rule_meets_the_next_requests_with_its_pattern_and_no_other(
 def test_each_request_on_a_kept_connection_has_its_own_fate(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
-    proxy.arm("repeat", b"second")
+    proxy.arm("duplicate", b"second")
 
     for body in ("first", "second", "third"):
         pay(client, body)
 
     assert client.num_connections == 1
     assert [request.split()[2] for request in till.served] == ["first", "second", "second", "third"]
-    assert (proxy.requests, proxy.happened) == (3, {"repeat": 1})
+    assert (proxy.requests, proxy.happened) == (3, {"duplicate": 1})
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
@@ -276,46 +276,46 @@ def test_what_meets_no_fault_passes_unchanged_and_keeps_its_connection(
     till.padding = 1_000_000
     bodiless = method == "HEAD" or path == "/nothing"
     for number in (1, 2):
-        answer = client.request(method, path)
-        assert answer.status == (204 if path == "/nothing" else 200)
+        response = client.request(method, path)
+        assert response.status == (204 if path == "/nothing" else 200)
         expected = f"receipt {number} " + "x" * till.padding
-        assert answer.data.decode() == ("" if bodiless else expected)
+        assert response.data.decode() == ("" if bodiless else expected)
 
     assert till.served == [f"{method} {path}"] * 2
     assert (client.num_connections, proxy.requests, proxy.happened) == (1, 2, {})
 
 
-def test_an_answer_that_ends_with_its_connection_does_so_for_the_client(
+def test_a_response_that_ends_with_its_connection_does_so_for_the_client(
     till: TillServer, client: urllib3.HTTPConnectionPool
 ) -> None:
     assert pay(client, path="/until-the-end") == "receipt 1"
     assert pay(client) == "receipt 2"
 
 
-def test_the_proxy_itself_tells_its_counts_and_counts_no_question_about_them(
+def test_the_proxy_returns_its_counts_and_does_not_count_requests_for_them(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
-    proxy.arm("cut-answer", b"lost")
-    proxy.arm("repeat", b"twice")
+    proxy.arm("cut-response", b"lost")
+    proxy.arm("duplicate", b"twice")
     proxy.arm("drop-request", b"never")
     for body in ("lost", "twice", "never", "well"):
         with contextlib.suppress(ProtocolError):
             pay(client, body)
     client.request("GET", "/receipts")
 
-    told = [client.request("GET", "/chaos").json() for _ in range(2)]
+    counts = [client.request("GET", "/chaos").json() for _ in range(2)]
 
-    assert told[0]["happened"] == {"cut-answer": 1, "repeat": 1, "drop-request": 1}
-    assert (told[0]["requests"], told[0]["reached"]) == (5, 4)
-    assert told[1] == told[0]
+    assert counts[0]["happened"] == {"cut-response": 1, "duplicate": 1, "drop-request": 1}
+    assert (counts[0]["requests"], counts[0]["reached"]) == (5, 4)
+    assert counts[1] == counts[0]
     assert len(till.served) == 5
 
 
-def heard_from(
+def outcomes_of(
     target: tuple[str, int], seed: int, *, calm_first: int = 0, **chance: float
 ) -> list[str]:
-    """Send 40 requests one after another and tell of each what the client saw."""
-    heard = []
+    """Send 40 requests one after another and return the fault of each, or 'response'."""
+    outcomes = []
     with ChaosProxy(target, seed=seed) as proxy, client_of(proxy.url) as client:
         proxy.chance = {fault: chance.get(fault.replace("-", "_"), 0) for fault in LOSSES}
         proxy.calm()
@@ -325,31 +325,31 @@ def heard_from(
             before = proxy.happened.copy()
             with contextlib.suppress(ProtocolError):
                 pay(client)
-            heard.append(" ".join(proxy.happened - before) or "answer")
-    return heard
+            outcomes.append(" ".join(proxy.happened - before) or "response")
+    return outcomes
 
 
 def test_the_same_seed_gives_the_same_faults_and_another_one_others(till: TillServer) -> None:
-    first = heard_from(till.address, 7, cut_answer=0.3, repeat=0.3, drop_request=0.2)
-    again = heard_from(till.address, 7, cut_answer=0.3, repeat=0.3, drop_request=0.2)
-    other = heard_from(till.address, 8, cut_answer=0.3, repeat=0.3, drop_request=0.2)
+    first = outcomes_of(till.address, 7, cut_response=0.3, duplicate=0.3, drop_request=0.2)
+    same = outcomes_of(till.address, 7, cut_response=0.3, duplicate=0.3, drop_request=0.2)
+    other = outcomes_of(till.address, 8, cut_response=0.3, duplicate=0.3, drop_request=0.2)
 
-    assert first == again != other
-    assert set(first) == {"answer", "cut-answer", "repeat", "drop-request"}
+    assert first == same != other
+    assert set(first) == {"response", "cut-response", "duplicate", "drop-request"}
 
 
-def test_a_requests_luck_is_its_numbers_whatever_befell_those_before(till: TillServer) -> None:
-    stormy = heard_from(till.address, 7, cut_answer=0.5)
-    calm_first = heard_from(till.address, 7, cut_answer=0.5, calm_first=20)
+def test_a_requests_faults_depend_on_its_number_whatever_happened_before(till: TillServer) -> None:
+    stormy = outcomes_of(till.address, 7, cut_response=0.5)
+    calm_first = outcomes_of(till.address, 7, cut_response=0.5, calm_first=20)
 
-    assert calm_first == ["answer"] * 20 + stormy[20:]
-    assert "cut-answer" in stormy[:20]
+    assert calm_first == ["response"] * 20 + stormy[20:]
+    assert "cut-response" in stormy[:20]
 
 
 def test_a_calmed_proxy_forwards_everything_and_a_resumed_one_keeps_its_rules(
     till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
 ) -> None:
-    proxy.arm("cut-answer")
+    proxy.arm("cut-response")
     proxy.chance = {"drop-request": 1}
 
     proxy.calm()
@@ -360,20 +360,20 @@ def test_a_calmed_proxy_forwards_everything_and_a_resumed_one_keeps_its_rules(
     for _ in range(2):
         with pytest.raises(ProtocolError):
             pay(client)
-    assert proxy.happened == {"cut-answer": 1, "drop-request": 1}
+    assert proxy.happened == {"cut-response": 1, "drop-request": 1}
 
 
-@pytest.mark.parametrize("fault", ["cut-answer", "cut-halfway", "hang", "repeat"])
+@pytest.mark.parametrize("fault", ["cut-response", "cut-halfway", "hang", "duplicate"])
 def test_a_server_that_is_gone_is_a_reset_and_never_counted_as_the_fault(fault: Fault) -> None:
     with ChaosProxy(("127.0.0.1", free_port())) as proxy, client_of(proxy.url) as client:
         proxy.arm(fault)
         with pytest.raises(ProtocolError):
             pay(client)
 
-    assert proxy.happened == {"no-answer": 2 if fault == "repeat" else 1}
+    assert proxy.happened == {"no-response": 2 if fault == "duplicate" else 1}
 
 
-def test_the_end_of_the_proxy_ends_who_hangs_and_who_idles_without_a_word(
+def test_the_end_of_the_proxy_closes_hanging_and_idle_connections_without_a_log_line(
     till: TillServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with contextlib.ExitStack() as clients:
@@ -381,7 +381,7 @@ def test_the_end_of_the_proxy_ends_who_hangs_and_who_idles_without_a_word(
             pay(clients.enter_context(client_of(proxy.url)))
             proxy.arm("hang")
             hanging = clients.enter_context(
-                socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
+                socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_SECONDS)
             )
             hanging.sendall(b"GET / HTTP/1.1\r\n\r\n")
             until(lambda: proxy.happened["hang"], what="it hangs")
@@ -420,11 +420,11 @@ def line_of(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_breaks_requests_calms_down_and_tells_its_counts(
+def test_the_command_breaks_requests_calms_down_and_prints_its_counts(
     end: signal.Signals, till: TillServer, command: Command
 ) -> None:
     port = free_port()
-    proxy = command("--port", str(port), "--cut-answer", "1", "--delay-ms", "1", "--seed", "3")
+    proxy = command("--port", str(port), "--cut-response", "1", "--delay-ms", "1", "--seed", "3")
     url = f"http://127.0.0.1:{port}"
     assert line_of(proxy) == f"Forwarding {url} to 127.0.0.1:{till.server_port} until Ctrl-C."
     with client_of(url) as client:
@@ -439,43 +439,43 @@ def test_the_command_breaks_requests_calms_down_and_tells_its_counts(
             pay(client)
         os.kill(proxy.pid, end)
 
-        said, _ = proxy.communicate(timeout=PATIENCE)
+        output, _ = proxy.communicate(timeout=TIMEOUT_SECONDS)
 
-    assert said.splitlines() == ["requests 3", "cut-answer 2", "delay 2"]
+    assert output.splitlines() == ["requests 3", "cut-response 2", "delay 2"]
     assert proxy.returncode == 0
 
 
 def test_the_command_explains_each_fault(command: Command) -> None:
-    said, _ = command("--help").communicate(timeout=PATIENCE)
+    output, _ = command("--help").communicate(timeout=TIMEOUT_SECONDS)
 
-    explained = " ".join(said.split())
+    explained = " ".join(output.split())
     assert all(f"--{fault} P" in explained and what in explained for fault, what in LOSSES.items())
     assert "--delay-ms N" in explained
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--cut-answer", "1.5"], "'1.5' is not a probability from 0 to 1"),
+        (["--cut-response", "1.5"], "'1.5' is not a probability from 0 to 1"),
         (["--hang", "nan"], "'nan' is not a probability from 0 to 1"),
         (["--delay-ms", "-1"], "'-1' is not a number from 1 to 600,000"),
         (["--target", "there"], "'there' is not a number from 1 to 65,535"),
     ],
 )
 def test_the_command_refuses_what_makes_no_sense(
-    arguments: list[str], said: str, command: Command
+    arguments: list[str], message: str, command: Command
 ) -> None:
     process = command("--port", str(free_port()), *arguments)
 
-    assert process.communicate(timeout=PATIENCE)[0].strip().endswith(said)
+    assert process.communicate(timeout=TIMEOUT_SECONDS)[0].strip().endswith(message)
     assert process.returncode == 2
 
 
-def test_the_command_says_that_its_port_is_taken(till: TillServer, command: Command) -> None:
+def test_the_command_prints_that_its_port_is_in_use(till: TillServer, command: Command) -> None:
     process = command("--port", str(till.server_port))
 
-    said, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
 
-    assert said.startswith("can't listen: Address already in use")
-    assert len(said.splitlines()) == 1
+    assert output.startswith("can't listen: Address already in use")
+    assert len(output.splitlines()) == 1
     assert process.returncode == 1

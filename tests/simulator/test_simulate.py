@@ -13,7 +13,7 @@ from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
 from demo.seed import seed
-from simulator import client as http_client
+from simulator import http_client
 from tests.support.live import LiveServer, free_port
 
 PRICE = 250
@@ -26,11 +26,11 @@ Simulate = Callable[..., tuple[int, dict[str, Any]]]
 
 
 class Shop:
-    """An honest imitation of the API: an order is charged once, a key has one answer."""
+    """An honest imitation of the API: an order is charged once, a key has one response."""
 
     def __init__(self) -> None:
         self.entries: dict[str, list[dict[str, Any]]] = {"alice": [], "bob": [], "carol": []}
-        self.answers: dict[str, Reply] = {}
+        self.responses: dict[str, Reply] = {}
         self.placed = self.clicks = 0
 
     def reply(self, call: str, who: str, key: str, sent: Any) -> Reply:
@@ -57,12 +57,12 @@ class Shop:
         return 200, {"token": who}, {}
 
     def pay(self, who: str, order: str, key: str) -> Reply:
-        if first := self.answers.get(key):
+        if first := self.responses.get(key):
             return first[0], first[1], REPLAYED
         if any(entry["order_id"] == order for entry in self.entries[who]):
             return 409, {"type": "/problems/order-already-paid"}, {}
-        self.answers[key] = self.charge(who, order)
-        return self.answers[key]
+        self.responses[key] = self.charge(who, order)
+        return self.responses[key]
 
     def charge(self, who: str, order: str) -> Reply:
         self.entries[who].append({"id": len(self.entries[who]) + 1, "order_id": order})
@@ -75,7 +75,7 @@ class ChargesEveryClick(Shop):
 
 
 class HangsUpOnOneKey(Shop):
-    """Never answers the fifth key it sees: a click of the second row on an order that is paid."""
+    """Never responds to the fifth key: a click of the second row on an order that is paid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ class ChangesItsMind(Shop):
         return (200, {"id": order, "status": 3}, REPLAYED) if self.clicks == 3 else replied
 
 
-class SendsTheFirstClickAway(Shop):
-    """Answers the first four requests to pay with a reason to come back."""
+class RefusesTheFirstClick(Shop):
+    """Responds to the first four requests to pay with a reason to retry."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class LetsNobodyIn(Shop):
 
 
 class PaymentSystem(Shop):
-    """A payment system on a server of its own, and the proxy that loses its first answers."""
+    """A payment system on a server of its own, and the proxy that loses its first responses."""
 
     def __init__(self, charges: int = 1) -> None:
         super().__init__()
@@ -136,13 +136,13 @@ class PaymentSystem(Shop):
         return 200, {"token": f"{who} at the bank"}, {}
 
     def pay_by_relay(self, who: str, order: str) -> None:
-        """Be asked for a payment twice: the first answer is lost, and so is one to an inquiry."""
+        """Get a payment request twice: the first response is lost, and so is one to an inquiry."""
         for _ in range(self.charges):
             self.charge(who, order)
         now = self.passed
-        lost = now["happened"].get("cut-answer", 0) + 2
+        lost = now["happened"].get("cut-response", 0) + 2
         self.passed = {"requests": now["requests"] + 4, "reached": now["reached"] + 2}
-        self.passed["happened"] = {"drop-request": 2, "cut-answer": lost}
+        self.passed["happened"] = {"drop-request": 2, "cut-response": lost}
 
 
 class OrderSystem(Shop):
@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def simulate(tmp_path: Path, settings: LazySettings) -> Simulate:
 @pytest.fixture
 def simulate_at(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run the command with 2 orders and 3 clicks, by an impatient client, against a shop."""
-    monkeypatch.setattr(http_client, "PATIENCE_SECONDS", 1.5)
+    monkeypatch.setattr(http_client, "RETRY_SECONDS_MAX", 1.5)
 
     def simulate_at(shop: Shop, scenario: str = "double_click", *arguments: str) -> Any:
         with served(shop) as url:
@@ -270,8 +270,8 @@ def test_many_clicks_on_a_live_server_charge_once(
     code, report = simulate(server.url, "--orders", "4", "--clicks", "6")
 
     one_key, two_tabs = report["rows"]
-    assert (one_key["answers"], one_key["replays"]) == ({"200": 24}, 20)
-    assert (two_tabs["answers"], two_tabs["replays"]) == ({"200": 4, "409": 20}, 0)
+    assert (one_key["responses"], one_key["replays"]) == ({"200": 24}, 20)
+    assert (two_tabs["responses"], two_tabs["replays"]) == ({"200": 4, "409": 20}, 0)
     assert report["audit"] == {"ok": True, "breaches": 0}
     assert "Every order was charged once." in capsys.readouterr().out
     assert (code, report["ok"]) == (0, True)
@@ -294,14 +294,14 @@ def test_a_killed_worker_costs_retries_and_no_second_charge(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_resubmit_after_the_answer_is_a_replay(server: LiveServer, simulate: Simulate) -> None:
+def test_a_resubmit_after_the_response_is_a_replay(server: LiveServer, simulate: Simulate) -> None:
     seed()
     load = "--orders", "3", "--clicks", "4", "--concurrency", "2"
 
     code, report = simulate(server.url, *load, scenario="back_and_resubmit")
 
     (row,) = report["rows"]
-    assert (row["answers"], row["replays"], row["retries"]) == ({"200": 12}, 9, 0)
+    assert (row["responses"], row["replays"], row["retries"]) == ({"200": 12}, 9, 0)
     assert (code, row["charges"]) == (0, 3)
 
 
@@ -314,26 +314,26 @@ def test_without_a_proxy_or_another_server_rpc_retry_plays_as_well(
     code, report = simulate(server.url, "--orders", "2", "--clicks", "3", scenario="rpc_retry")
 
     (row,) = report["rows"]
-    assert (code, row["answers"], row["charges"]) == (0, {"200": 6}, 2)
-    assert (row["requests"], row["answers_lost"], row["repeats"]) == (None, None, None)
+    assert (code, row["responses"], row["charges"]) == (0, {"200": 6}, 2)
+    assert (row["requests"], row["responses_lost"], row["duplicates"]) == (None, None, None)
     assert report["payments_url"] == report["base_url"]
 
 
-def test_what_passes_between_two_systems_is_counted_and_accepted_clicks_ask_again(
+def test_what_passes_between_two_systems_is_counted_and_accepted_clicks_are_retried(
     simulate_between: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, report = simulate_between(PaymentSystem())
 
     (row,) = report["rows"]
-    assert (row["requests"], row["answers_lost"], row["repeats"]) == (8, 4, 2)
-    assert (row["answers"], row["retries"], row["unanswered"]) == ({"200": 6}, 0, 0)
+    assert (row["requests"], row["responses_lost"], row["duplicates"]) == (8, 4, 2)
+    assert (row["responses"], row["retries"], row["unfinished_clicks"]) == ({"200": 6}, 0, 0)
     assert (row["charges"], row["double_charges"], row["money_missing"]) == (2, 0, 0)
     assert (code, report["ok"]) == (0, True)
     headings = next(line for line in capsys.readouterr().out.splitlines() if "clicks" in line)
-    assert headings.split()[2:7] == ["answers", "requests", "answers", "lost", "repeats"]
+    assert headings.split()[2:7] == ["responses", "requests", "responses", "lost", "duplicates"]
 
 
-def test_a_payment_system_that_charges_again_for_a_repeat_fails(
+def test_a_payment_system_that_charges_again_for_a_duplicate_fails(
     simulate_between: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, report = simulate_between(PaymentSystem(charges=2))
@@ -341,12 +341,12 @@ def test_a_payment_system_that_charges_again_for_a_repeat_fails(
     (row,) = report["rows"]
     assert (row["charges"], row["double_charges"], row["money_missing"]) == (4, 2, 2 * PRICE)
     assert (
-        "same key, answers lost: 2 orders were charged more than once." in capsys.readouterr().out
+        "same key, responses lost: 2 orders were charged more than once." in capsys.readouterr().out
     )
     assert (code, report["ok"]) == (1, False)
 
 
-def test_a_server_that_is_no_proxy_is_said_so_in_one_line(
+def test_a_server_that_is_no_proxy_is_reported_in_one_line(
     simulate_at: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with served(Shop()) as url:
@@ -368,7 +368,7 @@ def test_a_shop_that_charges_every_click_fails(
     code, report = simulate_at(ChargesEveryClick())
 
     one_key, two_tabs = report["rows"]
-    assert (one_key["different_answers"], two_tabs["different_answers"]) == (0, 4)
+    assert (one_key["wrong_responses"], two_tabs["wrong_responses"]) == (0, 4)
     assert "same key: 2 orders were charged more than once." in capsys.readouterr().out
     assert (code, report["ok"]) == (1, False)
     assert [row["charges"] for row in report["rows"]] == [6, 6]
@@ -376,55 +376,55 @@ def test_a_shop_that_charges_every_click_fails(
     assert [row["money_missing"] for row in report["rows"]] == [4 * PRICE, 4 * PRICE]
 
 
-def test_a_click_that_is_never_answered_fails(simulate_at: Callable[..., Any]) -> None:
+def test_a_click_that_never_gets_a_response_fails(simulate_at: Callable[..., Any]) -> None:
     code, report = simulate_at(HangsUpOnOneKey())
 
     one_key, two_tabs = report["rows"]
-    assert (one_key["unanswered"], two_tabs["unanswered"]) == (0, 1)
+    assert (one_key["unfinished_clicks"], two_tabs["unfinished_clicks"]) == (0, 1)
     assert two_tabs["retries"] > 0
     assert (code, report["ok"]) == (1, False)
 
 
-def test_an_answer_that_differs_from_the_first_fails(simulate_at: Callable[..., Any]) -> None:
+def test_a_response_that_differs_from_the_first_fails(simulate_at: Callable[..., Any]) -> None:
     code, report = simulate_at(ChangesItsMind())
 
     one_key, two_tabs = report["rows"]
-    assert one_key["different_answers"] > 0
-    assert two_tabs["different_answers"] == 0
+    assert one_key["wrong_responses"] > 0
+    assert two_tabs["wrong_responses"] == 0
     assert (code, report["ok"]) == (1, False)
 
 
-def test_a_click_that_is_sent_away_comes_back_with_its_key(
+def test_a_click_that_is_refused_for_now_is_retried_with_its_key(
     simulate_at: Callable[..., Any],
 ) -> None:
-    shop = SendsTheFirstClickAway()
+    shop = RefusesTheFirstClick()
 
     code, report = simulate_at(shop, "back_and_resubmit")
 
     (row,) = report["rows"]
     assert len(shop.keys) == 2
     assert row["retries"] == 3  # a 202 is no refusal
-    assert (code, row["answers"]) == (0, {"200": 6})
+    assert (code, row["responses"]) == (0, {"200": 6})
 
 
-def test_a_shop_that_lets_nobody_in_is_said_so_in_one_line(
+def test_a_shop_that_lets_nobody_in_is_reported_in_one_line(
     simulate_at: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _ = simulate_at(LetsNobodyIn())
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert "answered 401 not-authenticated when asked: POST sign-in/ as alice" in line
+    assert ": 401 not-authenticated to POST sign-in/ as alice" in line
     assert code == 2
 
 
-def test_a_server_that_is_not_there_is_said_so_in_one_line(
+def test_a_server_that_is_not_there_is_reported_in_one_line(
     simulate: Simulate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
     code, _ = simulate(url, "--no-audit")
 
-    expected = f"No server answers at {url}. Start one: make serve"
+    expected = f"No server responds at {url}. Start one: make serve"
     assert capsys.readouterr().err.splitlines() == [expected]
     assert code == 2
 

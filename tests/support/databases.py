@@ -75,9 +75,10 @@ def _keeper() -> psycopg.Connection[Any]:
 def _make_room() -> None:
     """Have the embedded server accept many connections; only the first run ever restarts it."""
     from embedded_postgres import server
+    from embedded_postgres.places import home
 
-    server.home().mkdir(parents=True, exist_ok=True)
-    with (server.home() / "tests.lock").open("w") as lock:
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         server.ensure_running()
         address = server.dsn("postgres")

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from operations.audit import run as audit
+from operations.audit import check_invariants as audit
 from simulator.chaos import ChaosProxy
 from tests.support.live import ROOT, LiveServer, ends_with_the_run
 

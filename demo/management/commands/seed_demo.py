@@ -10,7 +10,7 @@ from demo.seed import seed
 
 class Command(BaseCommand):
     help = (
-        "Makes the demo's users, accounts and products, where they are missing. Safe to repeat. "
+        "Creates the demo's users, accounts and products that are missing. Safe to run again. "
         "Outside of DEBUG it needs DEMO_PASSWORD: the demo's own password is public."
     )
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO_PASSWORD:
-            raise CommandError("Set DEMO_PASSWORD, the password that the demo users shall have.")
+            raise CommandError("Set DEMO_PASSWORD, the password of the demo users.")
         seeded = seed()
         if options["json"]:
             self.stdout.write(json.dumps(seeded, indent=2))

@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.table import Table
 
-from operations.audit import run
+from operations.audit import check_invariants
 
 
 class Command(BaseCommand):
@@ -14,13 +14,13 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = run()
+        findings = check_invariants()
         table = Table("invariant", "rule", "breaches", title="Audit")
-        for found in findings:
-            colour = "red" if found.breaches else "green"
+        for finding in findings:
+            colour = "red" if finding.breaches else "green"
             table.add_row(
-                str(found.invariant), found.what, f"[{colour}]{found.breaches}[/{colour}]"
+                str(finding.invariant), finding.rule, f"[{colour}]{finding.breaches}[/{colour}]"
             )
         Console().print(table)
-        if any(found.breaches for found in findings):
+        if any(finding.breaches for finding in findings):
             raise SystemExit(1)

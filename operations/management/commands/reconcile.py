@@ -1,7 +1,6 @@
 import json
 import time
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,33 +11,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from operations.reconciliation import (
-    KEPT,
+from operations.reconciliation.comparison import reconcile
+from operations.reconciliation.report import (
+    LISTED_MAX,
     Difference,
-    Found,
-    Kind,
-    Order,
-    Payment,
-    Report,
-    SideUnreadable,
-    find_side,
-    reconcile,
+    DifferenceKind,
+    KindReport,
+    ReconciliationReport,
 )
-from web.arguments import new_file
+from operations.reconciliation.rows import OrderRow, PaymentRow
+from operations.reconciliation.sides import SideUnreadable, find_side
+from web.arguments import new_file, whole_number_up_to
 
-WIDE = 164
-GRACE = 60
-LIMIT = 20
-STATUSES = {0: "submitted", 1: "paying", 2: "paid", 3: "failed"}
-
-
-def whole_number(most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and int(text) <= most):
-            raise ArgumentTypeError(f"{text!r} is not a whole number up to {most:,}")
-        return int(text)
-
-    return number
+COLUMNS = 164  # of the tables, where there is no terminal
+GRACE_SECONDS = 60
+PRINTED = 20
 
 
 class Command(BaseCommand):
@@ -58,13 +45,15 @@ class Command(BaseCommand):
             )
             parser.add_argument(f"--{side}", metavar="URL", help=meaning)
         meaning = "a difference younger than this is in flight (default: %(default)s)"
-        number = whole_number(10**9)
-        parser.add_argument("--grace", type=number, default=GRACE, metavar="SECONDS", help=meaning)
-        meaning = f"write the counts and the first {KEPT:,} differences of each kind there"
+        number = whole_number_up_to(10**9)
+        parser.add_argument(
+            "--grace", type=number, default=GRACE_SECONDS, metavar="SECONDS", help=meaning
+        )
+        meaning = f"write the counts and the first {LISTED_MAX:,} differences of each kind there"
         parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
-        meaning = f"differences of each kind to print, up to {KEPT:,} (default: %(default)s)"
-        number = whole_number(KEPT)
-        parser.add_argument("--limit", type=number, default=LIMIT, metavar="N", help=meaning)
+        meaning = f"differences of each kind to print, up to {LISTED_MAX:,} (default: %(default)s)"
+        number = whole_number_up_to(LISTED_MAX)
+        parser.add_argument("--limit", type=number, default=PRINTED, metavar="N", help=meaning)
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
@@ -82,7 +71,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def _reconcile(options: dict[str, Any]) -> Report:
+def _reconcile(options: dict[str, Any]) -> ReconciliationReport:
     return reconcile(
         orders=find_side(name="orders", url=options["orders"]),
         payments=find_side(name="payments", url=options["payments"]),
@@ -90,45 +79,45 @@ def _reconcile(options: dict[str, Any]) -> Report:
     )
 
 
-def _show(report: Report, limit: int) -> None:
+def _show(report: ReconciliationReport, limit: int) -> None:
     console = Console()
     if not console.is_terminal:
-        console = Console(width=WIDE)
+        console = Console(width=COLUMNS)
     console.print(_counts(report))
-    for kind, found in report.found.items():
-        if found.first[:limit]:
-            console.print(_first(kind, found, limit))
+    for kind, of_kind in report.kinds.items():
+        if of_kind.first[:limit]:
+            console.print(_first(kind, of_kind, limit))
     compared = f"{report.orders:,} orders and {report.payments:,} payments compared"
     seconds = round(report.grace.total_seconds())
     verdict = f"differences older than {seconds:,} s: {report.differences:,}."
     console.print(f"{compared}; {verdict}", highlight=False)
 
 
-def _counts(report: Report) -> Table:
+def _counts(report: ReconciliationReport) -> Table:
     table = Table("", "old", "in flight", title="Reconciliation", box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
-    for kind, found in report.found.items():
-        colour = "red" if found.old.count else "green"
-        old = f"[{colour}]{found.old.count:,}[/]"
-        table.add_row(kind.value, old, f"{found.in_flight.count:,}")
+    for kind, of_kind in report.kinds.items():
+        colour = "red" if of_kind.old.count else "green"
+        old = f"[{colour}]{of_kind.old.count:,}[/]"
+        table.add_row(kind.value, old, f"{of_kind.in_flight.count:,}")
     return table
 
 
-def _first(kind: Kind, found: Found, limit: int) -> Table:
+def _first(kind: DifferenceKind, of_kind: KindReport, limit: int) -> Table:
     headings = "order id", "order", "payment", "since", "for", ""
     table = Table(*headings, title=kind.value, title_justify="left", box=box.SIMPLE_HEAD)
-    for difference in found.first[:limit]:
+    for difference in of_kind.first[:limit]:
         state = "in flight" if difference.in_flight else ""
         table.add_row(*(Text(cell) for cell in _cells(difference)), state)
-    more = found.old.count + found.in_flight.count - limit
+    more = of_kind.old.count + of_kind.in_flight.count - limit
     if more > 0:
         table.caption = f"and {more:,} more"
     return table
 
 
 def _cells(difference: Difference) -> tuple[str, ...]:
-    sides = _order_terms(difference.order), _payment_terms(difference.payment)
+    sides = _terms(difference.order), _terms(difference.payment)
     since = difference.since.astimezone(UTC)
     return str(difference.order_id), *sides, f"{since:%Y-%m-%d %H:%M:%S}Z", _duration(difference)
 
@@ -137,34 +126,30 @@ def _duration(difference: Difference) -> str:
     return str(timedelta(seconds=max(0, int(difference.age.total_seconds()))))
 
 
-def _order_terms(order: Order | None) -> str:
-    return _terms(STATUSES.get(order.status, str(order.status)), order) if order else "none"
-
-
-def _payment_terms(payment: Payment | None) -> str:
-    return _terms(payment.outcome or "undecided", payment) if payment else "none"
-
-
-def _terms(state: str, row: Order | Payment) -> str:
+def _terms(row: OrderRow | PaymentRow | None) -> str:
+    if row is None:
+        return "none"
     account = "no account" if row.account_id is None else f"account {row.account_id}"
-    return f"{state}, {row.amount:,} {row.currency}, {account}"
+    return f"{row.state}, {row.amount:,} {row.currency}, {account}"
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def _as_json(report: ReconciliationReport) -> dict[str, Any]:
     return {
         "ok": not report.differences,
         "grace_seconds": round(report.grace.total_seconds()),
         "orders": report.orders,
         "payments": report.payments,
-        "kinds": {kind.name.lower(): _found_as_json(f) for kind, f in report.found.items()},
+        "kinds": {kind.name.lower(): _kind_as_json(each) for kind, each in report.kinds.items()},
     }
 
 
-def _found_as_json(found: Found) -> dict[str, Any]:
+def _kind_as_json(of_kind: KindReport) -> dict[str, Any]:
     return {
-        "old": found.old.count,
-        "in_flight": found.in_flight.count,
-        "differences": [_difference_as_json(difference) for difference in found.first[:KEPT]],
+        "old": of_kind.old.count,
+        "in_flight": of_kind.in_flight.count,
+        "differences": [
+            _difference_as_json(difference) for difference in of_kind.first[:LISTED_MAX]
+        ],
     }
 
 
@@ -180,7 +165,7 @@ def _difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _row_as_json(row: Order | Payment) -> dict[str, Any]:
+def _row_as_json(row: OrderRow | PaymentRow) -> dict[str, Any]:
     return {
         name: _time(value) if isinstance(value, datetime) else value
         for name, value in row._asdict().items()
