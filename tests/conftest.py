@@ -89,20 +89,14 @@ def as_bob(bob: User, sign_in: Callable[[User], APIClient]) -> APIClient:
 
 
 @pytest.fixture
-def at_fault_point() -> Iterator[Callable[..., None]]:
+def at_failpoint() -> Iterator[Callable[..., None]]:
     """Run something at a failpoint of this process, once; checks that it was reached."""
     with armed_failpoints() as arm:
         yield arm
 
 
 @pytest.fixture
-def at_failpoint(at_fault_point: Callable[..., None]) -> Callable[..., None]:
-    """The same, by the name that the rest of the project uses."""
-    return at_fault_point
-
-
-@pytest.fixture
-def passed_points() -> Iterator[list[str]]:
+def passed_failpoints() -> Iterator[list[str]]:
     """The failpoints of this process that were passed, in order."""
     with recorded_failpoints() as passed:
         yield passed

@@ -126,12 +126,12 @@ def test_an_exception_anywhere_leaves_nothing_and_the_key_may_try_again(
     pay: Pay,
     order: Order,
     alice_account: Account,
-    at_fault_point: Callable[..., None],
+    at_failpoint: Callable[..., None],
 ) -> None:
     def fail() -> None:
         raise RuntimeError(point)
 
-    at_fault_point(point, fail)
+    at_failpoint(point, fail)
     broken = pay()
 
     assert broken.status_code == 500
@@ -156,9 +156,9 @@ def conflict(state: str) -> Callable[[], None]:
 
 @pytest.mark.parametrize("state", ["55P03", "57014", "53300", "53100"])
 def test_other_database_trouble_is_a_503_that_says_come_back(
-    state: str, pay: Pay, alice_account: Account, at_fault_point: Callable[..., None]
+    state: str, pay: Pay, alice_account: Account, at_failpoint: Callable[..., None]
 ) -> None:
-    at_fault_point("debited", conflict(state))
+    at_failpoint("debited", conflict(state))
     answer = pay()
     assert answer.status_code == 503
     assert problem(answer) == "temporarily-unavailable"
