@@ -113,6 +113,6 @@ def _live_server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory
 
 @pytest.fixture
 def server(_live_server: LiveServer, transactional_db: None) -> Iterator[LiveServer]:
-    """Several processes that serve the test database, with fault points that a test can arm."""
+    """Several processes that serve the test database, with failpoints that a test can arm."""
     yield _live_server
     _live_server.disarm()
