@@ -29,7 +29,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Page:
-    """What came of a click: the page where it ended, and the responses on the way."""
+    """Where a click ended: the page, and the responses on the way to it."""
 
     status: int
     path: str
