@@ -86,7 +86,7 @@ def test_a_token_consumed_by_another_between_our_look_and_our_lock_gets_its_resp
     charge: Charging,
     at_failpoint: Callable[..., None],
 ) -> None:
-    other = charge("other")
+    earlier = charge("other")
     other = connection.copy()
 
     def commit_other() -> None:
@@ -106,7 +106,7 @@ def test_a_token_consumed_by_another_between_our_look_and_our_lock_gets_its_resp
 
     assert response.status_code == 201
     assert response["Idempotent-Replayed"] == "true"
-    assert response.content == other.content
+    assert response.content == earlier.content
     assert Charge.objects.count() == 1
 
 
