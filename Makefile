@@ -8,7 +8,10 @@
 ## make lab                play every mechanism in every scenario; ARGS="--mechanism naive"
 ## make test               all checks and all tests
 ## make test-fast          unit and database tests: no process, no browser
-## make test-processes     one tier alone; also test-unit, test-database, test-browser
+## make test-unit          that tier alone: no database, no process
+## make test-database      that tier alone: the database, no process
+## make test-processes     that tier alone: servers, relays, commands
+## make test-browser       that tier alone: Chromium on a live server
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
@@ -28,7 +31,7 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast $(TIERS) coverage package package-test \
+  test-fast test-unit test-database test-processes test-browser coverage package package-test \
   test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations

@@ -89,20 +89,14 @@ def as_bob(bob: User, sign_in: Callable[[User], APIClient]) -> APIClient:
 
 
 @pytest.fixture
-def at_fault_point() -> Iterator[Callable[..., None]]:
+def at_failpoint() -> Iterator[Callable[..., None]]:
     """Run something at a failpoint of this process, once; checks that it was reached."""
     with armed_failpoints() as arm:
         yield arm
 
 
 @pytest.fixture
-def at_failpoint(at_fault_point: Callable[..., None]) -> Callable[..., None]:
-    """The same, by the name that the rest of the project uses."""
-    return at_fault_point
-
-
-@pytest.fixture
-def passed_points() -> Iterator[list[str]]:
+def passed_failpoints() -> Iterator[list[str]]:
     """The failpoints of this process that were passed, in order."""
     with recorded_failpoints() as passed:
         yield passed
@@ -119,6 +113,6 @@ def _live_server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory
 
 @pytest.fixture
 def server(_live_server: LiveServer, transactional_db: None) -> Iterator[LiveServer]:
-    """Several processes that serve the test database, with fault points that a test can arm."""
+    """Several processes that serve the test database, with failpoints that a test can arm."""
     yield _live_server
     _live_server.disarm()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -155,7 +155,7 @@ def test_a_parameter_that_is_given_twice_is_refused(name: str, as_alice: APIClie
     assert refused_parameters(as_alice.get(f"{ORDERS}?{name}=1&{name}=2")) == [f"/{name}"]
 
 
-@pytest.mark.parametrize("path", [ORDERS, f"{ORDERS}{uuid4()}/"])
+@pytest.mark.parametrize("path", [ORDERS, f"{ORDERS}{UUID(int=7)}/"])
 def test_more_parameters_than_are_read_are_a_bad_request(path: str, as_alice: APIClient) -> None:
     response = as_alice.get(f"{path}?{'a&' * 1500}")
     assert response.status_code == 400
@@ -215,4 +215,4 @@ def test_what_the_schema_documents_is_what_a_read_takes(
 
 def test_who_may_not_read_learns_nothing_about_parameters() -> None:
     assert APIClient().get(f"{ORDERS}?nonsense=1").status_code == 401
-    assert APIClient().get(f"{ORDERS}{uuid4()}/?nonsense=1").status_code == 401
+    assert APIClient().get(f"{ORDERS}{UUID(int=7)}/?nonsense=1").status_code == 401

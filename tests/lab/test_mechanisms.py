@@ -181,10 +181,10 @@ def test_a_fence_that_is_older_than_the_accounts_charges_nothing(
 
 
 def test_an_owner_whose_lock_expired_does_not_release_the_next_ones(
-    open_shop: Tables, redis: CountingRedis, at_fault_point: Callable[..., None]
+    open_shop: Tables, redis: CountingRedis, at_failpoint: Callable[..., None]
 ) -> None:
     shop, lock = open_shop("distributed_lock"), f"{PREFIX}lock:{CLICK.account}"
-    at_fault_point("checked", lambda: redis.set(lock, "somebody else"))
+    at_failpoint("checked", lambda: redis.set(lock, "somebody else"))
     assert shop.pay(CLICK) == FIRST
     assert redis.get(lock) == b"somebody else"
     redis.delete(lock)

@@ -565,7 +565,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
     boss: User,
     alice: User,
     place: Callable[..., Order],
-    at_fault_point: Callable[..., None],
+    at_failpoint: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order = place(customer=alice)
@@ -577,7 +577,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
         second.extend(together(1, lambda _: signed_in(boss).post(url, {"key": key})))
 
     monkeypatch.setattr("orders.once.WAIT_SECONDS", 0)
-    at_fault_point("order-placed", click_again)
+    at_failpoint("order-placed", click_again)
     first = signed_in(boss).post(url, {"key": key})  # is held while the second click comes and goes
     third = signed_in(boss).post(
         second[0]["Location"], form_at(signed_in(boss), url + f"?key={key}")
@@ -593,7 +593,7 @@ def test_a_second_click_that_waited_in_vain_gets_the_same_form_again(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_second_click_that_waits_long_enough_ends_on_the_firsts_order(
-    boss: User, alice: User, place: Callable[..., Order], at_fault_point: Callable[..., None]
+    boss: User, alice: User, place: Callable[..., Order], at_failpoint: Callable[..., None]
 ) -> None:
     order = place(customer=alice)
     url = page("orders_order_submit-again", order.pk)
@@ -607,7 +607,7 @@ def test_a_second_click_that_waits_long_enough_ends_on_the_firsts_order(
         click.start()
         until(somebody_waits_for_a_lock)
 
-    at_fault_point("order-placed", click_again)
+    at_failpoint("order-placed", click_again)
     first = signed_in(boss).post(url, {"key": key})
     click.join(30)
 
@@ -627,7 +627,7 @@ def somebody_waits_for_a_lock() -> bool:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_crash_leaves_neither_the_order_nor_the_key_used(
-    as_boss: Client, alice: User, place: Callable[..., Order], at_fault_point: Callable[..., None]
+    as_boss: Client, alice: User, place: Callable[..., Order], at_failpoint: Callable[..., None]
 ) -> None:
     order = place(customer=alice)
     url = page("orders_order_submit-again", order.pk)
@@ -636,7 +636,7 @@ def test_a_crash_leaves_neither_the_order_nor_the_key_used(
     def crash() -> None:
         raise ZeroDivisionError
 
-    at_fault_point("order-placed", crash)
+    at_failpoint("order-placed", crash)
     with pytest.raises(ZeroDivisionError):
         as_boss.post(url, form)
     assert (Order.objects.count(), Record.objects.count()) == (1, 0)

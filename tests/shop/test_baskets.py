@@ -215,10 +215,10 @@ def test_a_form_that_does_not_say_what_was_seen_orders_nothing(
 
 
 def test_a_basket_that_is_changed_while_it_is_ordered_is_not_ordered(
-    shop: Visitor, alice: User, product: Product, at_fault_point: Callable[..., None]
+    shop: Visitor, alice: User, product: Product, at_failpoint: Callable[..., None]
 ) -> None:
     form = shop.send(quantities(TEA=2)).form("/order/")
-    at_fault_point("order-placed", lambda: baskets.fill(customer=alice, quantities={"TEA": 1000}))
+    at_failpoint("order-placed", lambda: baskets.fill(customer=alice, quantities={"TEA": 1000}))
 
     page = shop.send(form)
 
@@ -227,12 +227,12 @@ def test_a_basket_that_is_changed_while_it_is_ordered_is_not_ordered(
 
 
 def test_a_basket_that_another_key_orders_meanwhile_is_not_ordered_twice(
-    alice: User, product: Product, at_fault_point: Callable[..., None]
+    alice: User, product: Product, at_failpoint: Callable[..., None]
 ) -> None:
     baskets.fill(customer=alice, quantities={"TEA": 2})
     basket = baskets.open_basket(customer=alice)
     assert basket is not None
-    at_fault_point("order-placed", lambda: baskets.make_order(basket))
+    at_failpoint("order-placed", lambda: baskets.make_order(basket))
 
     with pytest.raises(baskets.BasketChanged), transaction.atomic():
         baskets.make_order(basket)

@@ -29,7 +29,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Page:
-    """What came of a click: the page where it ended, and the answers on the way."""
+    """Where a click ended: the page, and the responses on the way to it."""
 
     status: int
     path: str
@@ -84,8 +84,8 @@ def forms_of(text: str) -> list[Form]:
     return reader.forms + [Form(action, form.fields) for action, form in reader.elsewhere]
 
 
-Answer = tuple[int, dict[str, str], str]
-Ask = Callable[[str, str, "dict[str, str] | None"], Answer]
+Response = tuple[int, dict[str, str], str]
+Ask = Callable[[str, str, "dict[str, str] | None"], Response]
 
 
 class Visitor:
@@ -117,7 +117,7 @@ class Visitor:
 def through(client: Client) -> Visitor:
     """Return a visitor who uses Django's test client."""
 
-    def ask(method: str, path: str, fields: dict[str, str] | None) -> Answer:
+    def ask(method: str, path: str, fields: dict[str, str] | None) -> Response:
         response: Any = client.generic(
             method,
             path,
@@ -136,9 +136,9 @@ class _Jar:
         self.url, self.timeout = url, timeout
         self.cookies: dict[str, str] = {}
 
-    def ask(self, method: str, path: str, fields: dict[str, str] | None) -> Answer:
+    def ask(self, method: str, path: str, fields: dict[str, str] | None) -> Response:
         sent = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        answer = urllib3.request(
+        response = urllib3.request(
             method,
             self.url + path,
             body=None if fields is None else urlencode(fields),
@@ -147,9 +147,9 @@ class _Jar:
             retries=False,
             redirect=False,
         )
-        for line in answer.headers.getlist("Set-Cookie"):
+        for line in response.headers.getlist("Set-Cookie"):
             self.cookies |= {name: found.value for name, found in SimpleCookie(line).items()}
-        return answer.status, dict(answer.headers), answer.data.decode()
+        return response.status, dict(response.headers), response.data.decode()
 
 
 def over_the_network(url: str, *, timeout: float = 40) -> Visitor:

@@ -47,20 +47,20 @@ class _Fixtures:
             if settings.DATABASES[DEFAULT_DB_ALIAS]["ENGINE"] == "embedded_postgres":
                 _make_room()
             with django_db_blocker.unblock():
-                keeper = _keeper()
+                session = _outside_django()
         prefix = f"test_{settings.DATABASES[DEFAULT_DB_ALIAS]['NAME']}"
         name = f"{prefix}_{os.getpid()}_{time.time_ns() // 1_000_000}"
-        _lock(keeper, name)
-        _drop_orphans(keeper, prefix)
+        _lock(session, name)
+        _drop_orphans(session, prefix)
         for alias in connections:
             connections[alias].settings_dict["TEST"]["NAME"] = name
 
 
-def _keeper() -> psycopg.Connection[Any]:
+def _outside_django() -> psycopg.Connection[Any]:
     """Return a connection that is not Django's: a test may end all of those."""
     with connections[DEFAULT_DB_ALIAS]._nodb_cursor() as cursor:
         info = cursor.connection.info
-        keeper = psycopg.connect(
+        session = psycopg.connect(
             host=info.host,
             port=info.port,
             user=info.user,
@@ -68,8 +68,8 @@ def _keeper() -> psycopg.Connection[Any]:
             dbname=info.dbname,
             autocommit=True,
         )
-    atexit.register(keeper.close)
-    return keeper
+    atexit.register(session.close)
+    return session
 
 
 def _make_room() -> None:
@@ -94,23 +94,23 @@ def _make_room() -> None:
         server.ensure_running()
 
 
-def _lock(keeper: psycopg.Connection[Any], name: str) -> bool:
-    found = keeper.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
+def _lock(session: psycopg.Connection[Any], name: str) -> bool:
+    found = session.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
     return found.fetchone() == (True,)
 
 
-def _drop_orphans(keeper: psycopg.Connection[Any], prefix: str) -> None:
+def _drop_orphans(session: psycopg.Connection[Any], prefix: str) -> None:
     """Drop the test databases whose runs have ended without doing so."""
-    names = keeper.execute(
+    names = session.execute(
         "SELECT datname FROM pg_database WHERE starts_with(datname, %s || '_')", [prefix]
     ).fetchall()
     for (name,) in names:
         owned = re.match(rf"{prefix}_\d+_\d+", name)  # a test's others are named after it
-        if owned is None or not _lock(keeper, owned[0]):
+        if owned is None or not _lock(session, owned[0]):
             continue
         with contextlib.suppress(psycopg.Error):
-            keeper.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
-        keeper.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [owned[0]])
+            session.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+        session.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [owned[0]])
 
 
 def _empty_databases(_: TransactionTestCase) -> None:

@@ -52,7 +52,7 @@ BUTTONS = frozenset({"submit", "button", "reset"})
 
 
 class _Reader(HTMLParser):
-    """Collects what a reader is shown or told: texts, hints, and what is written on buttons."""
+    """Collects what a page shows: texts, hints, and what is written on buttons."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A real server for tests: several gunicorn processes on the test database, with fault points."""
+"""A real server for tests: several gunicorn processes on the test database, with failpoints."""
 
 import os
 import random
@@ -117,7 +117,7 @@ def _read(file: Path) -> str:
 
 
 class LiveServer:
-    """gunicorn with `tests.support.wsgi`; its fault points are armed by files in a folder."""
+    """gunicorn with `tests.support.wsgi`; its failpoints are armed by files in a folder."""
 
     def __init__(
         self, *, database: dict[str, Any], folder: Path, workers: int = 3, threads: int = 8
@@ -148,7 +148,7 @@ class LiveServer:
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
         try:
-            until(self._answers, what=f"the server answers; its log is {self.log}")
+            until(self._responds, what=f"the server responds; its log is {self.log}")
         except BaseException:
             self.__exit__()
             raise
@@ -158,7 +158,7 @@ class LiveServer:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
             return urllib3.request("GET", f"{self.url}/healthz", retries=False).status == 200
@@ -166,7 +166,7 @@ class LiveServer:
             return False
 
     def arm(self, point: str, fault: str, *, times: int = 1) -> None:
-        """Have the next passages of a fault point `kill` the worker, or `hold` until released."""
+        """Have the next passages of a failpoint `kill` the worker, or `hold` until released."""
         for number in range(times):
             (self.folder / f"{point}.{number}.{fault}").touch()
 

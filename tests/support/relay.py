@@ -1,4 +1,4 @@
-"""A relay with its fault points armed by files; only tests start it."""
+"""A relay with its failpoints armed by files; only tests start it."""
 
 import sys
 

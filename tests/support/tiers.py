@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -32,6 +33,14 @@ STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn
 # A test's seconds by its tier, roughly: two workers share the work best if the longest files of it
 # come first.
 SECONDS = {"unit": 0.01, "database": 0.05, "processes": 0.7, "browser": 1.5}
+# More than their number of tests tells.
+SECONDS_OF_FILES = {
+    "test_distributed.py": 40.0,
+    "test_serve.py": 20.0,
+    "test_simulate.py": 18.0,
+    "test_schema.py": 18.0,
+    "test_matrix.py": 12.0,
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,9 +69,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)  # after the order was shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep a file's tests together, and for several workers put those that take longest first."""
-    seconds: dict[object, float] = {}
+    seconds: dict[Path, float] = {}
     for item in items:
-        seconds[item.path] = seconds.get(item.path, 0) + SECONDS[tier_of(item)]
+        if item.path not in seconds:
+            seconds[item.path] = SECONDS_OF_FILES.get(item.path.name, 0)
+        seconds[item.path] += SECONDS[tier_of(item)]
     if hasattr(config, "workerinput"):
         places = sorted(seconds, key=lambda path: -seconds[path])
     else:

@@ -1,4 +1,4 @@
-"""The project's WSGI application with its fault points armed by files; only tests start it."""
+"""The project's WSGI application with its failpoints armed by files; only tests start it."""
 
 import os
 import signal
