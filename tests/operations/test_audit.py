@@ -35,7 +35,8 @@ DAMAGE: dict[int, str] = {
     10: "DELETE FROM orders_statuschange WHERE source = 1",
     11: """ALTER TABLE idempotency_record DROP CONSTRAINT idempotency_record_once;
            INSERT INTO idempotency_record (identity, scope, key, fingerprint_version,
-                  fingerprint_by, fingerprint, method, path, status, content_type, headers, body, request_id, subject)
+                  fingerprint_by, fingerprint, method, path, status, content_type,
+                  headers, body, request_id, subject)
            SELECT identity, scope, key, 1, '', 'other', method, path, status, content_type, headers,
                   body, '', ''
              FROM idempotency_record""",
