@@ -390,6 +390,5 @@ def test_a_users_project_is_checked_strictly_against_the_types_of_the_wheel(
     assert "error" not in run(*mypy, "user.py", folder=tmp_path)
     with pytest.raises(AssertionError) as found:
         run(*mypy, "wrong.py", folder=tmp_path)
-    report = str(found.value)
-    assert report.count("error:") == 3, report
-    assert {"call-arg", "arg-type", "assignment"} == set(re.findall(r"\[([a-z-]+)\]", report))
+    found_errors = re.findall(r"^.*wrong\.py:\d+: error: .*\[([a-z-]+)\]$", str(found.value), re.M)
+    assert found_errors == ["call-arg", "arg-type", "assignment"], str(found.value)
