@@ -8,9 +8,11 @@
 ## make lab                play every mechanism in every scenario; ARGS="--mechanism naive"
 ## make test               all checks and all tests
 ## make test-fast          unit and database tests: no process, no browser
+## make test-processes     one tier alone; also test-unit, test-database, test-browser
+## make coverage           the lines that no test reaches, in any tier or process
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
-## make package            build the wheel and the sdist of idempotency/ into build/dist
+## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
 ## make package-test       install that wheel into clean environments, and test it there
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
@@ -23,10 +25,10 @@
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
+TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  package package-test \
-  test-matrix lock translations screenshots clean help
+  test-fast $(TIERS) coverage package package-test test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -55,7 +57,7 @@ lab: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
-test: check redis chromium pytest package package-test
+test: check redis chromium pytest
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
@@ -92,19 +94,54 @@ INSTALL_CHROMIUM = export DEBIAN_FRONTEND=noninteractive \
   && apt-get -qq update && apt-get -qq install --no-install-recommends chromium \
      fonts-dejavu-core fonts-wqy-microhei > /dev/null
 
-pytest: .venv/development .env translations
-	.venv/bin/pytest $(ARGS)
+# Two workers, a database each. A file stays with one worker, so what its tests share is made once;
+# those that take longest come first. One worker, in an order that is shuffled all the same: -n 0
+PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-package: .venv/development translations
+# The reusable app's tests run in a Django project of their own.
+APP = .venv/bin/pytest --ds idempotency.tests.project.settings idempotency/tests
+
+pytest: .venv/development .env translations
+	$(PYTEST)
+	$(APP)
+
+# The tiers: unit (no database), database, processes (servers, relays, commands), browser.
+test-fast: .venv/development .env translations
+	$(PYTEST) -m "unit or database"
+	$(APP) -m "unit or database"
+
+$(TIERS): test-%: .venv/development .env translations
+	$(PYTEST) -m $*
+
+test-unit test-database test-processes: test-%: test-app-%
+test-app-%: .venv/development translations
+	$(APP) -m $*
+test-processes: redis
+test-browser: redis chromium
+
+# The lines that no test reaches, in any tier or process. It takes longer than the tests alone.
+coverage: export COVERAGE := .venv/bin/coverage
+coverage: .venv/development .env translations redis chromium
+	mkdir -p var/coverage
+	$$COVERAGE erase
+	-$$COVERAGE run -m pytest $(PARALLEL) $(ARGS)
+	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.project.settings
+	$$COVERAGE combine --quiet
+	$$COVERAGE report
+
+package: .venv/development
 	rm -rf build/dist
 	$(RUN) -m build --no-isolation --outdir build/dist idempotency
-	.venv/bin/pytest -q idempotency/tests/test_package.py idempotency/tests/test_readme.py
+	$(APP)/test_package.py
+	$(APP)/test_readme.py
 	$(RUN) -m zipfile --list build/dist/*.whl
 
-# A project started by django-admin, the README typed in, and the app's own tests.
-# Another cell: PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
-package-test: .venv/development
-	.venv/bin/pytest idempotency/tests/test_installed.py $(ARGS)
+# A project started by django-admin, the README typed in, and the app's own tests. Another cell:
+# make package-test PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
+export PACKAGE_PYTHON PACKAGE_DJANGO
+package-test: .venv/development redis
+	$(APP)/test_installed.py $(ARGS)
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations
@@ -128,10 +165,10 @@ lock:
 	  -c requirements.txt -o requirements-dev.txt
 	rm -rf .venv-lock
 
-# The embedded PostgreSQL, and those of the two systems of demo-distributed.
+# The embedded PostgreSQL, that of the tests, and those of the two systems of demo-distributed.
 clean:
 	home="$${EMBEDDED_POSTGRES_HOME:-var/postgres}"; \
-	[ ! -x $(RUN) ] || for each in "$$home" "$$home-orders" "$$home-payments"; do \
+	[ ! -x $(RUN) ] || for each in "$$home" "$$home-tests" "$$home-orders" "$$home-payments"; do \
 	  EMBEDDED_POSTGRES_HOME="$$each" $(RUN) -m embedded_postgres remove || exit; done
 	rm -rf .venv .venv-* .env var build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	  .hypothesis .schemathesis

@@ -20,7 +20,7 @@ ORDERS_ONE_BY_ONE = 20  # in each run with concurrency 1: they take 0.1 s each
 DATABASE = "benchmark_relay"
 
 
-class Run(NamedTuple):
+class RelayRun(NamedTuple):
     """The measurements of one run."""
 
     orders_per_second: float
@@ -62,7 +62,7 @@ def _compare(*, concurrency: int, orders: int) -> None:
     connection.settings_dict["OPTIONS"].pop("options", None)
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
-        runs: dict[int, list[Run]] = {1: [], concurrency: []}
+        runs: dict[int, list[RelayRun]] = {1: [], concurrency: []}
         for _ in range(ROUNDS):
             runs[1].append(_run(concurrency=1, orders=ORDERS_ONE_BY_ONE))
             runs[concurrency].append(_run(concurrency=concurrency, orders=orders))
@@ -74,7 +74,7 @@ def _compare(*, concurrency: int, orders: int) -> None:
     _print_range("ratio", [many.orders_per_second / one.orders_per_second for one, many in pairs])
 
 
-def _print(title: str, runs: list[Run]) -> None:
+def _print(title: str, runs: list[RelayRun]) -> None:
     _print_range(f"{title}, orders per second", [run.orders_per_second for run in runs])
     _print_range(f"{title}, CPU ms per order", [run.cpu_ms_per_order for run in runs])
 
@@ -84,7 +84,7 @@ def _print_range(title: str, values: list[float]) -> None:
     sys.stdout.write(f"{title}: {shown} (min {min(values):.1f}, max {max(values):.1f})\n")
 
 
-def _run(*, concurrency: int, orders: int) -> Run:
+def _run(*, concurrency: int, orders: int) -> RelayRun:
     """Accept so many pays, then settle them with one relay."""
     from orders.models import PaymentRequest
     from orders.relay import Relay
@@ -101,7 +101,7 @@ def _run(*, concurrency: int, orders: int) -> Run:
     thread.join()
     if refused := PaymentRequest.objects.filter(dead_lettered=True).first():
         sys.exit(f"A payment was refused: {refused.last_error}")
-    return Run(orders / seconds, 1000 * cpu / orders)
+    return RelayRun(orders / seconds, 1000 * cpu / orders)
 
 
 def _cpu_seconds() -> float:

@@ -207,6 +207,7 @@ SPECTACULAR_SETTINGS = {
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
+        "KeyState": ["in_flight", "completed", "expired"],
         "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
         "PaymentOutcome": ["succeeded", "declined"],
         "ProblemOutcome": ["none", "done", "unknown"],
@@ -224,9 +225,7 @@ IDEMPOTENCY = {
         env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
     ),
     "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
-    "TOKEN_LIFETIME": timedelta(
-        minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
-    ),
+    "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
     "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
 }
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)

@@ -1,6 +1,6 @@
 """Run a request once per key: the key, its effect and its response are one commit.
 
-Public are these names and the modules `database_errors`, `drf`, `drf_views`, `errors`,
+Public are these names and the modules `admin`, `database_errors`, `drf`, `drf_views`, `errors`,
 `failpoints`, `migrating`, `models` (to read), `problems`, `purge`, `rate_limit`, `signals`,
 `spectacular`, `tokens`, `urls`, `views` and `waiting`. Everything else may change.
 """

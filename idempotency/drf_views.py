@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import errors, keys, tokens
+from idempotency import errors, tokens
 from idempotency.drf import Refused
 from idempotency.scope import scope_of
 from idempotency.views import state_of
@@ -18,7 +18,7 @@ class SingleUseTokenResponse(serializers.Serializer[dict[str, object]]):
     expires_at = serializers.DateTimeField()
 
 
-class KeyResponse(serializers.Serializer[dict[str, object]]):
+class KeyStatusResponse(serializers.Serializer[dict[str, object]]):
     state = serializers.ChoiceField(choices=["in_flight", "completed", "expired"])
     status = serializers.IntegerField(required=False, help_text="of the stored response")
     completed_at = serializers.DateTimeField(required=False)
@@ -47,7 +47,7 @@ class KeyView(APIView):
     def get(self, request: Request, key: str) -> Response:
         """Return whether a key is in flight, completed or expired; 404 where it was never used."""
         try:
-            state = state_of(scope_of(request), keys.checked(key))
+            state = state_of(scope_of(request), key)
         except errors.Refusal as refusal:
             raise Refused(refusal) from refusal
         if state is None:

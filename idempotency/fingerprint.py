@@ -61,7 +61,8 @@ def body_of(request: HttpRequest) -> Any:
     """Return the body of a plain Django request, parsed where its content type says how."""
     if request.content_type in FORMS and request.method == "POST":
         return [request.POST, request.FILES]
-    if request.content_type == "application/json" or request.content_type.endswith("+json"):
+    kind = request.content_type or ""
+    if kind == "application/json" or kind.endswith("+json"):
         try:
             return json.loads(request.body)
         except (ValueError, RecursionError):

@@ -42,8 +42,12 @@ class Record(models.Model):
             models.UniqueConstraint(fields=["identity"], name="idempotency_record_once"),
             models.CheckConstraint(
                 condition=Q(status__isnull=True, body__isnull=True)
-                | Q(status__range=(200, 499), body__isnull=False) & ~Q(key=""),
+                | Q(status__range=(200, 499), body__isnull=False),
                 name="idempotency_record_response_or_tombstone",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__isnull=True) | ~Q(key=""),
+                name="idempotency_record_key_not_empty",
             ),
         ]
         indexes = [

@@ -1,11 +1,13 @@
 """What goes in time: responses past their retention, expired tokens, counters, old tombstones."""
 
+from typing import Any
+
 from django.db import connections
 
 from idempotency import signals
 from idempotency.conf import conf
 
-# All of the request goes but the identity. FOR UPDATE SKIP LOCKED: two purges share the work.
+# All of the request goes but its identity, and what it was about. Two purges share the work.
 TOMBSTONE = """
 WITH batch AS (
     SELECT id FROM idempotency_record
@@ -13,11 +15,11 @@ WITH batch AS (
      ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE idempotency_record record
    SET status = NULL, body = NULL, content_type = '', headers = '{{}}', scope = '', key = '',
-       method = '', path = '', subject = '', request_id = ''
+       method = '', path = '', subject = {subject}, request_id = ''
   FROM batch WHERE record.id = batch.id AND record.body IS NOT NULL
 """
-EXPIRED = TOMBSTONE.format(condition="created_at < now() - %(retention)s")
-OF_SCOPE = TOMBSTONE.format(condition="scope = %(scope)s")
+EXPIRED = TOMBSTONE.format(condition="created_at < now() - %(retention)s", subject="record.subject")
+OF_SCOPE = TOMBSTONE.format(condition="scope = %(scope)s", subject="''")
 
 # The key of such a tombstone says itself how old it is, and is refused by that from then on.
 DELETE_TOMBSTONES = """
@@ -58,7 +60,7 @@ def delete_expired(*, using: str = "default") -> tuple[int, int]:
         return tokens, cursor.rowcount
 
 
-def _in_batches(statement: str, using: str, values: dict[str, object]) -> int:
+def _in_batches(statement: str, using: str, values: dict[str, Any]) -> int:
     """Run a statement, each time in a transaction of its own, until it matches no row."""
     total = 0
     while True:

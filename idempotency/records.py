@@ -117,5 +117,6 @@ def is_locked(lock: int, *, using: str) -> bool:
 def inquire(identity: bytes, *, using: str) -> Any:
     """Return (status, created_at, whether it is retained) of a key's record, or None."""
     with connections[using].cursor() as cursor:
-        cursor.execute(INQUIRE, {"identity": identity, "retention": conf().RETENTION})
+        values: dict[str, Any] = {"identity": identity, "retention": conf().RETENTION}
+        cursor.execute(INQUIRE, values)
         return cursor.fetchone()

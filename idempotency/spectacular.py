@@ -37,7 +37,7 @@ class Schema(AutoSchema):
     """Adds the boundary's headers to the operations that wear it."""
 
     def get_override_parameters(self) -> list[Any]:
-        handler = getattr(self.view, self.method.lower(), None)
+        handler: Any = getattr(self.view, self.method.lower(), None)
         if not getattr(handler, "idempotent", False):
             return []
         replayed = OpenApiParameter(

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import datetime
+from typing import Any
 
 from django.db import connections
 
@@ -36,7 +37,11 @@ def issue(scope: str, *, using: str = "default") -> tuple[str, datetime]:
     limit, seconds = conf().TOKEN_RATE
     rate_limit.count(f"token:{scope}", limit=limit, seconds=seconds, using=using)
     token = f"{PREFIX}{secrets.token_urlsafe(32)}"
-    row = {"digest": digest(token), "scope": scope, "lifetime": conf().TOKEN_LIFETIME}
+    row: dict[str, Any] = {
+        "digest": digest(token),
+        "scope": scope,
+        "lifetime": conf().TOKEN_LIFETIME,
+    }
     with connections[using].cursor() as cursor:
         cursor.execute(ISSUE, row)
         (expires_at,) = cursor.fetchone()

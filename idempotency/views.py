@@ -14,8 +14,10 @@ def state_of(scope: str, key: str, *, using: str = "default") -> dict[str, Any] 
     """Return what became of a scope's key, or None where it was never used; executes nothing.
 
     `state` is `in_flight`, `completed` (with `status` and `completed_at`) or `expired`.
+
+    :raises errors.KeyInvalid: this is no key
     """
-    found = records.inquire(keys.identity(scope, key), using=using)
+    found = records.inquire(keys.identity(scope, keys.checked(key)), using=using)
     if found is None:
         lock = claim.Claim(scope, key, using=using).key_lock
         return {"state": "in_flight"} if records.is_locked(lock, using=using) else None
@@ -30,7 +32,7 @@ def state_of(scope: str, key: str, *, using: str = "default") -> dict[str, Any] 
 def inquiry(request: HttpRequest, key: str) -> HttpResponse:
     """Return what became of one's own key; 404 where it was never used."""
     try:
-        state = state_of(scope_of(request), keys.checked(key))
+        state = state_of(scope_of(request), key)
     except errors.Refusal as refusal:
         return problems.response(refusal)
     if state is None:

@@ -114,7 +114,8 @@ def measured(get_response: GetResponse) -> GetResponse:
 def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:
     """Count a response before it is sent, so that none which a client got is missing.
 
-    A page of the shop carries the final response of the API that it shows, as its `final_response`.
+    A page of the shop carries the final response of the API that it shows, as its
+    `final_response`.
     """
     match = request.resolver_match
     route = f"/{match.route}" if match else "unmatched"

@@ -45,6 +45,26 @@ NUMBERS = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options to a parser."""
+    _add_scenario(parser)
+    here = "http://127.0.0.1:8000"
+    meaning = "the server (default: %(default)s)"
+    parser.add_argument("--base-url", type=url, default=here, metavar="URL", help=meaning)
+    for name, meaning in ADDRESSES:
+        parser.add_argument(name, type=url, metavar="URL", help=meaning)
+    for name, limit, default, meaning in NUMBERS:
+        kind = number_up_to(limit)
+        parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
+    meaning = "write the results to this file as well"
+    parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--no-audit",
+        action="store_true",
+        help="do not check the invariants afterwards. The audit reads the database of the "
+        "settings: leave it out for a server that works on another one",
+    )
+
+
+def _add_scenario(parser: ArgumentParser) -> None:
     only_in_the_lab = ", ".join(sorted(LAB_SCENARIOS.keys() - SCENARIOS.keys()))
     parser.add_argument(
         "scenario",
@@ -59,20 +79,4 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=lab.MECHANISMS,
         metavar="NAME",
         help=f"play the scenario in the lab with one of {', '.join(lab.MECHANISMS)}",
-    )
-    here = "http://127.0.0.1:8000"
-    meaning = "the server (default: %(default)s)"
-    parser.add_argument("--base-url", type=url, default=here, metavar="URL", help=meaning)
-    for name, meaning in ADDRESSES:
-        parser.add_argument(name, type=url, metavar="URL", help=meaning)
-    for name, most, default, meaning in NUMBERS:
-        kind = number_up_to(most)
-        parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
-    meaning = "write the results to this file as well"
-    parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
-    parser.add_argument(
-        "--no-audit",
-        action="store_true",
-        help="do not check the invariants afterwards. The audit reads the database of the "
-        "settings: leave it out for a server that works on another one",
     )

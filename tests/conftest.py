@@ -1,7 +1,6 @@
 """What the tests share: two customers, a product, signed-in clients, and a live server."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,18 @@ from django.db import connection
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from idempotency import failpoints
+from idempotency.tests.support import armed_failpoints, read_only, recorded_failpoints
 from orders.models import Order, Product
 from orders.services import Line, place_order
 from payments.models import Account
 from payments.services import open_account
 from tests.support.live import LiveServer
+from tests.support.network import _network, network
+
+__all__ = ["_network", "network", "read_only"]  # two fixtures
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 OPENING = 100_000
-
-
-@contextmanager
-def read_only() -> Iterator[None]:
-    """Have the server refuse every write of this session, so that what succeeds has only read."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = off")
 
 
 @pytest.fixture
@@ -70,6 +60,12 @@ def place(product: Product) -> Callable[..., Order]:
 
 
 @pytest.fixture
+def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
+    """An order of alice's that she hasn't paid yet, and can pay."""
+    return place(customer=alice)
+
+
+@pytest.fixture
 def sign_in() -> Callable[[User], APIClient]:
     """Return a client that is a user, by token."""
 
@@ -94,32 +90,22 @@ def as_bob(bob: User, sign_in: Callable[[User], APIClient]) -> APIClient:
 
 @pytest.fixture
 def at_fault_point() -> Iterator[Callable[..., None]]:
-    """Run something at a fault point of this process, once; checks that it was reached."""
-    armed: dict[str, Callable[[], Any]] = {}
-    hit: list[str] = []
+    """Run something at a failpoint of this process, once; checks that it was reached."""
+    with armed_failpoints() as arm:
+        yield arm
 
-    def arm(name: str, act: Callable[[], Any]) -> None:
-        armed[name] = act
 
-    def hook(name: str) -> None:
-        act = armed.pop(name, None)
-        if act is not None:
-            hit.append(name)
-            act()
-
-    failpoints.install(hook)
-    yield arm
-    failpoints.install(None)
-    assert not armed, f"never reached: {list(armed)}"
+@pytest.fixture
+def at_failpoint(at_fault_point: Callable[..., None]) -> Callable[..., None]:
+    """The same, by the name that the rest of the project uses."""
+    return at_fault_point
 
 
 @pytest.fixture
 def passed_points() -> Iterator[list[str]]:
-    """The fault points of this process that were passed, in order."""
-    passed: list[str] = []
-    failpoints.install(passed.append)
-    yield passed
-    failpoints.install(None)
+    """The failpoints of this process that were passed, in order."""
+    with recorded_failpoints() as passed:
+        yield passed
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ _ABOUT_KEYS = (
         errors.RecordUnreadable,
         _("The stored response can't be read. Nothing ran. Contact support."),
     ),
-    _of(errors.RateLimited, _("Rate limited"), _("Retry when the time in Retry-After has passed.")),
+    _of(errors.RateLimited, _("Retry when the time in Retry-After has passed.")),
 )
 
 _ABOUT_ORDERS = (

@@ -35,8 +35,7 @@ WAIT_HEADER = OpenApiParameter(
     "Prefer",
     str,
     OpenApiParameter.HEADER,
-    description=f"`wait=N`: how many seconds a retry may wait for the first response "
-    f"(5; 0 to 30).",
+    description="`wait=N`: how many seconds a retry may wait for the first response (5; 0 to 30).",
 )
 # The components that responses refer to by name.
 RESPONSE_HEADERS: dict[str, dict[str, Any]] = {

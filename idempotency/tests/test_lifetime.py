@@ -13,20 +13,10 @@ from idempotency import signals
 from idempotency.models import Record, Token
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
+from idempotency.tests.support import age
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def age(days: int) -> None:
-    """Have all records be made so many days ago, past the guards."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE idempotency_record SET created_at = created_at - make_interval(days => %s),"
-            " key_made_at = key_made_at - make_interval(days => %s)",
-            [days, days],
-        )
 
 
 def uuid7(made_at: datetime) -> str:

@@ -31,7 +31,7 @@ class PlottedHour:
 
 
 @dataclass(frozen=True)
-class Bar:
+class PlottedBar:
     """One rectangle; the numbers are text, so that no language puts a comma into them."""
 
     kind: str
@@ -68,7 +68,7 @@ class Plot:
         return [hour for hour in self.hours if hour.start.hour % LABELLED == 0]
 
     @property
-    def bars(self) -> list[Bar]:
+    def bars(self) -> list[PlottedBar]:
         """The bars of counts above 0, replays left of conflicts."""
         return [
             self._bar(hour, kind, count, place)
@@ -79,10 +79,10 @@ class Plot:
             if count
         ]
 
-    def _bar(self, hour: PlottedHour, kind: str, count: int, place: int) -> Bar:
+    def _bar(self, hour: PlottedHour, kind: str, count: int, place: int) -> PlottedBar:
         high = HEIGHT * count / self.most
         x = hour.x + MARGIN + place * BAR
-        return Bar(str(kind), count, hour.start, x, f"{HEIGHT - high:.2f}", f"{high:.2f}")
+        return PlottedBar(str(kind), count, hour.start, x, f"{HEIGHT - high:.2f}", f"{high:.2f}")
 
 
 def plot() -> Plot:

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,14 +21,13 @@ from playwright.sync_api import (
 )
 
 from demo.seed import seed
+from lab.page import runs
 from operations.audit import check_invariants as audit
 from orders.models import Order
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy
 from tests.support.live import ROOT, LiveServer
-from tests.support.network import Network, _network, network
-
-__all__ = ["_network", "network"]  # fixtures of theirs, and of ours
+from tests.support.network import Network
 
 # Playwright's synchronous interface runs a loop in this thread, and Django takes it for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -40,7 +39,17 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 PICTURES = ROOT / "build" / "screenshots"
+FAILED = pytest.StashKey[bool]()
 LOST = re.compile(r"net::ERR_(EMPTY_RESPONSE|CONNECTION_(RESET|CLOSED|REFUSED)|ABORTED)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Note that a test failed, so that its pages are pictured before they are closed."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +66,7 @@ def chromium() -> Iterator[Browser]:
 
 MOST_BYTES = 60_000
 TIMEOUT_MS = 20_000
+QUIET_MS, QUIET_POLLS = 20, 5  # so long nothing more is asked for, when a page is there
 expect.set_options(timeout=TIMEOUT_MS)  # 5 s are short for a busy machine
 
 
@@ -86,9 +96,15 @@ def bytes_loaded(page: Page) -> float:
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
     network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    started: list[str] = []
     loaded: list[float] = []
+    network.on("Network.requestWillBeSent", lambda event: started.append(event["requestId"]))
     network.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
-    page.reload(wait_until="networkidle")
+    page.reload(wait_until="load")
+    for _ in range(QUIET_POLLS):
+        page.wait_for_timeout(QUIET_MS)
+        while len(loaded) < len(set(started)):
+            page.wait_for_timeout(QUIET_MS)
     network.detach()
     assert len(loaded) >= 2, "the page, and at least its style sheet"
     return sum(loaded)
@@ -143,14 +159,21 @@ def visit(chromium: Browser, proxy: ChaosProxy, request: Any) -> Iterator[Visit]
         return visitors[-1]
 
     yield visit
-    PICTURES.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w-]+", "-", request.node.name).strip("-")[:120]
     for number, visitor in enumerate(visitors):
-        for page in visitor.context.pages[-1:]:
-            page.screenshot(path=PICTURES / f"{name}-{number}.png")
+        if request.node.stash.get(FAILED, False):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            for page in visitor.context.pages[-1:]:
+                page.screenshot(path=PICTURES / f"{name}-{number}.png")
         visitor.context.close()
     assert [error for visitor in visitors for error in visitor.errors] == []
     assert [url for visitor in visitors for url in visitor.elsewhere] == []
+
+
+@pytest.fixture(autouse=True)
+def _runs_of_the_lab(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for the lab's runs where the server keeps them."""
+    monkeypatch.setattr(runs, "FOLDER", server.folder / "lab")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`make demo-distributed`: two services, a network that loses responses, and no process left."""
 
 import os
-import random
 import re
 import signal
 import socket
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from demo.processes import is_free
-from tests.support.live import ROOT, descendants, ended, is_running, until
+from tests.support.live import ROOT, descendants, ended, free_port, is_running, until
 
 Environment = dict[str, str]
 DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
@@ -49,7 +47,7 @@ class Demo:
     """The demo as a process, its output in a file."""
 
     def __init__(self, log: Path, environment: Environment, *options: str) -> None:
-        self.port, self.log = three_free_ports(), log
+        self.port, self.log = free_port(3), log
         command = ["-m", "demo.serve", "--distributed", "--port", str(self.port), *options]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -101,12 +99,6 @@ def start(environment: Environment, log: Path) -> Iterator[Callable[..., Demo]]:
             return demo
 
         yield start
-
-
-def three_free_ports() -> int:
-    """Return the first of three in a row, where no outgoing connection gets one meanwhile."""
-    ports = random.sample(range(10_000, 32_000), 1000)
-    return next(port for port in ports if all(is_free(port + number) for number in range(3)))
 
 
 def table_of(output: str) -> dict[str, str]:

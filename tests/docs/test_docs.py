@@ -60,13 +60,13 @@ def test_a_call_returns_the_statuses_that_the_contract_names(
 @pytest.mark.parametrize(("status", "slug"), PROBLEMS)
 def test_a_problem_of_the_contract_has_its_status_and_a_meaning(status: str, slug: str) -> None:
     refusals = {
-        refusal.default_code: refusal
+        refusal.slug: refusal
         for refusal in vars(errors).values()
         if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
     }
     assert slug in CATALOGUE
     if slug != "temporarily-unavailable":
-        assert refusals[slug].status_code == int(status)
+        assert refusals[slug].status == int(status)
 
 
 def test_every_refusal_of_the_key_is_in_the_contract() -> None:

@@ -60,7 +60,7 @@ def test_the_readmes_example_works_in_a_fresh_project(tmp_path: Path) -> None:
         (file.parent / "__init__.py").touch()
         file.write_text(SETTINGS + code if added else code)
     assert (tmp_path / "refunds" / "views.py").exists()
-    with another_database("readme_example") as url:
+    with another_database("readme") as url:
         environment = os.environ | {
             "DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "settings",

@@ -15,6 +15,7 @@ from lab import mechanisms
 from lab.harness import bank, store
 from lab.harness.redis_server import provide
 from tests.support.live import ROOT, database_url
+from tests.support.tiers import starts_processes
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 REDIS = ("distributed_lock", "token_redis")
@@ -47,6 +48,8 @@ def manage(django_db_setup: None, django_db_blocker: Any) -> Manage:
     """Run a command of manage.py on the test database."""
     with django_db_blocker.unblock():
         url = database_url(connection.get_connection_params())
+    # Not those of the tests: some run a copy of the project without them.
+    settings = {"DEBUG": "true", "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
 
     def manage(
         *arguments: str, root: Path = ROOT, **environment: str
@@ -54,7 +57,7 @@ def manage(django_db_setup: None, django_db_blocker: Any) -> Manage:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=root,
-            env=os.environ | {"DEBUG": "true", "DATABASE_URL": url} | environment,
+            env=os.environ | settings | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -80,6 +83,7 @@ def tables(db: None) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
+@starts_processes
 def _redis() -> Iterator[str]:
     need_redis()
     with provide() as url:

@@ -14,6 +14,7 @@ from lab.harness.cluster import LabCluster
 from lab.harness.scenario_run import PLENTY, ScenarioRun
 from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.store import PREFIX, CountingRedis
+from tests.support.tiers import starts_processes
 from tests.support.together import together
 
 OPENING = 1000
@@ -126,6 +127,7 @@ def test_deleting_and_reading_twice_is_as_good_as_once(open_shop: Tables) -> Non
     assert row("SELECT count(*) FROM basket", CLICK) == (0,)
 
 
+@starts_processes
 @pytest.mark.parametrize("mechanism", ["token_local", "token_database", "token_redis"])
 def test_a_token_is_of_no_use_to_another_account(
     mechanism: str, open_shop: Tables, request: pytest.FixtureRequest

@@ -35,6 +35,7 @@ from lab.page.forms import MECHANISMS_DEFAULT
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
+from tests.support.tiers import starts_processes
 from tests.support.together import together
 
 HERE = tuple(name for name in NAMES if name not in REDIS)
@@ -94,6 +95,7 @@ def chosen(**other: Any) -> dict[str, Any]:
     return fields | {"clicks": "10"} | other
 
 
+@starts_processes
 def run_to_end(client: Client, **fields: Any) -> str:
     """Start a run as the page does, and return its address when it is over."""
     response = client.post("/lab/runs/", chosen(**fields))
@@ -284,6 +286,7 @@ def test_a_loss_is_shown(scenario: str, mechanism: str, loss: str, client: Clien
     assert 'class="verdict bad"' in panel
 
 
+@starts_processes
 def test_a_form_sent_twice_starts_one_run(client: Client, folder: Path) -> None:
     fields, before = chosen(clicks="2"), len(list(folder.glob("*.jsonl")))
     first = client.post("/lab/runs/", fields)
@@ -305,6 +308,7 @@ def test_a_form_sent_after_its_run_leads_to_it_and_starts_nothing(client: Client
     assert part(read(client, address), "naive") == part(before, "naive")
 
 
+@starts_processes
 def test_two_at_the_same_instant_start_one_run(folder: Path) -> None:
     fields, before = chosen(clicks="2"), len(list(folder.glob("*.jsonl")))
     responses = together(8, lambda _: Client().post("/lab/runs/", fields))
@@ -314,6 +318,7 @@ def test_two_at_the_same_instant_start_one_run(folder: Path) -> None:
     assert len(list(folder.glob("*.jsonl"))) == before + 1
 
 
+@starts_processes
 def test_of_four_runs_at_the_same_instant_one_starts_and_the_others_get_a_409() -> None:
     forms = [chosen(clicks="2") for _ in range(4)]
     responses = together(4, lambda number: Client().post("/lab/runs/", forms[number]))
@@ -582,6 +587,7 @@ def test_identifiers_on_a_page_are_unique(client: Client, everything: str) -> No
 
 
 @pytest.mark.parametrize("address", ["form", "finished", "everything"])
+@starts_processes
 def test_a_page_with_its_style_and_script_is_small(
     address: str, client: Client, request: pytest.FixtureRequest
 ) -> None:

@@ -240,7 +240,7 @@ def test_the_thread_leaves_no_connection_behind(tally: Tally) -> None:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE query LIKE '%INSERT INTO operations_hourlycount%'"
-                " AND pid <> pg_backend_pid()"
+                " AND datname = current_database() AND pid <> pg_backend_pid()"
             )
             count: int = cursor.fetchone()[0]
             return count

@@ -102,7 +102,7 @@ AGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None]] = {
     "submitted, declined": (NEW, DECLINED),
     "paid": (PlantedRow(PAID), CHARGED),
     "failed": (PlantedRow(FAILED), DECLINED),
-    "failed before it was asked for": (PlantedRow(FAILED), None),
+    "failed before it was requested": (PlantedRow(FAILED), None),
     "another system's, declined": (None, DECLINED),
 }
 
@@ -356,7 +356,7 @@ def apart() -> Iterator[str]:
     """The URL of a second database, which has the tables of payments, empty, and no others."""
     with connection.cursor() as cursor:
         tables = [columns(cursor, f"payments_{table}") for table in ("account", "entry", "payment")]
-    with another_database(f"{connection.settings_dict['NAME']}_payments") as address:
+    with another_database("payments") as address:
         with psycopg.connect(address) as there:
             for table in tables:
                 there.execute(table.encode())

@@ -287,6 +287,7 @@ def test_a_relay_whose_session_is_ended_goes_on_under_another_number(
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks"
             " WHERE locktype = 'advisory' AND classid = 18000606 AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         assert cursor.fetchall() == [(True,)]
     until(lambda: network.proxy.requests and settled(order), what="it is asked for all the same")

@@ -1,4 +1,4 @@
-"""A visitor of the shop's pages, an order to pay, and both systems with a network between them."""
+"""A visitor of the shop's pages."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from orders.models import Order
 from payments.models import Account
 from tests.conftest import OPENING
 from tests.support.browserless import Visitor, through
-from tests.support.network import _network, network
-
-__all__ = ["_network", "network"]
 
 
 @pytest.fixture
@@ -31,12 +27,6 @@ def visit() -> Callable[[User], Visitor]:
 def shop(alice: User, visit: Callable[[User], Visitor]) -> Visitor:
     """Alice, who looks at the shop's pages."""
     return visit(alice)
-
-
-@pytest.fixture
-def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
-    """An order of alice's that she hasn't paid yet, and can pay."""
-    return place(customer=alice)
 
 
 def charged(account: Account) -> int:

@@ -1,6 +1,8 @@
 """A real server for tests: several gunicorn processes on the test database, with fault points."""
 
 import os
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +20,26 @@ from django.db import connection
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def free_port() -> int:
+def free_port(count: int = 1) -> int:
+    """Return the first of some free ports in a row, where no outgoing connection gets one.
+
+    (By chance that is nobody's: the workers of a run share the seed of `random`.)
+    """
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(10_000, 32_000)
+        if all(map(_is_free, range(port, port + count))):
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def until(condition: Any, *, seconds: float = 60, what: str = "") -> Any:
@@ -35,6 +52,12 @@ def until(condition: Any, *, seconds: float = 60, what: str = "") -> Any:
     raise AssertionError(f"did not come to be in {seconds} s: {what or condition}")
 
 
+def ends_with_the_run() -> list[str]:
+    """Return what has the kernel end a command when the thread that started it does."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
 def database_url(params: dict[str, Any]) -> str:
     """Return the DATABASE_URL of a database from a Django connection's parameters."""
     user, password = quote(params["user"], ""), quote(params.get("password", ""), "")
@@ -42,8 +65,9 @@ def database_url(params: dict[str, Any]) -> str:
 
 
 @contextmanager
-def another_database(name: str) -> Iterator[str]:
-    """Yield the URL of an empty database of its own on the tests' server."""
+def another_database(suffix: str) -> Iterator[str]:
+    """Yield the URL of an empty database beside the tests' own, and named after it."""
+    name = f"{connection.settings_dict['NAME']}_{suffix}"
 
     def execute(statement: str) -> None:
         with connection.cursor() as cursor:
@@ -115,15 +139,13 @@ class LiveServer:
 
     def __enter__(self) -> Self:
         command = [
-            "-m",
-            "gunicorn",
-            "--config",
-            "config/gunicorn.py",
+            *ends_with_the_run(),  # a run that is killed leaves no server
+            *(sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"),
             "tests.support.wsgi:application",
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
         try:
             until(self._answers, what=f"the server answers; its log is {self.log}")

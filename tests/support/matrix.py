@@ -48,6 +48,7 @@ def run(version: str, python: str) -> bool:
         (ours, "-m", "django", "--version"),
         (ours, "manage.py", "makemigrations", "--check", "--dry-run"),
         (ours, "-m", "pytest", "-q"),
+        (ours, "-m", "pytest", "-q", "idempotency/tests", "--ds", "idempotency.tests.settings"),
     ]
     return all(
         subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0

@@ -1,10 +1,9 @@
 """Both systems with a network between them that the tests can break: a chaos proxy, and relays."""
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from django.db import connection
 from rest_framework.authtoken.models import Token
 
 from operations.audit import check_invariants as audit
-from orders.models import Order
-from payments.models import Account
 from simulator.chaos import ChaosProxy
-from tests.support.live import ROOT, Caller, LiveServer
+from tests.support.live import ROOT, LiveServer, ends_with_the_run
 
 SERVICE_TOKEN = "the-order-services-own-token-in-tests"[:40]
 
@@ -31,7 +28,10 @@ class Network:
 
     def relay(self, *, concurrency: int = 8) -> subprocess.Popen[bytes]:
         """Start a relay."""
-        command = [sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)]
+        command = [
+            *ends_with_the_run(),
+            *(sys.executable, "-m", "tests.support.relay", "--concurrency", str(concurrency)),
+        ]
         with (self.server.folder / "relay-log").open("ab") as log:
             relay = subprocess.Popen(
                 command, cwd=ROOT, env=self.server.environment, stdout=log, stderr=log
@@ -60,7 +60,6 @@ def _network(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: An
     server = LiveServer(database=params, folder=folder)
     with ChaosProxy(("127.0.0.1", server.port)) as proxy:
         server.environment |= {"PAYMENTS_URL": proxy.url, "PAYMENTS_TOKEN": SERVICE_TOKEN}
-        server.environment["DJANGO_SETTINGS_MODULE"] = os.environ["DJANGO_SETTINGS_MODULE"]
         with server:
             yield Network(server, proxy)
 
@@ -78,13 +77,3 @@ def network(_network: Network, transactional_db: None) -> Iterator[Network]:
     _network.server.disarm()
     _network.stop_relays()
     assert [found for found in audit() if found.breaches] == []
-
-
-@pytest.fixture
-def click(network: Network, alice: User) -> Caller:
-    return Caller(network.server.url, Token.objects.get_or_create(user=alice)[0].key)
-
-
-@pytest.fixture
-def order(alice: User, alice_account: Account, place: Callable[..., Order]) -> Order:
-    return place(customer=alice)

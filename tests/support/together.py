@@ -1,27 +1,14 @@
 """Starting many at the same instant, and the naive version that every race test runs beside."""
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
 
+from idempotency.tests.support import together
 
-def together(count: int, act: Callable[[int], Any]) -> list[Any]:
-    """Run `act(0) … act(count - 1)` in threads that start at one barrier; return their results."""
-    barrier = threading.Barrier(count, timeout=60)
-
-    def run(number: int) -> Any:
-        try:
-            barrier.wait(30)
-            return act(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return [future.result() for future in [pool.submit(run, n) for n in range(count)]]
+__all__ = ["NaiveShop", "naive_shop", "together"]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from config.wsgi import application
 from idempotency import failpoints
+from lab.page import runs
 
 __all__ = ["application"]
 
@@ -39,3 +40,4 @@ def act(point: str, fault: str, armed: Path) -> None:
 
 
 failpoints.install(strike)
+runs.FOLDER = FOLDER / "lab"  # of this server's own: only so many runs may be under way in one

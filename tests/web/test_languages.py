@@ -129,7 +129,7 @@ def everything(
         advance(order, Order.start_paying, account_id=alice_account.pk)
         outbox.write(order, customer="alice", request_id="", key_digest="")
         PaymentRequest.objects.filter(order=order).update(dead_lettered=dead_lettered)
-    tokens.issue(alice.pk)
+    tokens.issue(f"user:{alice.pk}")
     Record.objects.filter(status=201).update(status=None, body=None, content_type="", headers={})
     Group.objects.create(name="clerks")
 
@@ -425,13 +425,13 @@ def test_what_a_problems_type_leads_to_is_in_the_readers_language(
 
 def test_the_titles_are_the_words_of_the_slugs() -> None:
     refusals = {
-        refusal.default_code
+        refusal.slug
         for refusal in vars(errors).values()
         if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
     }
 
     by_name = {problem.slug for problem in BY_STATUS.values()} | refusals
-    for slug in by_name - {errors.Refusal.default_code}:
+    for slug in by_name - {errors.Refusal.slug}:
         assert str(CATALOGUE[slug].title) == slug.replace("-", " ").capitalize()
 
 

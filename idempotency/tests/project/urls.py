@@ -14,6 +14,8 @@ urlpatterns = [
     path("api/", include("idempotency.urls")),
     path("django/keys/<str:key>/", inquiry),
     path("django/tokens/", csrf_exempt(issue_token)),
+    path("accounts/<int:account_id>/debits/", views.DebitView.as_view()),
+    path("status/<int:status>/", views.StatusView.as_view()),
     path("rest/", views.RestView.as_view()),
     path("function/", views.rest_function),
     path("class/<int:thing>/", views.ClassBased.as_view()),

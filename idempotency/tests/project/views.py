@@ -8,15 +8,19 @@ from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, S
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework import serializers
 from rest_framework.decorators import api_view, parser_classes
+from rest_framework.generics import get_object_or_404
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from idempotency import idempotent
-from idempotency.tests.project.models import Charge
+from idempotency.failpoints import failpoint
+from idempotency.tests.project.models import Account, Charge, Debit
 
 
 def charge(amount: Any = 1) -> int:
@@ -169,3 +173,39 @@ class ClassBased(View):
     @idempotent(serialize_by="thing:{thing}")
     def post(self, request: HttpRequest, thing: int) -> HttpResponse:
         return HttpResponse(str(charge()))
+
+
+class Wanted(serializers.Serializer[Any]):
+    amount = serializers.IntegerField(min_value=1)
+
+
+class DebitView(APIView):
+    """Check, then act, as code without any guard does."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @idempotent(serialize_by="account:{account_id}")
+    def post(self, request: Request, account_id: int) -> Response:
+        wanted = Wanted(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        amount = wanted.validated_data["amount"]
+        account = get_object_or_404(Account, pk=account_id, owner_id=request.user.pk)
+        if account.balance < amount:
+            return Response({"detail": "declined"}, 402)
+        debit = Debit.objects.create(account=account, amount=amount)
+        account.balance -= amount
+        account.save()
+        failpoint("debited")
+        location = f"/accounts/{account_id}/debits/{debit.pk}/"
+        return Response({"id": debit.pk}, 201, headers={"Location": location})
+
+
+class StatusView(APIView):
+    """Has an effect and then responds with the status that it is asked for."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @idempotent(subject_of=lambda response: f"status:{response.status_code}")
+    def post(self, request: Request, status: int) -> Response:
+        Account.objects.create(owner_id=request.user.pk, balance=status)
+        return Response({}, status)
