@@ -15,7 +15,7 @@
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
-## make package            build the wheel and the sdist of idempotency/ into build/dist
+## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
 ## make package-test       install that wheel into clean environments, and test it there
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
@@ -31,8 +31,7 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast test-unit test-database test-processes test-browser coverage package package-test \
-  test-matrix lock translations screenshots clean help
+  test-fast $(TIERS) coverage package package-test test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -61,7 +60,7 @@ lab: .venv/runtime .env translations
 	$(RUN) manage.py migrate --verbosity 0
 	$(RUN) manage.py lab $(ARGS)
 
-test: check redis chromium pytest package package-test
+test: check redis chromium pytest
 
 # DATABASE_URL names no server: none of these may need one.
 check: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
@@ -104,7 +103,7 @@ PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # The reusable app's tests run in a Django project of their own.
-APP = .venv/bin/pytest idempotency/tests --ds idempotency.tests.project.settings
+APP = .venv/bin/pytest --ds idempotency.tests.project.settings idempotency/tests
 
 pytest: .venv/development .env translations
 	$(PYTEST)
@@ -113,12 +112,12 @@ pytest: .venv/development .env translations
 # The tiers: unit (no database), database, processes (servers, relays, commands), browser.
 test-fast: .venv/development .env translations
 	$(PYTEST) -m "unit or database"
-	$(APP)
+	$(APP) -m "unit or database"
 
 $(TIERS): test-%: .venv/development .env translations
 	$(PYTEST) -m $*
 
-test-unit test-database: test-%: test-app-%
+test-unit test-database test-processes: test-%: test-app-%
 test-app-%: .venv/development translations
 	$(APP) -m $*
 test-processes: redis
@@ -134,16 +133,18 @@ coverage: .venv/development .env translations redis chromium
 	$$COVERAGE combine --quiet
 	$$COVERAGE report
 
-package: .venv/development translations
+package: .venv/development
 	rm -rf build/dist
 	$(RUN) -m build --no-isolation --outdir build/dist idempotency
-	.venv/bin/pytest -q idempotency/tests/test_package.py idempotency/tests/test_readme.py
+	$(APP)/test_package.py
+	$(APP)/test_readme.py
 	$(RUN) -m zipfile --list build/dist/*.whl
 
-# A project started by django-admin, the README typed in, and the app's own tests.
-# Another cell: PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
-package-test: .venv/development
-	.venv/bin/pytest idempotency/tests/test_installed.py $(ARGS)
+# A project started by django-admin, the README typed in, and the app's own tests. Another cell:
+# make package-test PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
+export PACKAGE_PYTHON PACKAGE_DJANGO
+package-test: .venv/development redis
+	$(APP)/test_installed.py $(ARGS)
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations

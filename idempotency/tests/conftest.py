@@ -9,9 +9,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from idempotency import Claim
+from idempotency.tests.processes import build
 from idempotency.tests.project.models import Account, Charge, User
-from idempotency.tests.schedules import armed_failpoints, recorded_failpoints
-from idempotency.tests.support import build
+from idempotency.tests.support import armed_failpoints, recorded_failpoints
 
 PASSWORD = "a password"
 OPENING = 1_000

@@ -1,158 +1,80 @@
-"""Processes of the test project on the test database: a web server, a worker, a broker."""
+"""What tests of the boundary need in any project: failpoints, a read-only session, many at once."""
 
-import http.client
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
-from django.conf import settings
-from django.db import connection
-from django.test import Client
+from django.db import connection, transaction
 
-PROJECT = "idempotency.tests.project"
-PACKAGE = Path(__file__).resolve().parents[1]
-
-CSRF = "c" * 32
-
-
-def build(kind: str, folder: Path) -> Path:
-    """Build the wheel, or the sdist, into a folder and return it."""
-    command = [sys.executable, "-m", "build", "--no-isolation", f"--{kind}"]
-    done = subprocess.run(
-        [*command, "--outdir", str(folder), str(PACKAGE)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
-    return built
-
-
-def until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
-    """Wait for a condition to become true and return its value; fail after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"did not come to be in {seconds} s: {what or condition}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def database_url(name: str | None = None) -> str:
-    """Return the URL of the tests' database, or of another one on its server."""
-    params = connection.get_connection_params()
-    user, password = quote(params["user"], ""), quote(params.get("password") or "", "")
-    place = f"{quote(params['host'], '')}:{params.get('port') or 5432}"
-    return f"postgresql://{user}:{password}@{place}/{name or params['dbname']}"
+from idempotency import failpoints
 
 
 @contextmanager
-def started(
-    command: list[str], *, folder: Path, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process on the test database until the block ends; its log is in the folder."""
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
-        "DATABASE_URL": database_url(),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "FAULT_FOLDER": str(folder),
-        **environment,
-    }
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    with process:
+def armed_failpoints() -> Iterator[Callable[..., None]]:
+    """Yield what arms a failpoint of this process with an act, once; check that it was reached."""
+    armed: dict[str, Callable[[], Any]] = {}
+
+    def arm(name: str, act: Callable[[], Any]) -> None:
+        armed[name] = act
+
+    def hook(name: str) -> None:
+        if act := armed.pop(name, None):
+            act()
+
+    failpoints.install(hook)
+    try:
+        yield arm
+    finally:
+        failpoints.install(None)
+    assert not armed, f"never reached: {list(armed)}"
+
+
+@contextmanager
+def recorded_failpoints() -> Iterator[list[str]]:
+    """Yield the failpoints of this process that are passed, in order."""
+    passed: list[str] = []
+    failpoints.install(passed.append)
+    try:
+        yield passed
+    finally:
+        failpoints.install(None)
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Have the server refuse every write of this session, so that what succeeds has only read."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+
+
+def together(count: int, act: Callable[[int], Any]) -> list[Any]:
+    """Run `act(0) … act(count - 1)` in threads that start at one barrier; return their results."""
+    barrier = threading.Barrier(count, timeout=60)
+
+    def run(number: int) -> Any:
         try:
-            yield process
+            barrier.wait(30)
+            return act(number)
         finally:
-            process.kill()
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(run, n) for n in range(count)]]
 
 
-@contextmanager
-def server(folder: Path, **idempotency: int) -> Iterator["Server"]:
-    """Serve the test project until the block ends or a failpoint kills it."""
-    port = free_port()
-    command = [sys.executable, "-m", f"{PROJECT}.serve", str(port)]
-    chosen = str(idempotency).replace("'", '"')
-    with started(command, folder=folder, IDEMPOTENCY=chosen) as process:
-        until(
-            lambda: process.poll() is not None or _listens(port),
-            what=f"a server on {port}; its log is {folder / 'log'}",
+def age(days: int) -> None:
+    """Have all records be made so many days ago, past the guards."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE idempotency_record SET created_at = created_at - make_interval(days => %s),"
+            " key_made_at = key_made_at - make_interval(days => %s)",
+            [days, days],
         )
-        yield Server(port, process)
-
-
-class Response(NamedTuple):
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-
-class Server(NamedTuple):
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def post(self, path: str, client: Client, key: str = "k") -> Response:
-        """Send a request with a signed-in client's session."""
-        session = client.cookies[settings.SESSION_COOKIE_NAME].value
-        connected = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {
-            "Cookie": f"{settings.SESSION_COOKIE_NAME}={session}; csrftoken={CSRF}",
-            "X-CSRFToken": CSRF,
-            "Idempotency-Key": key,
-            "Content-Type": "application/json",
-        }
-        try:
-            connected.request("POST", path, b'{"amount": 1}', headers)
-            response = connected.getresponse()
-            return Response(response.status, response.headers, response.read())
-        finally:
-            connected.close()
-
-
-def killed(process: subprocess.Popen[bytes]) -> bool:
-    """Return True once a process has died by SIGKILL, which nobody but a failpoint sent."""
-    return process.wait(60) == -signal.SIGKILL
-
-
-@contextmanager
-def broker(folder: Path) -> Iterator[str]:
-    """Run a Redis of the tests' own until the block ends."""
-    program, port = shutil.which("redis-server"), free_port()
-    assert program
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with started(command, folder=folder) as process:
-        until(lambda: process.poll() is None and _listens(port), what="redis-server listens")
-        yield f"redis://127.0.0.1:{port}/0"
-
-
-@contextmanager
-def worker(folder: Path, broker: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Celery worker of one process until the block ends or a failpoint kills it."""
-    options = ["--pool=solo", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
-    command = [sys.executable, "-m", "celery", "-A", f"{PROJECT}.tasks", "worker", *options]
-    with started(command, folder=folder, BROKER=broker) as process:
-        yield process
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False

@@ -1,7 +1,6 @@
 """Statements: two on top of the effect for a first execution, one look-up for a replay."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from idempotency import once, run_once
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.views import charge
+from idempotency.tests.support import read_only
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,17 +26,6 @@ def statements(act: Callable[[], Any]) -> list[str]:
         act()
     found = [query["sql"] for query in captured.captured_queries]
     return [sql for sql in found if not sql.startswith(TRANSACTION)]
-
-
-@contextmanager
-def read_only() -> Iterator[None]:
-    """Have the server refuse every write of this session."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
-        try:
-            yield
-        finally:
-            cursor.execute("SET default_transaction_read_only = off")
 
 
 @pytest.mark.parametrize("path", VIEWS)

@@ -11,10 +11,10 @@ from django.test import Client
 
 from idempotency import run_once
 from idempotency.models import Record
-from idempotency.tests import support
 from idempotency.tests.conftest import charges
+from idempotency.tests.processes import broker, killed, server, worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 BEFORE_THE_COMMIT = ("key-claimed", "executed", "response-stored")
 FAILPOINTS = (*BEFORE_THE_COMMIT, "committed")
@@ -26,15 +26,15 @@ def test_a_view_that_is_killed_charges_once(
     path: str, point: str, client: Client, tmp_path: Path
 ) -> None:
     (tmp_path / f"{point}.kill").touch()
-    with support.server(tmp_path) as server:
+    with server(tmp_path) as live:
         with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
-            server.post(path, client)
-        assert support.killed(server.process)
+            live.post(path, client)
+        assert killed(live.process)
     assert (tmp_path / f"{point}.hit").exists()
     assert charges() == Record.objects.count() == (0 if point in BEFORE_THE_COMMIT else 1)
 
-    with support.server(tmp_path) as server:
-        retry, again = server.post(path, client), server.post(path, client)
+    with server(tmp_path) as live:
+        retry, again = live.post(path, client), live.post(path, client)
 
     assert 200 <= retry.status < 300
     assert retry.headers.get("Idempotent-Replayed") == (
@@ -54,14 +54,14 @@ def test_a_task_whose_worker_is_killed_is_delivered_again_and_charges_once(
     if not shutil.which("redis-server"):
         pytest.skip("there is no redis-server: the broker of this test")
     (tmp_path / f"{point}.kill").touch()
-    with support.broker(tmp_path) as broker:
-        sent = celery.Celery(broker=broker, backend=broker).send_task("pay", ("message-1", 5))
-        with support.worker(tmp_path, broker) as first:
-            assert support.killed(first)
+    with broker(tmp_path) as redis:
+        sent = celery.Celery(broker=redis, backend=redis).send_task("pay", ("message-1", 5))
+        with worker(tmp_path, redis) as first:
+            assert killed(first)
         assert (tmp_path / f"{point}.hit").exists()
         assert charges() == (0 if point in BEFORE_THE_COMMIT else 1)
 
-        with support.worker(tmp_path, broker) as second:
+        with worker(tmp_path, redis) as second:
             result = sent.get(timeout=60)
             assert second.poll() is None
 
@@ -80,9 +80,9 @@ def pay_in_this_process() -> Any:
 def test_twenty_at_once_with_one_key_charge_once_and_get_one_response(
     client: Client, tmp_path: Path
 ) -> None:
-    with support.server(tmp_path, WAITING_THREADS_MAX=20, WAIT_SECONDS=30) as server:
+    with server(tmp_path, WAITING_THREADS_MAX=20, WAIT_SECONDS=30) as live:
         with ThreadPoolExecutor(20) as threads:
-            clicks = [threads.submit(server.post, "/slow/", client) for _ in range(20)]
+            clicks = [threads.submit(live.post, "/slow/", client) for _ in range(20)]
         responses = [click.result() for click in clicks]
 
     assert {(response.status, response.body) for response in responses} == {(200, b"1")}
@@ -94,12 +94,12 @@ def test_twenty_at_once_with_one_key_charge_once_and_get_one_response(
 def test_duplicates_that_may_not_wait_get_409_and_their_retry_gets_the_response(
     client: Client, tmp_path: Path
 ) -> None:
-    with support.server(tmp_path, WAITING_THREADS_MAX=1) as server:
+    with server(tmp_path, WAITING_THREADS_MAX=1) as live:
         with ThreadPoolExecutor(20) as threads:
-            clicks = [threads.submit(server.post, "/slow/", client) for _ in range(20)]
+            clicks = [threads.submit(live.post, "/slow/", client) for _ in range(20)]
         responses = [click.result() for click in clicks]
         busy = [response for response in responses if response.status == 409]
-        retry = server.post("/slow/", client)
+        retry = live.post("/slow/", client)
 
     assert busy
     assert {response.headers["Retry-After"] for response in busy} == {"1"}

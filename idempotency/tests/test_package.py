@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import idempotency
-from idempotency.tests.support import PACKAGE
+from idempotency.tests.processes import PACKAGE
 
 ONLY_WITH_DRF = {"drf.py", "drf_views.py"}  # and what imports these: spectacular, urls
 MARKS: dict[str, None] = dict.fromkeys(("_", "gettext", "gettext_lazy"))

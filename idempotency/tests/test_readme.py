@@ -10,7 +10,7 @@ import pytest
 
 import idempotency
 from idempotency import conf, signals
-from idempotency.tests.support import PACKAGE
+from idempotency.tests.processes import PACKAGE
 
 BOTH = pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 

@@ -15,10 +15,10 @@ from django.utils.datastructures import MultiValueDict
 
 from idempotency import fingerprint, signals
 from idempotency.fingerprint import Content
-from idempotency.tests.conftest import PASSWORD, charges, signed_in
+from idempotency.tests.conftest import charges, signed_in
+from idempotency.tests.processes import until
 from idempotency.tests.project.models import User
-from idempotency.tests.support import until
-from idempotency.tests.test_lifetime import age
+from idempotency.tests.support import age
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,7 +52,7 @@ def test_a_rest_view_with_an_optional_key(client: Client) -> None:
 
 
 def test_equal_keys_of_two_users_of_a_rest_view_never_meet(client: Client) -> None:
-    bob = signed_in(User.objects.create_user("bob", password=PASSWORD))
+    bob = signed_in(User.objects.create_user("bob"))
     post(client, "/rest/")
 
     assert "Idempotent-Replayed" not in post(bob, "/rest/")

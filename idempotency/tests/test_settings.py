@@ -11,7 +11,7 @@ from idempotency.errors import Unstorable
 from idempotency.models import Record
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
-from idempotency.tests.test_lifetime import age
+from idempotency.tests.support import age
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)

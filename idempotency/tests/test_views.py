@@ -10,7 +10,7 @@ from django.test import Client
 from idempotency import idempotent
 from idempotency.errors import Unstorable
 from idempotency.models import Record
-from idempotency.tests.conftest import PASSWORD, charges, signed_in
+from idempotency.tests.conftest import charges, signed_in
 from idempotency.tests.project.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -147,7 +147,7 @@ def test_an_optional_key_protects_where_it_is_sent(client: Client) -> None:
 
 
 def test_equal_keys_of_two_users_never_meet(client: Client) -> None:
-    bob = signed_in(User.objects.create_user("bob", password=PASSWORD))
+    bob = signed_in(User.objects.create_user("bob"))
     post(client, "/plain/")
 
     assert "Idempotent-Replayed" not in post(bob, "/plain/")
