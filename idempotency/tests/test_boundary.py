@@ -19,7 +19,7 @@ from idempotency.models import Record
 from idempotency.records import STORE
 from idempotency.tests.conftest import OPENING, Debiting
 from idempotency.tests.project.models import Account, Debit, User
-from idempotency.tests.schedules import age, read_only, together
+from idempotency.tests.support import age, read_only, together
 
 AMOUNT = 5
 

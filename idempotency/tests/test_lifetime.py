@@ -13,7 +13,7 @@ from idempotency import signals
 from idempotency.models import Record, Token
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
-from idempotency.tests.schedules import age
+from idempotency.tests.support import age
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)

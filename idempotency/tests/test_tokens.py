@@ -17,7 +17,7 @@ from idempotency.keys import identity
 from idempotency.models import RateCount, Record, Token
 from idempotency.tests.conftest import Debiting
 from idempotency.tests.project.models import Debit, User
-from idempotency.tests.schedules import together
+from idempotency.tests.support import together
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 
