@@ -7,15 +7,13 @@ from django.db import connection, transaction
 from django.test import Client
 
 from idempotency.models import Record
-from idempotency.tests.conftest import Debiting
+from idempotency.tests.conftest import Debiting, signed_in
 from idempotency.tests.project.models import User
 
 
 @pytest.fixture
 def admin(db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
+    return signed_in(User.objects.create_superuser("admin"))
 
 
 @pytest.mark.parametrize("path", ["/refunds/", f"/orders/{UUID(int=7)}/pay/"])

@@ -132,7 +132,7 @@ def clean_environment(folder: Path, *requirements: str) -> Path:
         venv.create(place, with_pip=False)
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(versions()))
-    install = ["install", "--quiet", "--disable-pip-version-check", "--constraint", constraints]
+    install = ["install", "--quiet", "--disable-pip-version-check", "-c", str(constraints)]
     python = place / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, *install, *requirements, folder=folder)

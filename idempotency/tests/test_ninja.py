@@ -8,26 +8,25 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
+from ninja import NinjaAPI, Router, Schema, Status
+from ninja.security import django_auth
 
 from idempotency import idempotent
 from idempotency.tests.conftest import charges
 from idempotency.tests.project import urls
 from idempotency.tests.project.views import charge
 
-ninja = pytest.importorskip("ninja")
-security = pytest.importorskip("ninja.security")
-
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Amount(ninja.Schema):
+class Amount(Schema):
     amount: int
 
 
 @pytest.fixture(scope="module")
 def urlconf() -> str:
-    api = ninja.NinjaAPI(auth=security.django_auth)
-    router = ninja.Router()
+    api = NinjaAPI(auth=django_auth)
+    router = Router()
 
     @router.post("/charge", response={201: dict})
     @idempotent(serialize_by="thing:{thing}")
@@ -35,13 +34,13 @@ def urlconf() -> str:
         request: HttpRequest, thing: int, body: Amount, response: HttpResponse
     ) -> Any:
         response["Location"] = "/charges/1"
-        return ninja.Status(201, {"charges": charge(body.amount)})
+        return Status(201, {"charges": charge(body.amount)})
 
     @router.post("/empty", response={204: None})
     @idempotent()
     def empty(request: HttpRequest) -> Any:
         charge()
-        return ninja.Status(204, None)
+        return Status(204, None)
 
     api.add_router("/n", router)
     module = ModuleType("ninja_urls")

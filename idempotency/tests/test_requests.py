@@ -155,12 +155,12 @@ def test_an_inquiry_is_never_about_anothers_key(path: str, client: Client) -> No
 
 @pytest.mark.parametrize("hours", [-1, 1, -24 * 60, 24 * 60])
 def test_a_wrong_clock_of_the_application_changes_nothing(
-    hours: int, client: Client, monkeypatch: Any
+    hours: int, client: Client, alice: Any, monkeypatch: Any
 ) -> None:
     right = timezone.now
     monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
     assert abs(timezone.now() - right()) >= timedelta(minutes=59)
-    client.force_login(User.objects.get())  # a session by that clock
+    client.force_login(alice)  # a session by that clock
 
     token = client.post("/api/tokens/").json()["token"]
     assert post(client, "/plain/", key=token).status_code == 200
