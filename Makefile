@@ -1,11 +1,12 @@
 # make demo | demo-distributed | test | setup | serve | simulate | audit | lab | clean
 # and its parts: check | redis | chromium | pytest | test-matrix | lock | translations | screenshots
+# and a comparison: compare-packages
 PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-matrix lock translations screenshots clean
+  test-matrix lock translations screenshots compare-packages clean
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -80,6 +81,10 @@ MESSAGES := $(patsubst %.po,%.mo,$(wildcard */locale/*/LC_MESSAGES/django.po))
 translations: $(MESSAGES)
 %.mo: %.po | .venv/runtime
 	@.venv/bin/pybabel -q compile --input-file $< --output-file $@ --locale zh_Hans
+
+# Ours beside six packages from PyPI, each in an environment of its own. ARGS="--markdown --twice"
+compare-packages: .venv/runtime .env redis
+	$(RUN) -m benchmarks.packages $(ARGS)
 
 test-matrix: .venv/development .env translations
 	$(RUN) -m tests.support.matrix
