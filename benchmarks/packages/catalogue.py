@@ -33,7 +33,7 @@ class Configuration:
     """One way to set a package up.
 
     :param promised: the checks that its documents say it passes
-    :param records: where its records are: a table, "redis", or "memory"
+    :param records: where its records are: a table, "redis", "memory", or "none"
     :param documented: False where none of its documents name this set-up
     """
 
@@ -96,8 +96,16 @@ _DRF_IDEMPOTENCYKEY = "retry slow at_once other_body other_user"
 _DRF_IDEMPOTENCYKEY_TABLE = "drf_idempotencykey_idempotencykey"
 _IDEMKIT = "retry kill at_once other_body other_user"
 
+NAIVE = Contender(
+    "naive",
+    "Nothing: the row shows that the faults happen.",
+    (Configuration("the view alone", frozenset(), "none"),),
+    source="no package",
+)
+
 CONTENDERS = (
     OURS,
+    NAIVE,
     Contender(
         "drf_idempotency",
         '"Retry … safely and get back the exact same response, with no risk of double-processing — '
@@ -122,7 +130,7 @@ CONTENDERS = (
     ),
     Contender(
         "drf_idempotencykey",
-        '"Safe retry behavior without duplicate writes"; keys bound to the user, 409 for another '
+        '"safe retry behavior without duplicate writes"; keys bound to the user, 409 for another '
         "request and while the first is in progress. Keys are UUIDs, for 60 minutes, a record in "
         "progress too.",
         (
@@ -152,7 +160,7 @@ CONTENDERS = (
     Contender(
         "djangorestframework_idempotency_key",
         'Its README is one line: "An installable DB backend idempotency key middleware"; a comment '
-        'in its models adds "to prevent re-send identical API multiple times accidentally".',
+        'in its models adds "used for prevent re-send identical API multiple times accidentally".',
         (Configuration("middleware, decorator", _checks("retry"), "idempotency_key"),),
         (
             "djangorestframework-idempotency-key==1.0.3",
@@ -162,7 +170,7 @@ CONTENDERS = (
     ),
     Contender(
         "drf_idem",
-        '"Detects the duplicate and returns an immediate response — without running your business '
+        '"detects the duplicate and returns an immediate response — without running your business '
         'logic a second time"; "atomic writes … eliminate TOCTOU race conditions"; for 60 seconds.',
         (Configuration("quick start", _checks("retry at_once"), "redis"),),
         ("drf-idem==0.1.1", REDIS_CLIENT),

@@ -10,7 +10,7 @@ from typing import Any, Self
 import psycopg
 import urllib3
 
-from benchmarks.packages.catalogue import LEASE_SECONDS, Configuration, Contender
+from benchmarks.packages.catalogue import LEASE_SECONDS, OURS, Configuration, Contender
 from benchmarks.packages.servers import ROOT, Gunicorn, Redis, database, installed
 from benchmarks.packages.verdicts import Charge, Reply
 
@@ -29,7 +29,7 @@ class Deployment:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-")))
             self.faults = self.folder / "faults"
             self.faults.mkdir()
-            shared = ["benchmarks"] + (["idempotency"] if self.contender.source else [])
+            shared = ["benchmarks"] + (["idempotency"] if self.contender is OURS else [])
             for name in shared:  # and nothing else of this repository can be imported
                 (self.folder / name).symlink_to(ROOT / name)
             name = f"compare_{self.contender.module}"
@@ -121,7 +121,7 @@ class Deployment:
                 gunicorn.__exit__()
                 gunicorn.__enter__()
                 assert gunicorn.process.pid != before
-        else:
+        elif where != "none":
             assert self._rows(where) > 0, "there is no record to lose"
             self.database.execute(f"TRUNCATE {where} CASCADE".encode())
             assert self._rows(where) == 0

@@ -54,7 +54,8 @@ def markdown(results: Results, *, day: date) -> str:
     heading = ["", *CHECKS.values()]
     lines = [heading, ["---"] * len(heading), *rows(results)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    promises = "\n".join(f"- **{each.title}**: {each.promises}" for each in CONTENDERS)
+    shown = [each for each in CONTENDERS if any(module == each.module for module, _ in results)]
+    promises = "\n".join(f"- **{each.title}**: {each.promises}" for each in shown)
     return f"Measured on {day.isoformat()}. {LEGEND}.\n\n{table}\n\n{promises}\n"
 
 

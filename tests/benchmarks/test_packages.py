@@ -95,6 +95,12 @@ def test_the_readme_shows_ours_keeping_what_it_promises() -> None:
     assert not report.broken_promises(OURS, shown())
 
 
+def test_a_promise_that_ours_breaks_is_named_and_what_is_not_promised_is_not() -> None:
+    results = shown()
+    results["ours", "README"] |= {"slow": "2 charges", "lost": "2 charges"}
+    assert report.broken_promises(OURS, results) == ["handler slower than the lease: 2 charges"]
+
+
 def shown() -> report.Results:
     """Read the verdicts back out of the README's table."""
     lines = re.findall(r"^\| (.+) \|$", README, re.MULTILINE)
