@@ -7,7 +7,7 @@ from datetime import date
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.packages.catalogue import CHECKS, CONTENDERS, Configuration, Contender
+from benchmarks.packages.catalogue import CHECKS, COMMON, CONTENDERS, Configuration, Contender
 from benchmarks.packages.verdicts import is_passed, mark
 
 # The verdicts of each check, by a contender's module and its configuration's name.
@@ -17,6 +17,7 @@ LEGEND = (
     "✓ as a caller would want it · ✗ promised by its documents, and not kept · "
     "– not kept, and not promised"
 )
+VERSIONS = "each with " + ", ".join(pin.replace("==", " ") for pin in COMMON[:4])
 
 
 def title(contender: Contender, configuration: Configuration) -> str:
@@ -56,19 +57,21 @@ def markdown(results: Results, *, day: date) -> str:
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     shown = [each for each in CONTENDERS if any(module == each.module for module, _ in results)]
     promises = "\n".join(f"- **{each.title}**: {each.promises}" for each in shown)
-    return f"Measured on {day.isoformat()}. {LEGEND}.\n\n{table}\n\n{promises}\n"
+    return f"Measured on {day.isoformat()}, {VERSIONS}. {LEGEND}.\n\n{table}\n\n{promises}\n"
 
 
 def day_of(text: str) -> date:
     """Return the day of the table in a text that `markdown` is part of."""
-    found = re.search(r"Measured on (\S+)\.", text)
+    found = re.search(r"Measured on (\S+),", text)
     assert found, "there is no table"
     return date.fromisoformat(found[1])
 
 
 def show(results: Results, *, day: date) -> None:
     """Print the table to the terminal."""
-    table = Table("", *CHECKS.values(), title=f"{day.isoformat()}\n{LEGEND}", show_lines=True)
+    table = Table(
+        "", *CHECKS.values(), title=f"{day.isoformat()}, {VERSIONS}\n{LEGEND}", show_lines=True
+    )
     for cells in rows(results):
         table.add_row(*cells)
     Console(width=200).print(table)
