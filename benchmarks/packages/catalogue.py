@@ -28,6 +28,11 @@ COMMON = (
 REDIS_CLIENT = "redis==8.1.0"
 
 
+def named(pin: str) -> str:
+    """Return a pinned requirement as people write it: name and version."""
+    return re.sub(r"(\[.*\])?==", " ", pin)
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One way to set a package up.
@@ -66,7 +71,7 @@ class Contender:
     @property
     def title(self) -> str:
         """The package and its version."""
-        return self.source or re.sub(r"(\[.*\])?==", " ", self.requirements[0])
+        return self.source or named(self.requirements[0])
 
 
 def _checks(names: str) -> frozenset[str]:

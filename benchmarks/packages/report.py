@@ -7,7 +7,14 @@ from datetime import date
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.packages.catalogue import CHECKS, COMMON, CONTENDERS, Configuration, Contender
+from benchmarks.packages.catalogue import (
+    CHECKS,
+    COMMON,
+    CONTENDERS,
+    Configuration,
+    Contender,
+    named,
+)
 from benchmarks.packages.verdicts import is_passed, mark
 
 # The verdicts of each check, by a contender's module and its configuration's name.
@@ -17,7 +24,7 @@ LEGEND = (
     "✓ as a caller would want it · ✗ promised by its documents, and not kept · "
     "– not kept, and not promised"
 )
-VERSIONS = "each with " + ", ".join(pin.replace("==", " ") for pin in COMMON[:4])
+VERSIONS = "each with " + ", ".join(named(pin) for pin in COMMON[:4])
 
 
 def title(contender: Contender, configuration: Configuration) -> str:
