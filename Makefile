@@ -17,6 +17,7 @@
 ## make pytest             the tests alone; ARGS="tests/orders -x"
 ## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
 ## make package-test       install that wheel into clean environments, and test it there
+## make compare-packages   ours beside packages from PyPI under the same faults
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
 ## make chromium           install Chromium for the browser tests, as root on Debian
@@ -31,7 +32,8 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast $(TIERS) coverage package package-test test-matrix lock translations screenshots clean help
+  test-fast test-unit test-database test-processes test-browser coverage package package-test \
+  compare-packages test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -155,6 +157,10 @@ MESSAGES := $(patsubst %.po,%.mo,$(wildcard */locale/*/LC_MESSAGES/django.po))
 translations: $(MESSAGES)
 %.mo: %.po | .venv/runtime
 	@.venv/bin/pybabel -q compile --input-file $< --output-file $@ --locale zh_Hans
+
+# Ours beside six packages from PyPI, each in an environment of its own. ARGS="--markdown --twice"
+compare-packages: .venv/runtime .env redis
+	$(RUN) -m benchmarks.packages $(ARGS)
 
 test-matrix: .venv/development .env translations
 	$(RUN) -m tests.support.matrix

@@ -33,7 +33,8 @@ SPARED = frozenset({"django_migrations", "django_content_type", "auth_permission
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the tests an embedded server of their own, before anything reads where it is."""
-    os.environ.setdefault(HOME, str(ROOT / "var" / "postgres-tests"))
+    home = os.environ.get(HOME) or str(ROOT / "var" / "postgres")
+    os.environ[HOME] = f"{home.removesuffix('-tests')}-tests"  # a worker inherits its run's
     TransactionTestCase._fixture_teardown = _empty_databases  # type: ignore[attr-defined]
     config.pluginmanager.register(_Fixtures())  # after pytest-django, whose fixture it replaces
 
