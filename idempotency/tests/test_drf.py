@@ -90,10 +90,12 @@ def test_the_schema_documents_the_key_the_replay_and_the_refusals(settings: Any)
 
     @api_view(["POST"])
     @idempotent()
-    def function(request: Request) -> Response: ...
+    def function(request: Request) -> Response:
+        return Response()
 
     class Plain(APIView):
-        def post(self, request: Request) -> Response: ...
+        def post(self, request: Request) -> Response:
+            return Response()
 
     patterns = [
         path("rest/", views.RestView.as_view()),

@@ -17,14 +17,14 @@ USER = "matrix"
 @contextmanager
 def debian_postgres(initdb: Path) -> Iterator[str]:
     """Yield the URL of a new cluster's first database; the cluster goes with the block."""
-    account = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    account = "postgres" if os.geteuid() == 0 else None  # a server refuses to run as root
     place = Path(tempfile.mkdtemp(prefix="matrix-"))
     try:
         password, port = secrets.token_hex(16), _free_port()
         (place / "password").write_text(password)
         if account:
             for path in (place / "password", place):
-                shutil.chown(path, **account)
+                shutil.chown(path, account, account)
 
         def run(program: str, *options: str) -> None:
             command = [str(initdb.with_name(program)), "-D", str(place / "data"), *options]
@@ -34,7 +34,8 @@ def debian_postgres(initdb: Path) -> Iterator[str]:
                 cwd=place,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                **account,
+                user=account,
+                group=account,
             )
 
         run(
