@@ -35,14 +35,14 @@ def test_a_view_that_is_killed_charges_once(
     assert charges() == Record.objects.count() == (0 if point in BEFORE_THE_COMMIT else 1)
 
     with server(tmp_path) as live:
-        retry, again = live.post(path, client), live.post(path, client)
+        retry, second_retry = live.post(path, client), live.post(path, client)
 
     assert 200 <= retry.status < 300
     assert retry.headers.get("Idempotent-Replayed") == (
         None if point in BEFORE_THE_COMMIT else "true"
     )
-    assert (again.status, again.body) == (retry.status, retry.body)
-    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (second_retry.status, second_retry.body) == (retry.status, retry.body)
+    assert second_retry.headers["Idempotent-Replayed"] == "true"
     assert charges() == 1
 
 

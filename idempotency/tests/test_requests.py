@@ -1,22 +1,18 @@
-"""What a request, a key and a clock may be, what its signals carry, by the public interface."""
+"""What a request and a key may be, through the public interface."""
 
-import threading
-from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import TemporaryUploadedFile
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 
-from idempotency import fingerprint, idempotent, signals
+from idempotency import fingerprint, idempotent
 from idempotency.fingerprint import Content
 from idempotency.tests.conftest import charges, signed_in
-from idempotency.tests.processes import until
 from idempotency.tests.project import views
 from idempotency.tests.project.models import User
 from idempotency.tests.support import age
@@ -152,114 +148,6 @@ def test_an_inquiry_is_never_about_anothers_key(path: str, client: Client) -> No
 
     assert bob.get(path).status_code == 404
     assert Client().get(path).status_code in {401, 403}
-
-
-@pytest.mark.parametrize("hours", [-1, 1, -24 * 60, 24 * 60])
-def test_a_wrong_clock_of_the_application_changes_nothing(
-    hours: int, client: Client, alice: Any, monkeypatch: Any
-) -> None:
-    right = timezone.now
-    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
-    assert abs(timezone.now() - right()) >= timedelta(minutes=59)
-    client.force_login(alice)  # a session by that clock
-
-    token = client.post("/api/tokens/").json()["token"]
-    assert post(client, "/plain/", key=token).status_code == 200
-    assert post(client, "/plain/", key=token)["Idempotent-Replayed"] == "true"
-    age(29)
-    assert post(client, "/plain/", key=token)["Idempotent-Replayed"] == "true"
-    age(2)
-    assert post(client, "/plain/", key=token).status_code == 410
-    assert charges() == 1
-
-
-def test_a_token_is_refused_once_its_lifetime_is_over_by_the_databases_clock(
-    client: Client, monkeypatch: Any
-) -> None:
-    right = timezone.now
-    token = client.post("/api/tokens/").json()["token"]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE idempotency_token SET issued_at = issued_at - interval '31 minutes',"
-            " expires_at = expires_at - interval '31 minutes'"
-        )
-    monkeypatch.setattr(timezone, "now", lambda: right() - timedelta(hours=1))
-
-    assert post(client, "/plain/", key=token).status_code == 400
-    assert charges() == 0
-
-
-def test_a_token_of_another_user_is_refused(client: Client) -> None:
-    token = client.post("/api/tokens/").json()["token"]
-    bob = signed_in(User.objects.create_user("bob"))
-
-    assert post(bob, "/plain/", key=token).status_code == 400
-    assert post(client, "/plain/", key=token).status_code == 200
-
-
-def test_executed_is_sent_after_the_commit_with_the_subject_and_no_key(client: Client) -> None:
-    seen: list[tuple[int, dict[str, Any]]] = []
-
-    def receive(sender: Any, signal: Any, **facts: Any) -> None:
-        other = connection.copy()
-        with other.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM idempotency_record")
-            seen.append((cursor.fetchone()[0], facts))
-        other.close()
-
-    signals.executed.connect(receive)
-    try:
-        post(client, "/class/7/", key="secret-key")
-    finally:
-        signals.executed.disconnect(receive)
-
-    ((committed, facts),) = seen
-    assert committed == 1
-    assert facts["subject"] == "thing:7"
-    assert facts.keys() == {"scope", "key_digest", "subject", "request_id"}
-    assert "secret-key" not in str(facts)
-
-
-def test_purged_is_sent_with_the_count(client: Client) -> None:
-    counts: list[int] = []
-
-    def receive(count: int, **_: Any) -> None:
-        counts.append(count)
-
-    for key in "abc":
-        post(client, "/plain/", key=key)
-    age(31)
-    signals.purged.connect(receive)
-    try:
-        call_command("purge_idempotency_records", batch=1, verbosity=0)
-    finally:
-        signals.purged.disconnect(receive)
-    assert counts == [3]
-
-
-def test_waited_is_sent_by_a_duplicate_that_waited_for_the_first(client: Client) -> None:
-    seen: list[str] = []
-
-    def receive(scope: str, **_: Any) -> None:
-        seen.append(scope)
-
-    def click() -> None:
-        post(client, "/slow/")
-        connection.close()
-
-    first = threading.Thread(target=click)
-    signals.waited.connect(receive)
-    try:
-        first.start()
-        until(lambda: client.get("/api/keys/k/").json().get("state") == "in_flight")
-        duplicate = post(client, "/slow/")
-        first.join()
-    finally:
-        signals.waited.disconnect(receive)
-
-    assert duplicate["Idempotent-Replayed"] == "true"
-    assert seen == [f"user:{User.objects.get().pk}"]
-    assert charges() == 1
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ def test_the_body_counts_and_its_spelling_does_not(
     first = {"data": '{"a":[1.0],"b":1}', "content_type": "application/json"}
     assert post(client, "/plain/", **first).status_code == 200
 
-    again = post(client, "/plain/", **same)
+    duplicate = post(client, "/plain/", **same)
 
-    assert again.status_code == (other or 200)
+    assert duplicate.status_code == (other or 200)
     assert charges() == 1
 
 
@@ -227,7 +227,7 @@ def test_a_problem_of_a_plain_view_says_how_to_go_on(client: Client) -> None:
     }
 
 
-def test_what_became_of_a_key_is_told_to_its_owner_alone(client: Client) -> None:
+def test_what_became_of_a_key_is_for_its_owner_alone(client: Client) -> None:
     assert client.get("/api/keys/k/").status_code == 404
     post(client, "/plain/")
     inquiry = client.get("/api/keys/k/").json()
