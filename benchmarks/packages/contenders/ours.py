@@ -17,7 +17,7 @@ from idempotency import idempotent
 
 
 class ChargeView(APIView):
-    @idempotent
+    @idempotent()
     def post(self, request: Request) -> Response:
         return Response(charge(request), status=201)
 
