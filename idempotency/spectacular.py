@@ -37,8 +37,8 @@ class Schema(AutoSchema):
     """Adds the boundary's headers to the operations that wear it."""
 
     def get_override_parameters(self) -> list[Any]:
-        handler: Any = getattr(self.view, self.method.lower(), None)
-        if not getattr(handler, "idempotent", False):
+        handler = _decorated(self.view, self.method)
+        if handler is None:
             return []
         replayed = OpenApiParameter(
             conf().REPLAYED_HEADER,
@@ -48,6 +48,14 @@ class Schema(AutoSchema):
             description="Present on a replay of the first response.",
         )
         return [key_header(required=handler.key_required), WAIT_HEADER, replayed]
+
+
+def _decorated(view: Any, method: str) -> Any:
+    """Return what is decorated of a view: a method, an action, a function below @api_view."""
+    handler = getattr(view, getattr(view, "action", None) or method.lower(), None)
+    cells = getattr(handler, "__closure__", None) or ()  # @api_view keeps its function there
+    candidates = (handler, *(cell.cell_contents for cell in cells))
+    return next((each for each in candidates if getattr(each, "idempotent", False)), None)
 
 
 def document(result: dict[str, Any], **_: Any) -> dict[str, Any]:

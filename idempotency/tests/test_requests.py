@@ -13,10 +13,11 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 
-from idempotency import fingerprint, signals
+from idempotency import fingerprint, idempotent, signals
 from idempotency.fingerprint import Content
 from idempotency.tests.conftest import charges, signed_in
 from idempotency.tests.processes import until
+from idempotency.tests.project import views
 from idempotency.tests.project.models import User
 from idempotency.tests.support import age
 from idempotency.tests.test_views import post
@@ -259,3 +260,25 @@ def test_waited_is_sent_by_a_duplicate_that_waited_for_the_first(client: Client)
     assert duplicate["Idempotent-Replayed"] == "true"
     assert seen == [f"user:{User.objects.get().pk}"]
     assert charges() == 1
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        (views.rest_function, "below @api_view"),
+        (views.RestView.as_view(), "below @api_view"),
+        (views.ClassBased.as_view(), "on the class's method"),
+        (views.RestView, "not the class"),
+    ],
+)
+def test_a_whole_view_is_refused_at_decoration(view: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        idempotent()(view)
+
+
+def test_a_function_that_takes_no_request_says_so_when_it_is_called() -> None:
+    @idempotent()
+    def task(number: int) -> None: ...
+
+    with pytest.raises(TypeError, match="takes the request as its first argument"):
+        task(1)
