@@ -37,7 +37,7 @@ IN_DOCUMENTS = re.compile(r"\b(?:repeat(?:s|ed|ing)?|said)\b", re.IGNORECASE)
 IN_THE_LAB = re.compile(r"\bperformances?\b", re.IGNORECASE)
 # By room: what a relay did to its rows, and what the lab played, is called otherwise there.
 NAMES_OF_A_ROOM = {
-    ("orders/", "tests/orders/", "benchmarks/"): re.compile(r"^(?:take|taken|enter)\b"),
+    ("orders/", "tests/orders/", "benchmarks/"): re.compile(r"^(?:take|taken|enter(?! context))\b"),
     ("lab/", "tests/lab/"): re.compile(r"\b[Pp]rograms?\b"),
 }
 
