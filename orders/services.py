@@ -165,10 +165,10 @@ def find_order(*, customer: Any, order_id: UUID) -> Order:
 
 
 def advance(order: Order, transition: Transition, **changes: object) -> bool:
-    """Take an edge by compare-and-set; True for the one caller whose UPDATE matched.
+    """Take a transition by compare-and-set; True for the one caller whose UPDATE matched.
 
-    Source and target come from the edge's declaration. A repeated call matches no row, changes
-    nothing and returns False.
+    Source and target come from the transition's declaration. A repeated call matches no row,
+    changes nothing and returns False.
     """
     source, target = declared_by(transition)
     changes |= {"status": target, "updated_at": timezone.now()}

@@ -72,7 +72,7 @@ def test_a_request_without_a_key_is_refused() -> None:
         ("wait=" + "9" * 50, 5),
     ],
 )
-def test_prefer_wait_says_how_long_a_repeat_waits(header: str, seconds: int) -> None:
+def test_prefer_wait_says_how_long_a_retry_waits(header: str, seconds: int) -> None:
     assert read_wait(request(Prefer=header)) == seconds
 
 

@@ -79,17 +79,17 @@ def test_a_token_that_expires_while_the_request_runs_undoes_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_token_consumed_by_a_twin_between_our_look_and_our_lock_gets_its_answer(
+def test_a_token_consumed_by_another_between_our_look_and_our_lock_gets_its_response(
     as_alice: APIClient,
     alice: User,
     token: str,
     charge: Charging,
     at_failpoint: Callable[..., None],
 ) -> None:
-    twin = charge("twin")
+    earlier = charge("other")
     other = connection.copy()
 
-    def commit_twin() -> None:
+    def commit_other() -> None:
         with other.cursor() as cursor:
             cursor.execute("DELETE FROM idempotency_token")
             cursor.execute(
@@ -101,12 +101,12 @@ def test_a_token_consumed_by_a_twin_between_our_look_and_our_lock_gets_its_answe
             )
         other.close()
 
-    at_failpoint("executed", commit_twin)
-    answer = charge(token)
+    at_failpoint("executed", commit_other)
+    response = charge(token)
 
-    assert answer.status_code == 201
-    assert answer["Idempotent-Replayed"] == "true"
-    assert answer.content == twin.content
+    assert response.status_code == 201
+    assert response["Idempotent-Replayed"] == "true"
+    assert response.content == earlier.content
     assert Charge.objects.count() == 1
 
 
@@ -134,21 +134,21 @@ def test_the_purge_deletes_expired_tokens_and_counts_only(alice: User, settings:
     settings.IDEMPOTENCY_TOKEN_RATE = (60, LONG_WINDOW)
     rate_limit.count("someone", limit=1, seconds=3600)
     RateCount.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
-    kept, _ = tokens.issue(alice.pk)
+    unused, _ = tokens.issue(alice.pk)
     earlier = timezone.now() - timedelta(hours=2)
     Token.objects.create(
         digest="old", caller=alice, issued_at=earlier, expires_at=earlier + timedelta(minutes=1)
     )
     call_command("purge_idempotency_records")
-    assert [row.digest for row in Token.objects.all()] == [tokens.digest(kept)]
+    assert [row.digest for row in Token.objects.all()] == [tokens.digest(unused)]
     assert [row.subject for row in RateCount.objects.all()] == [f"token:{alice.pk}"]
 
 
 def test_issue_is_limited_per_user(as_alice: APIClient, as_bob: APIClient, settings: Any) -> None:
     settings.IDEMPOTENCY_TOKEN_RATE = (3, LONG_WINDOW)
-    answers = [as_alice.post("/tokens/") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
-    assert answers[3].data["detail"].code == "rate-limited"
+    responses = [as_alice.post("/tokens/") for _ in range(4)]
+    assert [response.status_code for response in responses] == [201, 201, 201, 429]
+    assert responses[3].data["detail"].code == "rate-limited"
     assert as_bob.post("/tokens/").status_code == 201
 
 

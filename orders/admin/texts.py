@@ -16,7 +16,10 @@ OUTCOMES: dict[tuple[int, bool], Message] = {
     (Order.Status.FAILED, True): (messages.WARNING, _("Declined: the account lacks the money.")),
     (Order.Status.FAILED, False): (messages.INFO, _("Has failed already, nothing changed.")),
     (Order.Status.PAYING, True): (messages.INFO, _("Paying: the result is not there yet.")),
-    (Order.Status.PAYING, False): (messages.INFO, _("Being paid already, nothing changed.")),
+    (Order.Status.PAYING, False): (
+        messages.INFO,
+        _("Paying already, nothing changed."),
+    ),
 }
 BUSY = (messages.ERROR, _("The database was busy. Nothing changed; try again."))
 OTHER_TERMS = (messages.ERROR, _("Its payment was made on other terms. Nothing changed."))

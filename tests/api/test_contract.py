@@ -36,11 +36,11 @@ def post(client: Any, path: str, body: Any = None, key: str | None = None, **ext
     return client.post(path, body, format="json", headers=headers | extra.pop("headers", {}))
 
 
-def problem(answer: Any) -> str:
-    assert answer["Content-Type"] == "application/problem+json"
-    body = answer.json()
+def problem(response: Any) -> str:
+    assert response["Content-Type"] == "application/problem+json"
+    body = response.json()
     assert {"type", "title", "status", "detail", "outcome", "retryable"} <= body.keys()
-    assert body["status"] == answer.status_code
+    assert body["status"] == response.status_code
     assert body["outcome"] in {"none", "done", "unknown"}
     return str(body["type"]).removeprefix("/problems/")
 
@@ -61,27 +61,27 @@ def service(sign_in: Callable[[User], APIClient], db: None) -> APIClient:
 
 
 def test_the_catalogue_is_open_to_everybody(product: Product) -> None:
-    answer = APIClient().get("/api/v1/products/")
-    assert answer.status_code == 200
-    assert answer.json()["results"] == [
+    response = APIClient().get("/api/v1/products/")
+    assert response.status_code == 200
+    assert response.json()["results"] == [
         {"sku": "TEA", "name": "Green tea", "price": 250, "currency": "EUR"}
     ]
 
 
 def test_placing_prices_the_order_on_the_server(as_alice: APIClient, product: Product) -> None:
     lines = [{"sku": "TEA", "quantity": 2, "price": 1, "unit_price": 1}]
-    answer = post(as_alice, "/api/v1/orders/", {"lines": lines, "amount": 1}, key="k")
+    response = post(as_alice, "/api/v1/orders/", {"lines": lines, "amount": 1}, key="k")
 
-    order = answer.json()
-    assert answer.status_code == 201
-    assert answer["Location"] == f"/api/v1/orders/{order['id']}/"
+    order = response.json()
+    assert response.status_code == 201
+    assert response["Location"] == f"/api/v1/orders/{order['id']}/"
     assert order.keys() == ORDER_MEMBERS
     assert (order["status"], order["status_label"], order["payment"]) == (0, "submitted", None)
     assert order["lines"] == [
         {"sku": "TEA", "name": "Green tea", "quantity": 2, "unit_price": 250, "amount": 500}
     ]
     assert (order["amount"], order["currency"]) == (500, "EUR")
-    assert as_alice.get(answer["Location"]).json() == order
+    assert as_alice.get(response["Location"]).json() == order
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_lines_that_make_no_order_are_named(
     lines: Any, pointer: str, as_alice: APIClient, product: Product
 ) -> None:
     Product.objects.create(sku="BOOK", name="Book", price=1500, currency="USD")
-    answer = post(as_alice, "/api/v1/orders/", {"lines": lines} if lines is not None else {}, "k")
-    assert answer.status_code == 400
-    assert problem(answer) == "validation-error"
-    assert answer.json()["errors"][0]["pointer"] == pointer
+    response = post(as_alice, "/api/v1/orders/", {"lines": lines} if lines is not None else {}, "k")
+    assert response.status_code == 400
+    assert problem(response) == "validation-error"
+    assert response.json()["errors"][0]["pointer"] == pointer
     assert not Order.objects.exists()
 
 
@@ -145,13 +145,13 @@ def test_listing_costs_the_same_however_long_the_page(
 # --- Paying
 
 
-def test_paying_answers_the_paid_order(
+def test_paying_returns_the_paid_order(
     as_alice: APIClient, pay_path: str, alice_account: Account
 ) -> None:
-    answer = post(as_alice, pay_path, {"account": alice_account.pk}, key="k")
+    response = post(as_alice, pay_path, {"account": alice_account.pk}, key="k")
 
-    order = answer.json()
-    assert answer.status_code == 200
+    order = response.json()
+    assert response.status_code == 200
     assert order.keys() == ORDER_MEMBERS
     assert (order["status"], order["status_label"]) == (2, "paid")
     assert order["payment"]["outcome"] == "succeeded"
@@ -165,27 +165,27 @@ def test_paying_without_enough_money_fails_the_order(
     as_alice: APIClient, pay_path: str, alice: User
 ) -> None:
     poor = open_account(owner=alice, currency="EUR", opening_balance=499)
-    answer = post(as_alice, pay_path, {"account": poor.pk}, key="k")
+    response = post(as_alice, pay_path, {"account": poor.pk}, key="k")
 
-    assert answer.status_code == 402
-    assert problem(answer) == "payment-declined"
-    assert answer.json()["order"]["status"] == 3
-    assert answer.json()["order"]["payment"]["outcome"] == "declined"
+    assert response.status_code == 402
+    assert problem(response) == "payment-declined"
+    assert response.json()["order"]["status"] == 3
+    assert response.json()["order"]["payment"]["outcome"] == "declined"
     assert as_alice.get(f"/api/v1/accounts/{poor.pk}/").json()["balance"] == 499
 
 
-def test_an_order_that_is_being_paid_answers_202_and_starts_nothing_new(
+def test_an_order_that_is_paying_gets_202_and_starts_nothing_new(
     as_alice: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
     assert advance(order, Order.start_paying, account_id=alice_account.pk)
 
-    answer = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, "k")
+    response = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, "k")
 
-    assert answer.status_code == 202
-    assert answer.json()["status"] == 1
-    assert answer["Location"] == f"/api/v1/orders/{order.pk}/"
-    assert int(answer["Retry-After"]) >= 1
+    assert response.status_code == 202
+    assert response.json()["status"] == 1
+    assert response["Location"] == f"/api/v1/orders/{order.pk}/"
+    assert int(response["Retry-After"]) >= 1
     assert not Payment.objects.exists()
 
 
@@ -198,12 +198,12 @@ def test_a_settled_order_under_another_key_is_a_conflict_that_shows_it(
     pay_order(customer=alice, order_id=order.pk, account_id=account.pk)
     before = Account.objects.get(pk=account.pk).balance
 
-    answer = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": account.pk}, "other")
+    response = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": account.pk}, "other")
 
-    assert answer.status_code == 409
-    assert problem(answer) == slug
-    assert answer.json()["order"]["id"] == str(order.pk)
-    assert answer.json()["order"]["payment"]["id"] == str(Payment.objects.get().pk)
+    assert response.status_code == 409
+    assert problem(response) == slug
+    assert response.json()["order"]["id"] == str(order.pk)
+    assert response.json()["order"]["payment"]["id"] == str(Payment.objects.get().pk)
     assert Account.objects.get(pk=account.pk).balance == before
 
 
@@ -225,9 +225,9 @@ def test_another_users_order_is_not_found(
     path: str, as_bob: APIClient, pay_path: str, bob_account: Account
 ) -> None:
     url = pay_path.removesuffix("pay/") + path
-    answer = post(as_bob, url, {"account": bob_account.pk}, "k") if path else as_bob.get(url)
-    assert answer.status_code == 404
-    assert problem(answer) == "not-found"
+    response = post(as_bob, url, {"account": bob_account.pk}, "k") if path else as_bob.get(url)
+    assert response.status_code == 404
+    assert problem(response) == "not-found"
     assert not Payment.objects.exists()
 
 
@@ -275,17 +275,17 @@ def test_the_payment_interface_charges_once_and_replays(
 
 
 @pytest.mark.parametrize("changed", ["account_id", "amount", "currency"])
-def test_the_payment_interface_refuses_a_changed_repeat(
+def test_the_payment_interface_refuses_a_changed_retry(
     changed: str, service: APIClient, alice_account: Account, bob_account: Account
 ) -> None:
     values = {"account_id": bob_account.pk, "amount": 701, "currency": "USD"}
     body = terms(alice_account)
     post(service, "/api/v1/payments/", body)
 
-    answer = post(service, "/api/v1/payments/", body | {changed: values[changed]})
+    response = post(service, "/api/v1/payments/", body | {changed: values[changed]})
 
-    assert answer.status_code == 409
-    assert problem(answer) == "payment-mismatch"
+    assert response.status_code == 409
+    assert problem(response) == "payment-mismatch"
     alice_account.refresh_from_db()
     assert alice_account.balance == OPENING - 700
 
@@ -294,9 +294,9 @@ def test_the_payment_interface_refuses_other_terms_than_the_orders(
     service: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
-    answer = post(service, "/api/v1/payments/", terms(alice_account, order_id=str(order.pk)))
-    assert answer.status_code == 409
-    assert problem(answer) == "payment-mismatch"
+    response = post(service, "/api/v1/payments/", terms(alice_account, order_id=str(order.pk)))
+    assert response.status_code == 409
+    assert problem(response) == "payment-mismatch"
     assert not Payment.objects.exists()
 
 
@@ -307,9 +307,9 @@ def test_an_order_charged_through_the_interface_is_not_charged_again(
     body = terms(alice_account, order_id=str(order.pk), amount=order.amount)
     assert post(service, "/api/v1/payments/", body).status_code == 201
 
-    answer = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, "k")
+    response = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, "k")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     alice_account.refresh_from_db()
     assert alice_account.balance == OPENING - order.amount
 
@@ -331,16 +331,16 @@ def test_an_order_charged_through_the_interface_is_not_charged_again(
 def test_the_payment_interface_refuses_nonsense(
     changed: dict[str, Any], service: APIClient, alice_account: Account
 ) -> None:
-    answer = post(service, "/api/v1/payments/", terms(alice_account, **changed))
-    assert answer.status_code == 400
+    response = post(service, "/api/v1/payments/", terms(alice_account, **changed))
+    assert response.status_code == 400
     assert not Payment.objects.exists()
 
 
 def test_customers_may_not_use_the_payment_interface(
     as_alice: APIClient, alice_account: Account
 ) -> None:
-    answer = post(as_alice, "/api/v1/payments/", terms(alice_account))
-    assert answer.status_code == 403
+    response = post(as_alice, "/api/v1/payments/", terms(alice_account))
+    assert response.status_code == 403
     assert not Payment.objects.exists()
 
 
@@ -392,9 +392,9 @@ def test_a_statement_shows_the_newest_entry_first(
 def test_a_wrong_address_or_method_is_a_problem(
     method: str, path: str, status: int, as_alice: APIClient
 ) -> None:
-    answer = getattr(as_alice, method)(path)
-    assert answer.status_code == status
-    problem(answer)
+    response = getattr(as_alice, method)(path)
+    assert response.status_code == status
+    problem(response)
 
 
 @pytest.mark.parametrize(
@@ -419,17 +419,17 @@ def test_a_wrong_address_or_method_is_a_problem(
 def test_a_body_that_is_no_request_is_a_problem(
     body: Any, content_type: str, status: int, as_alice: APIClient
 ) -> None:
-    answer = as_alice.generic(
+    response = as_alice.generic(
         "POST", "/api/v1/orders/", body, content_type, headers={"Idempotency-Key": "k"}
     )
-    assert answer.status_code == status
-    problem(answer)
+    assert response.status_code == status
+    problem(response)
 
 
 def test_a_body_of_unknown_length_is_refused(as_alice: APIClient) -> None:
-    answer = as_alice.post("/api/v1/orders/", {}, headers={"Transfer-Encoding": "chunked"})
-    assert answer.status_code == 411
-    problem(answer)
+    response = as_alice.post("/api/v1/orders/", {}, headers={"Transfer-Encoding": "chunked"})
+    assert response.status_code == 411
+    problem(response)
 
 
 def test_a_charset_that_is_no_text_encoding_harms_nobody(db: None) -> None:
@@ -437,11 +437,13 @@ def test_a_charset_that_is_no_text_encoding_harms_nobody(db: None) -> None:
 
     environ = RequestFactory().generic("POST", "/api/v1/products/?a=b", b"{}").environ
     environ["CONTENT_TYPE"] = "application/json; charset=rot13"
-    said: list[str] = []
+    statuses: list[str] = []
     b"".join(
-        application(environ | {"HTTP_HOST": "localhost"}, lambda status, *_: said.append(status))
+        application(
+            environ | {"HTTP_HOST": "localhost"}, lambda status, *_: statuses.append(status)
+        )
     )
-    assert said[0].startswith("405")
+    assert statuses[0].startswith("405")
 
 
 def test_a_log_line_asks_no_database(
@@ -454,16 +456,16 @@ def test_a_log_line_asks_no_database(
 
 
 def test_nobody_signed_in_is_401_with_a_challenge() -> None:
-    answer = APIClient().get("/api/v1/orders/")
-    assert answer.status_code == 401
-    assert answer["WWW-Authenticate"] == "Token"
-    problem(answer)
+    response = APIClient().get("/api/v1/orders/")
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Token"
+    problem(response)
 
 
 def test_json_is_the_only_thing_spoken(as_alice: APIClient) -> None:
-    answer = as_alice.get("/api/v1/orders/", headers={"Accept": "text/html"})
-    assert answer.status_code == 406
-    problem(answer)
+    response = as_alice.get("/api/v1/orders/", headers={"Accept": "text/html"})
+    assert response.status_code == 406
+    problem(response)
 
 
 def test_a_session_needs_the_csrf_token(alice: User, product: Product) -> None:
@@ -488,11 +490,11 @@ def test_a_session_needs_the_csrf_token(alice: User, product: Product) -> None:
 
 
 def test_a_host_that_is_not_ours_is_a_problem() -> None:
-    answer = Client(raise_request_exception=False).get(
+    response = Client(raise_request_exception=False).get(
         "/api/v1/products/", headers={"host": "evil"}
     )
-    assert answer.status_code == 400
-    problem(answer)
+    assert response.status_code == 400
+    problem(response)
 
 
 def test_a_database_that_is_down_is_503_and_not_ready(
@@ -505,11 +507,11 @@ def test_a_database_that_is_down_is_503_and_not_ready(
 
     with monkeypatch.context() as patch:
         patch.setattr(connection, "cursor", refuse)
-        answers = [as_alice.get("/api/v1/orders/"), as_alice.get("/readyz")]
-    for answer in answers:
-        assert answer.status_code == 503
-        assert problem(answer) == "temporarily-unavailable"
-        assert answer["Retry-After"]
+        responses = [as_alice.get("/api/v1/orders/"), as_alice.get("/readyz")]
+    for response in responses:
+        assert response.status_code == 503
+        assert problem(response) == "temporarily-unavailable"
+        assert response["Retry-After"]
     assert as_alice.get("/healthz").status_code == 200
 
 
@@ -517,7 +519,7 @@ def test_a_migrated_database_is_ready(db: None) -> None:
     assert APIClient().get("/readyz").json() == {"status": "ready"}
 
 
-def test_a_stuck_outbox_is_told_and_the_order_system_stays_ready(
+def test_a_stuck_outbox_is_shown_and_the_order_system_stays_ready(
     as_alice: APIClient, pay_path: str, settings: Any, django_assert_num_queries: Any
 ) -> None:
     settings.PAYMENTS_URL = "http://payments.example"
@@ -563,9 +565,9 @@ def test_signing_in_is_limited_even_for_the_right_password(alice: User, settings
 
     assert [post(APIClient(), "/api/v1/sign-in/", wrong).status_code for _ in range(2)] == [401] * 2
     for body in (right, right | {"username": "Alice"}):
-        answer = post(APIClient(), "/api/v1/sign-in/", body)
-        assert answer.status_code == 429
-        assert int(answer["Retry-After"]) >= 1
+        response = post(APIClient(), "/api/v1/sign-in/", body)
+        assert response.status_code == 429
+        assert int(response["Retry-After"]) >= 1
 
 
 def test_a_request_id_is_accepted_or_made_and_returned(as_alice: APIClient) -> None:
@@ -585,8 +587,8 @@ def test_the_docs_page_asks_nothing_of_other_hosts() -> None:
 
 
 def test_every_problem_type_leads_to_its_meaning() -> None:
-    answer = APIClient().get("/problems/payment-declined")
-    assert answer.status_code == 200
+    response = APIClient().get("/problems/payment-declined")
+    assert response.status_code == 200
     assert APIClient().get("/problems/nonsense").status_code == 404
 
 

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.django_db(transaction=True)
-def test_random_input_gets_documented_answers_and_no_5xx(
+def test_random_input_gets_documented_responses_and_no_5xx(
     server: LiveServer, alice: User, alice_account: Account, product: Product, tmp_path: Path
 ) -> None:
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
@@ -38,7 +38,7 @@ def test_random_input_gets_documented_answers_and_no_5xx(
     assert not [found for found in audit() if found.breaches]
 
 
-def test_the_schema_documents_every_answer_with_an_example() -> None:
+def test_the_schema_documents_every_response_with_an_example() -> None:
     schema = APIClient().get("/api/schema/", headers={"Accept": "application/json"}).json()
     pay = schema["paths"]["/api/v1/orders/{order_id}/pay/"]["post"]["responses"]
     place = schema["paths"]["/api/v1/orders/"]["post"]["responses"]

@@ -1,4 +1,4 @@
-"""The process is killed at every point between the first statement and the answer; then a retry."""
+"""The process is killed at every point from the first statement to the response; then a retry."""
 
 import select
 import socket
@@ -58,17 +58,17 @@ def order(alice: User, place: Callable[..., Order]) -> Order:
 
 
 def retried(call: Callable[[], Any]) -> Any:
-    """Call again, with the same key, until there is an answer; count the broken attempts."""
+    """Retry, with the same key, until there is a response; count the broken attempts."""
     for _ in range(50):
         try:
-            answer = call()
+            response = call()
         except urllib3.exceptions.HTTPError:
             time.sleep(0.1)
             continue
-        if answer.status not in {409, 503} or "Retry-After" not in answer.headers:
-            return answer
-        time.sleep(int(answer.headers["Retry-After"]))
-    raise AssertionError("no answer")
+        if response.status not in {409, 503} or "Retry-After" not in response.headers:
+            return response
+        time.sleep(int(response.headers["Retry-After"]))
+    raise AssertionError("no response")
 
 
 def charged(account: Account) -> int:
@@ -91,12 +91,12 @@ def test_a_worker_killed_while_paying_leaves_all_or_nothing(
     assert Record.objects.exists() is Payment.objects.exists() is committed
     assert charged(alice_account) == (order.amount if committed else 0)
 
-    answer = retried(lambda: click.post(path, body, key=key))
-    again = retried(lambda: click.post(path, body, key=key))
+    response = retried(lambda: click.post(path, body, key=key))
+    retry = retried(lambda: click.post(path, body, key=key))
 
-    assert (answer.status, again.status) == (200, 200)
-    assert answer.data == again.data
-    assert (answer.headers.get("Idempotent-Replayed") == "true") is committed
+    assert (response.status, retry.status) == (200, 200)
+    assert response.data == retry.data
+    assert (response.headers.get("Idempotent-Replayed") == "true") is committed
     history = StatusChange.objects.filter(order=order).values_list("source", "target")
     assert list(history.order_by("id")) == [(0, 1), (1, 2)]
     assert charged(alice_account) == order.amount
@@ -119,11 +119,11 @@ def test_a_worker_killed_while_placing_leaves_one_order_after_the_retry(
     assert Order.objects.count() == committed
     assert SingleUseToken.objects.count() == 1 - committed, "a failed request gives it back"
 
-    answer = retried(lambda: click.post("/api/v1/orders/", body, key=issued))
+    response = retried(lambda: click.post("/api/v1/orders/", body, key=issued))
 
-    assert answer.status == 201
+    assert response.status == 201
     assert Order.objects.count() == 1
-    assert str(Order.objects.get().pk) == answer.json()["id"]
+    assert str(Order.objects.get().pk) == response.json()["id"]
     assert not SingleUseToken.objects.exists()
 
 
@@ -143,16 +143,16 @@ def test_workers_killed_again_and_again_under_a_storm_charge_once(
         path = f"/api/v1/orders/{order.pk}/pay/"
         return retried(lambda: click.post(path, {"account": alice_account.pk}, key=f"k-{order.pk}"))
 
-    answers = together(24, pay)
+    responses = together(24, pay)
 
     assert sum(server.hits(point) for point in ("debited", "response-stored", "committed")) >= 3
-    assert {answer.status for answer in answers} == {200}
-    assert all(answers[n].data == answers[n + 12].data for n in range(12))
+    assert {response.status for response in responses} == {200}
+    assert all(responses[n].data == responses[n + 12].data for n in range(12))
     assert Payment.objects.count() == 12
     assert charged(alice_account) == sum(order.amount for order in orders)
 
 
-def test_sessions_ended_by_the_database_are_an_answer_or_a_503_and_one_charge(
+def test_sessions_ended_by_the_database_are_a_response_or_a_503_and_one_charge(
     server: LiveServer, click: Caller, order: Order, alice_account: Account
 ) -> None:
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
@@ -166,10 +166,10 @@ def test_sessions_ended_by_the_database_are_an_answer_or_a_503_and_one_charge(
         server.release("debited")
         return ended
 
-    answer, ended = together(2, act)
+    response, ended = together(2, act)
 
     assert ended >= 1, "the session of the held payment was ended"
-    assert answer.status == 200, "the boundary ran it again on a new connection"
+    assert response.status == 200, "the boundary ran it again on a new connection"
     assert charged(alice_account) == order.amount
 
 
@@ -184,7 +184,7 @@ def end_other_sessions() -> int:
         return ended
 
 
-def test_a_lost_answer_over_http_is_replayed(
+def test_a_lost_response_over_http_is_replayed(
     server: LiveServer, alice: User, order: Order, alice_account: Account
 ) -> None:
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
@@ -197,15 +197,15 @@ def test_a_lost_answer_over_http_is_replayed(
         assert proxy.happened == {"cut-response": 1}
         assert charged(alice_account) == order.amount, "done, and the caller never learnt it"
 
-        answer = click.post(path, body, key=key)
+        response = click.post(path, body, key=key)
 
-    assert answer.status == 200
-    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert response.status == 200
+    assert response.headers["Idempotent-Replayed"] == "true"
     assert charged(alice_account) == order.amount
 
 
 class LostCommits(socketserver.ThreadingTCPServer):
-    """Forwards connections to PostgreSQL; ends `left` of them in place of the answer to COMMIT."""
+    """Forwards connections to PostgreSQL; ends `left` of them instead of the response to COMMIT."""
 
     daemon_threads = True
     database = ("", 0)
@@ -243,7 +243,7 @@ def lost_commits() -> Iterator[LostCommits]:
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_lost_answer_to_commit_is_found_out_and_replayed(
+def test_a_lost_response_to_commit_is_found_out_and_replayed(
     lost: int,
     lost_commits: LostCommits,
     alice: User,
@@ -257,16 +257,16 @@ def test_a_lost_answer_to_commit_is_found_out_and_replayed(
     token = Token.objects.get_or_create(user=alice)[0].key
     with LiveServer(database=database, folder=tmp_path, workers=1) as server:
         lost_commits.left = lost
-        answer = Caller(server.url, token).post(path, body, key=key)
-    assert lost_commits.left == 0, "the answers to COMMIT were really lost"
+        response = Caller(server.url, token).post(path, body, key=key)
+    assert lost_commits.left == 0, "the responses to COMMIT were really lost"
 
-    assert answer.status == 200
-    assert answer.headers["Idempotent-Replayed"] == "true", "the second run found the record"
+    assert response.status == 200
+    assert response.headers["Idempotent-Replayed"] == "true", "the second run found the record"
     assert Payment.objects.count() == 1
     assert charged(alice_account) == order.amount
 
 
-def test_no_variable_can_arm_a_fault_point_in_the_real_application(tmp_path: Path) -> None:
+def test_no_variable_can_arm_a_failpoint_in_the_real_application(tmp_path: Path) -> None:
     import subprocess
     import sys
 

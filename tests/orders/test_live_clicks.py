@@ -41,10 +41,10 @@ def _invariants_hold_afterwards() -> Iterator[None]:
 def until_final(call: Callable[[], Any]) -> Any:
     """Repeat while the first request is in flight, as a good client does."""
     for _ in range(60):
-        answer = call()
-        if answer.status != 409 or "idempotency-key-in-use" not in answer.json()["type"]:
-            return answer
-        time.sleep(int(answer.headers["Retry-After"]))
+        response = call()
+        if response.status != 409 or "idempotency-key-in-use" not in response.json()["type"]:
+            return response
+        time.sleep(int(response.headers["Retry-After"]))
     raise AssertionError("the first request never ended")
 
 
@@ -52,7 +52,7 @@ def balance(account: Account) -> int | None:
     return Account.objects.get(pk=account.pk).balance
 
 
-def test_clicks_with_one_key_get_one_answer_and_one_charge(
+def test_clicks_with_one_key_get_one_response_and_one_charge(
     caller: Callable[[User], Caller],
     alice: User,
     alice_account: Account,
@@ -61,11 +61,11 @@ def test_clicks_with_one_key_get_one_answer_and_one_charge(
     order, click = place(customer=alice), caller(alice)
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
 
-    answers = together(MANY, lambda _: until_final(lambda: click.post(path, body, key=key)))
+    responses = together(MANY, lambda _: until_final(lambda: click.post(path, body, key=key)))
 
-    assert Counter(answer.status for answer in answers) == {200: MANY}
-    assert len({answer.data for answer in answers}) == 1
-    replayed = Counter(answer.headers.get("Idempotent-Replayed") for answer in answers)
+    assert Counter(response.status for response in responses) == {200: MANY}
+    assert len({response.data for response in responses}) == 1
+    replayed = Counter(response.headers.get("Idempotent-Replayed") for response in responses)
     assert replayed == {None: 1, "true": MANY - 1}
     assert Record.objects.count() == 1
     assert balance(alice_account) == OPENING - order.amount
@@ -83,10 +83,10 @@ def test_clicks_with_different_keys_get_one_success_and_one_charge(
     def pay(number: int) -> Any:
         return until_final(lambda: click.post(path, body, key=f"tab-{number}"))
 
-    answers = together(MANY, pay)
+    responses = together(MANY, pay)
 
-    assert Counter(answer.status for answer in answers) == {200: 1, 409: MANY - 1}
-    refused = [answer.json() for answer in answers if answer.status == 409]
+    assert Counter(response.status for response in responses) == {200: 1, 409: MANY - 1}
+    refused = [response.json() for response in responses if response.status == 409]
     assert {problem["type"] for problem in refused} == {"/problems/order-already-paid"}
     assert {problem["order"]["payment"]["id"] for problem in refused} == {
         str(Payment.objects.get().pk)
@@ -100,12 +100,12 @@ def test_clicks_to_place_with_one_key_place_one_order(
     click, key = caller(alice), uuid4().hex
     body = {"lines": [{"sku": product.sku, "quantity": 3}]}
 
-    answers = together(
+    responses = together(
         MANY, lambda _: until_final(lambda: click.post("/api/v1/orders/", body, key=key))
     )
 
-    assert Counter(answer.status for answer in answers) == {201: MANY}
-    assert len({(answer.data, answer.headers["Location"]) for answer in answers}) == 1
+    assert Counter(response.status for response in responses) == {201: MANY}
+    assert len({(response.data, response.headers["Location"]) for response in responses}) == 1
     assert Order.objects.count() == 1
 
 
@@ -115,9 +115,9 @@ def test_clicks_to_place_with_different_keys_place_as_many_orders(
     click = caller(alice)
     body = {"lines": [{"sku": product.sku, "quantity": 3}]}
 
-    answers = together(MANY, lambda n: click.post("/api/v1/orders/", body, key=f"wish-{n}"))
+    responses = together(MANY, lambda n: click.post("/api/v1/orders/", body, key=f"wish-{n}"))
 
-    assert Counter(answer.status for answer in answers) == {201: MANY}
+    assert Counter(response.status for response in responses) == {201: MANY}
     assert Order.objects.count() == MANY
 
 
@@ -128,7 +128,7 @@ def test_naive_clicks_to_place_place_as_many_orders_as_there_are_clicks() -> Non
         assert shop.count(7) == MANY
 
 
-def test_a_repeat_waits_for_the_first_and_replays_it(
+def test_a_retry_waits_for_the_first_and_replays_it(
     server: LiveServer,
     caller: Callable[[User], Caller],
     alice: User,
@@ -145,19 +145,19 @@ def test_a_repeat_waits_for_the_first_and_replays_it(
         until(lambda: server.hits("debited"), what="the first is held")
         if number == 1:
             return click.post(path, body, key=key, Prefer="wait=30")
-        until(waiting_on_a_lock, what="the repeat waits")
+        until(waiting_on_a_lock, what="the retry waits")
         server.release("debited")
         return None
 
-    first, repeat, _ = together(3, act)
+    first, retry, _ = together(3, act)
 
-    assert (first.status, repeat.status) == (200, 200)
-    assert first.data == repeat.data
-    assert repeat.headers["Idempotent-Replayed"] == "true"
+    assert (first.status, retry.status) == (200, 200)
+    assert first.data == retry.data
+    assert retry.headers["Idempotent-Replayed"] == "true"
     assert balance(alice_account) == OPENING - order.amount
 
 
-def test_a_repeat_that_prefers_not_to_wait_is_told_so_at_once(
+def test_a_retry_that_prefers_not_to_wait_is_refused_at_once(
     server: LiveServer,
     caller: Callable[[User], Caller],
     alice: User,
@@ -172,10 +172,10 @@ def test_a_repeat_that_prefers_not_to_wait_is_told_so_at_once(
         if number == 0:
             return click.post(path, body, key=key)
         until(lambda: server.hits("debited"), what="the first is held")
-        answer = click.post(path, body, key=key, Prefer="wait=0")
+        response = click.post(path, body, key=key, Prefer="wait=0")
         other_key = click.post(path, body, key=uuid4().hex, Prefer="wait=0")
         server.release("debited")
-        return answer, other_key
+        return response, other_key
 
     first, (same, other) = together(2, act)
 
@@ -188,7 +188,7 @@ def test_a_repeat_that_prefers_not_to_wait_is_told_so_at_once(
     assert balance(alice_account) == OPENING - order.amount
 
 
-def test_a_repeat_of_a_held_order_runs_nothing(
+def test_a_retry_of_a_held_order_runs_nothing(
     server: LiveServer, caller: Callable[[User], Caller], alice: User, product: Product
 ) -> None:
     click, key = caller(alice), uuid4().hex
@@ -199,15 +199,15 @@ def test_a_repeat_of_a_held_order_runs_nothing(
         if number == 0:
             return click.post("/api/v1/orders/", body, key=key)
         until(lambda: server.hits("order-placed"), what="the first is held")
-        repeat = click.post("/api/v1/orders/", body, key=key, Prefer="wait=0")
+        retry = click.post("/api/v1/orders/", body, key=key, Prefer="wait=0")
         hits = server.hits("order-placed")
         server.release("order-placed")
-        return repeat, hits
+        return retry, hits
 
-    first, (repeat, hits) = together(2, act)
+    first, (retry, hits) = together(2, act)
 
-    assert (first.status, repeat.status) == (201, 409)
-    assert hits == 1, "the repeat did not reach the place where the first is held"
+    assert (first.status, retry.status) == (201, 409)
+    assert hits == 1, "the retry did not reach the place where the first is held"
     assert Order.objects.count() == 1
 
 
@@ -270,12 +270,12 @@ def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
         server.release("debited")
         return paid, still_held
 
-    *answers, (paid, still_held) = together(41, act)
+    *responses, (paid, still_held) = together(41, act)
 
-    assert still_held, "bob's payments were answered while alice's was held open"
-    assert [answer.status for answer in paid] == [200] * 5
-    assert Counter(answer.status for answer in answers)[200] >= 1
-    assert {answer.status for answer in answers} <= {200, 409}
+    assert still_held, "bob's payments had their responses while alice's was held open"
+    assert [response.status for response in paid] == [200] * 5
+    assert Counter(response.status for response in responses)[200] >= 1
+    assert {response.status for response in responses} <= {200, 409}
     assert balance(alice_account) == OPENING - order.amount
     assert balance(bob_account) == OPENING - sum(mine.amount for mine in bobs)
 

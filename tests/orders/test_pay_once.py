@@ -37,9 +37,9 @@ def pay(as_alice: APIClient, order: Order, alice_account: Account) -> Pay:
     return pay
 
 
-def problem(answer: Any) -> str:
-    assert answer["Content-Type"] == "application/problem+json"
-    return str(answer.json()["type"]).removeprefix("/problems/")
+def problem(response: Any) -> str:
+    assert response["Content-Type"] == "application/problem+json"
+    return str(response.json()["type"]).removeprefix("/problems/")
 
 
 def charged(account: Account) -> int:
@@ -50,24 +50,24 @@ def charged(account: Account) -> int:
 
 @pytest.mark.parametrize("key", [None, "", "a b", "x" * 256])
 def test_a_missing_or_bad_key_leaves_no_row(key: str | None, pay: Pay) -> None:
-    answer = pay(key)
-    assert answer.status_code == 400
-    assert problem(answer) == f"idempotency-key-{'missing' if key is None else 'invalid'}"
+    response = pay(key)
+    assert response.status_code == 400
+    assert problem(response) == f"idempotency-key-{'missing' if key is None else 'invalid'}"
     assert not Record.objects.exists()
     assert not Payment.objects.exists()
 
 
-def test_a_key_with_another_request_is_refused_and_shows_no_answer(
+def test_a_key_with_another_request_is_refused_and_shows_no_response(
     pay: Pay, order: Order, alice: User, alice_account: Account
 ) -> None:
     other = open_account(owner=alice, currency="EUR", opening_balance=1_000)
     pay()
 
-    answer = pay(body={"account": other.pk})
+    response = pay(body={"account": other.pk})
 
-    assert answer.status_code == 422
-    assert problem(answer) == "idempotency-key-reused"
-    assert str(order.pk) not in answer.content.decode()
+    assert response.status_code == 422
+    assert problem(response) == "idempotency-key-reused"
+    assert str(order.pk) not in response.content.decode()
     assert charged(alice_account) == order.amount
 
 
@@ -88,22 +88,22 @@ def test_a_decline_is_stored_and_replayed(
     poor = open_account(owner=alice, currency="EUR", opening_balance=1)
     order = place(customer=alice)
     path = f"/api/v1/orders/{order.pk}/pay/"
-    answers = [
+    responses = [
         as_alice.post(path, {"account": poor.pk}, headers={"Idempotency-Key": "k"})
         for _ in range(2)
     ]
-    assert [answer.status_code for answer in answers] == [402, 402]
-    assert answers[0].content == answers[1].content
-    assert answers[1]["Content-Type"] == "application/problem+json"
-    assert answers[1]["Idempotent-Replayed"] == "true"
+    assert [response.status_code for response in responses] == [402, 402]
+    assert responses[0].content == responses[1].content
+    assert responses[1]["Content-Type"] == "application/problem+json"
+    assert responses[1]["Idempotent-Replayed"] == "true"
     assert Order.objects.get(pk=order.pk).status == Order.Status.FAILED
 
 
 def test_a_refusal_of_a_settled_order_is_a_decision_and_is_replayed(pay: Pay) -> None:
     pay("first")
-    answers = [pay("second"), pay("second")]
-    assert [problem(answer) for answer in answers] == ["order-already-paid"] * 2
-    assert answers[1]["Idempotent-Replayed"] == "true"
+    responses = [pay("second"), pay("second")]
+    assert [problem(response) for response in responses] == ["order-already-paid"] * 2
+    assert responses[1]["Idempotent-Replayed"] == "true"
 
 
 @pytest.mark.parametrize("body", [{}, {"account": "x"}, {"account": 10**9}, []])
@@ -155,15 +155,15 @@ def conflict(state: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("state", ["55P03", "57014", "53300", "53100"])
-def test_other_database_trouble_is_a_503_that_says_come_back(
+def test_other_database_errors_is_a_503_that_says_come_back(
     state: str, pay: Pay, alice_account: Account, at_failpoint: Callable[..., None]
 ) -> None:
     at_failpoint("debited", conflict(state))
-    answer = pay()
-    assert answer.status_code == 503
-    assert problem(answer) == "temporarily-unavailable"
-    assert answer.json()["same_key"] is answer.json()["retryable"] is True
-    assert answer["Retry-After"]
+    response = pay()
+    assert response.status_code == 503
+    assert problem(response) == "temporarily-unavailable"
+    assert response.json()["same_key"] is response.json()["retryable"] is True
+    assert response["Retry-After"]
     assert charged(alice_account) == 0
     assert pay().status_code == 200
 
@@ -182,10 +182,10 @@ def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
 
     failpoints.install(hook)
     try:
-        answer = pay()
+        response = pay()
     finally:
         failpoints.install(None)
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert len(runs) == 3
     assert charged(alice_account) == 0
 
@@ -202,7 +202,7 @@ def order_is_busy(order: Order, alice: User) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_settled_order_is_told_at_once_however_busy_it_is(
+def test_a_settled_order_is_refused_at_once_however_busy_it_is(
     pay: Pay, order: Order, alice: User, alice_account: Account, request: pytest.FixtureRequest
 ) -> None:
     pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
@@ -218,13 +218,13 @@ def test_a_busy_order_that_needs_waiting_for_is_waited_for_by_other_keys_too(
     with other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SELECT 1 FROM orders_order WHERE id = %s FOR UPDATE", [order.pk])
-        answer = as_alice.post(
+        response = as_alice.post(
             f"/api/v1/orders/{order.pk}/pay/",
             {"account": alice_account.pk},
             headers={"Idempotency-Key": "another-tab", "Prefer": "wait=0"},
         )
     other.close()
-    assert problem(answer) == "idempotency-key-in-use"
+    assert problem(response) == "idempotency-key-in-use"
     assert not Record.objects.exists()
     assert charged(alice_account) == 0
 
@@ -234,10 +234,10 @@ def test_an_expired_key_is_refused_and_never_run_again(pay: Pay, alice_account: 
     paid = charged(alice_account)
     Record.objects.update(created_at=timezone.now() - timedelta(days=31))
 
-    answer = pay()
+    response = pay()
 
-    assert answer.status_code == 410
-    assert problem(answer) == "idempotency-key-expired"
+    assert response.status_code == 410
+    assert problem(response) == "idempotency-key-expired"
     assert charged(alice_account) == paid
 
 
@@ -258,10 +258,10 @@ def test_a_record_that_cannot_be_read_is_refused_and_never_run_again(
         Record.objects.update(**damage)
         cursor.execute("ALTER TABLE idempotency_record ENABLE TRIGGER USER")
 
-    answer = pay()
+    response = pay()
 
-    assert answer.status_code == 500
-    assert problem(answer) == "idempotency-record-unreadable"
+    assert response.status_code == 500
+    assert problem(response) == "idempotency-record-unreadable"
     assert charged(alice_account) == order.amount
 
 

@@ -1,4 +1,4 @@
-"""Paying over a network that loses answers, by relays that are killed: one charge, one outcome."""
+"""Paying over a network that loses responses, by killed relays: one charge, one outcome."""
 
 import json
 import signal
@@ -56,7 +56,7 @@ def pay(click: Caller, alice_account: Account) -> Callable[..., urllib3.BaseHTTP
 Pay = Callable[..., urllib3.BaseHTTPResponse]
 
 
-def test_a_pay_is_accepted_and_its_repeats_get_the_outcome_once_it_is_settled(
+def test_a_pay_is_accepted_and_its_retries_get_the_outcome_once_it_is_settled(
     network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     accepted = pay(order, "one", **NOW)
@@ -64,9 +64,9 @@ def test_a_pay_is_accepted_and_its_repeats_get_the_outcome_once_it_is_settled(
     assert accepted.headers["Location"] == f"/api/v1/orders/{order.pk}/"
     assert "Retry-After" in accepted.headers
     assert accepted.json()["status_label"] == "paying"
-    again, other = pay(order, "one", **NOW), pay(order, "two", **NOW)
-    assert again.status == other.status == 202
-    assert again.data == accepted.data
+    retry, other = pay(order, "one", **NOW), pay(order, "two", **NOW)
+    assert retry.status == other.status == 202
+    assert retry.data == accepted.data
     assert charged(alice_account) == 0
 
     network.relay()
@@ -101,7 +101,7 @@ def test_without_a_relay_a_pay_that_says_nothing_of_waiting_is_accepted(
     assert pay(order, "one", Prefer="wait=1").status == 202
 
 
-def test_a_declined_payment_fails_the_order_and_says_so_to_every_repeat(
+def test_a_declined_payment_fails_the_order_and_says_so_to_every_retry(
     network: Network, alice: User, place: Callable[..., Order], pay: Pay, alice_account: Account
 ) -> None:
     dear = place(customer=alice, quantity=1000)
@@ -131,7 +131,7 @@ def test_whatever_the_network_does_the_order_is_charged_once(
     assert charged(alice_account) == order.amount
 
 
-@pytest.mark.parametrize("broken", ["requests", "answers"])
+@pytest.mark.parametrize("broken", ["requests", "responses"])
 def test_an_order_is_paid_as_soon_as_the_network_works_again(
     broken: str, network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
@@ -189,7 +189,7 @@ def test_an_order_service_that_is_killed_has_accepted_or_not(
     until(lambda: status_of(order) == (1 if committed else 0), what="the session has ended")
     assert PaymentRequest.objects.count() == Record.objects.count() == int(committed)
     network.relay()
-    until(lambda: pay(order, "one", **SOON).status == 200, what="the repeat is answered")
+    until(lambda: pay(order, "one", **SOON).status == 200, what="the retry has its response")
     assert charged(alice_account) == order.amount
 
 
@@ -223,7 +223,7 @@ def test_a_payment_service_that_is_killed_is_asked_again(
     point: str, network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     network.server.arm(point, "kill")
-    pay(order, "one", **NOW)  # answered before anybody is killed: both systems share the workers
+    pay(order, "one", **NOW)  # before anybody is killed: both systems share the workers
     network.relay()
     until(lambda: settled(order), what="the order is settled")
     assert network.server.hits(point) == 1
@@ -232,7 +232,7 @@ def test_a_payment_service_that_is_killed_is_asked_again(
     assert charged(alice_account) == order.amount
 
 
-def test_who_is_being_told_accepted_while_the_order_is_settled_gets_the_outcome_too(
+def test_who_is_waiting_while_the_order_is_settled_gets_the_outcome_too(
     network: Network, order: Order, pay: Pay, alice_account: Account
 ) -> None:
     pay(order, "one", **NOW)
@@ -295,7 +295,7 @@ def test_a_relay_whose_session_is_ended_goes_on_under_another_number(
     assert charged(alice_account) == order.amount
 
 
-def test_a_payment_on_other_terms_is_parked_until_somebody_sends_it_again(
+def test_a_payment_on_other_terms_is_set_aside_until_somebody_retries_it(
     network: Network, order: Order, pay: Pay, alice: User, alice_account: Account, admin_client: Any
 ) -> None:
     stranger = Account.objects.exclude(owner=alice).exclude(owner=None)
@@ -337,7 +337,7 @@ def test_an_account_that_is_not_the_customers_is_never_charged(
     assert charged(bob_account) == 0
 
 
-def test_a_storm_with_lost_answers_and_relays_that_are_killed_charges_every_order_once(
+def test_a_storm_with_lost_responses_and_relays_that_are_killed_charges_every_order_once(
     network: Network, alice: User, place: Callable[..., Order], pay: Pay, alice_account: Account
 ) -> None:
     orders = [place(customer=alice, quantity=1) for _ in range(60)]
@@ -386,14 +386,14 @@ def test_many_keys_at_once_start_one_payment(
     keys = [uuid4().hex for _ in range(12)]
     together(12, lambda n: pay(order, keys[n], **NOW))
     until(lambda: settled(order), what="the order is settled")
-    answers = {pay(order, key).status for key in keys}
-    assert answers <= {200, 409}
+    responses = {pay(order, key).status for key in keys}
+    assert responses <= {200, 409}
     assert 202 not in set(Record.objects.values_list("status", flat=True))
     assert Payment.objects.count() == 1
     assert charged(alice_account) == order.amount
 
 
-def test_an_answer_past_its_retention_is_not_brought_back_by_the_settling(
+def test_a_response_past_its_retention_is_not_brought_back_by_the_settling(
     network: Network, order: Order, pay: Pay
 ) -> None:
     pay(order, "one", **NOW)

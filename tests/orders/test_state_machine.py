@@ -1,4 +1,4 @@
-"""Every status × edge: the declaration, the UPDATE and the database agree."""
+"""Every status × transition: the declaration, the UPDATE and the database agree."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from orders.services import advance, declared_by
 from payments.models import Account
 from payments.services import pay
 
-EDGES = {"start_paying": (0, 1), "complete": (1, 2), "fail": (1, 3)}
+TRANSITIONS = {"start_paying": (0, 1), "complete": (1, 2), "fail": (1, 3)}
 PATHS = {0: (), 1: ("start_paying",), 2: ("start_paying", "complete"), 3: ("start_paying", "fail")}
 
 
@@ -39,35 +39,35 @@ def charge(order: Order, account: Account) -> None:
     pay(order_id=order.pk, account_id=account.pk, amount=order.amount, currency=order.currency)
 
 
-def test_the_edges_are_declared_once_and_read_from_there() -> None:
-    assert {name: declared_by(getattr(Order, name)) for name in EDGES} == EDGES
+def test_the_transitions_are_declared_once_and_read_from_there() -> None:
+    assert {name: declared_by(getattr(Order, name)) for name in TRANSITIONS} == TRANSITIONS
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3])
-@pytest.mark.parametrize("name", EDGES)
-def test_an_edge_is_taken_from_its_source_only(
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_a_transition_is_taken_from_its_source_only(
     status: int, name: str, order_at: Callable[[int], Order], alice_account: Account
 ) -> None:
     order = order_at(status)
-    source, target = EDGES[name]
+    source, target = TRANSITIONS[name]
     changes: dict[str, Any] = {"account_id": alice_account.pk} if name == "start_paying" else {}
     if (status, target) == (1, 2):
         charge(order, alice_account)
 
-    taken = advance(order, getattr(Order, name), **changes)
+    moved = advance(order, getattr(Order, name), **changes)
 
-    assert taken is (status == source)
+    assert moved is (status == source)
     assert can_proceed(getattr(Order(status=status), name)) is (status == source)
     assert Order.objects.get(pk=order.pk).status == (target if status == source else status)
 
 
 @pytest.mark.parametrize("source", [0, 1, 2, 3])
 @pytest.mark.parametrize("target", [0, 1, 2, 3, 4])
-def test_the_database_refuses_every_other_edge(
+def test_the_database_refuses_every_other_transition(
     source: int, target: int, order_at: Callable[[int], Order], alice_account: Account
 ) -> None:
     order = order_at(source)
-    legal = (source, target) in EDGES.values() or source == target
+    legal = (source, target) in TRANSITIONS.values() or source == target
     account = None if target == 0 else alice_account.pk
 
     def update() -> None:
@@ -91,17 +91,19 @@ def test_the_history_is_the_path_that_was_taken(order_at: Callable[[int], Order]
     for status, path in PATHS.items():
         order = order_at(status)
         history = StatusChange.objects.filter(order=order).order_by("id")
-        assert [(change.source, change.target) for change in history] == [EDGES[n] for n in path]
+        assert [(change.source, change.target) for change in history] == [
+            TRANSITIONS[n] for n in path
+        ]
 
 
-def test_an_edge_is_taken_once_however_often_it_is_asked_for(
+def test_a_transition_is_taken_once_however_often_it_is_asked_for(
     order_at: Callable[[int], Order], alice_account: Account
 ) -> None:
     order = order_at(0)
-    again = Order.objects.get(pk=order.pk)
+    retry = Order.objects.get(pk=order.pk)
 
     assert advance(order, Order.start_paying, account_id=alice_account.pk) is True
-    assert advance(again, Order.start_paying, account_id=alice_account.pk) is False
+    assert advance(retry, Order.start_paying, account_id=alice_account.pk) is False
     assert StatusChange.objects.filter(order=order).count() == 1
 
 

@@ -1,4 +1,4 @@
-"""What an answer of the payment system means, or the lack of one; and that it is asked outside."""
+"""What a response of the payment system means, or the lack of one; and that it is asked outside."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ PAYMENT = {
 
 
 class PaymentSystem(ThreadingHTTPServer):
-    """Answers everything in one way, and keeps what it was sent."""
+    """Responds to everything in one way, and keeps what it was sent."""
 
     status, content, whole = 200, b"", True
 
@@ -106,7 +106,7 @@ def other(**changed: Any) -> bytes:
         (422, b"\xff", Refused),
     ],
 )
-def test_an_answer_is_decided_refused_or_unknown(
+def test_a_response_is_decided_refused_or_unknown(
     status: int, content: bytes, meaning: type, system: PaymentSystem
 ) -> None:
     system.status, system.content = status, content
@@ -114,7 +114,7 @@ def test_an_answer_is_decided_refused_or_unknown(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_half_an_answer_is_none(system: PaymentSystem) -> None:
+def test_half_a_response_is_none(system: PaymentSystem) -> None:
     system.content, system.whole = other(), False
     assert isinstance(remote.charge(BODY, request_id="r"), Unknown)
 
@@ -127,7 +127,7 @@ def test_nobody_there_is_unknown(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_inquiry_tells_no_payment_from_no_answer(system: PaymentSystem) -> None:
+def test_an_inquiry_tells_no_payment_from_no_response(system: PaymentSystem) -> None:
     system.status = 404
     assert remote.inquire(BODY, request_id="r") is None
     system.status = 500
@@ -169,7 +169,7 @@ def test_paying_asks_nobody_and_leaves_a_request_in_the_outbox(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_late_duplicate_of_an_answer_changes_nothing(
+def test_a_late_duplicate_of_an_response_changes_nothing(
     system: PaymentSystem, alice: User, alice_account: Account, place: Any
 ) -> None:
     order = place(customer=alice)

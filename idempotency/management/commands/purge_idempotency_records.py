@@ -10,7 +10,7 @@ from idempotency.models import RateCount, Record, Token
 
 class Command(BaseCommand):
     help = (
-        "Turns answers past their retention into tombstones (the key stays refused, the answer "
+        "Turns responses past their retention into tombstones (the key stays refused, the response "
         "goes), in small transactions, and deletes expired tokens and rate counts. Safe to repeat "
         "and to interrupt."
     )
@@ -23,13 +23,13 @@ class Command(BaseCommand):
         tokens, _ = Token.objects.filter(expires_at__lt=timezone.now()).delete()
         counts, _ = RateCount.objects.filter(ends_at__lt=timezone.now()).delete()
         self.stdout.write(
-            f"{records} answers turned into tombstones; "
+            f"{records} responses turned into tombstones; "
             f"{tokens} tokens and {counts} rate counts deleted"
         )
 
 
 def purge_records(*, batch: int) -> int:
-    """Blank every answer past its retention; a repeat finds nothing more to do."""
+    """Blank every response past its retention; a retry finds nothing more to do."""
     cutoff = timezone.now() - setting("IDEMPOTENCY_RETENTION")
     old = Record.objects.filter(created_at__lt=cutoff, body__isnull=False)
     purged = 0
