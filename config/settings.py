@@ -1,4 +1,4 @@
-"""Settings, all from the environment (12-factor). The README's "Configuration" lists them."""
+"""Settings, all from the environment (12-factor). docs/configuration.md lists them."""
 
 import warnings
 from contextlib import suppress

@@ -52,8 +52,8 @@ def _differences(first: report.Results, second: report.Results) -> int:
         for check, verdict in verdicts.items()
         if verdict != second[row][check]
     ]
-    said = ["The second run differs:", *differing] if differing else ["Twice the same verdicts."]
-    sys.stderr.write("\n".join([*said, ""]))
+    lines = ["The second run differs:", *differing] if differing else ["Twice the same verdicts."]
+    sys.stderr.write("\n".join([*lines, ""]))
     return 2 if differing else 0
 
 

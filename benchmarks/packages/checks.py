@@ -17,7 +17,7 @@ from benchmarks.packages.servers import is_running, until
 from benchmarks.packages.verdicts import Reply
 
 AT_ONCE = 20
-PATIENCE_SECONDS = 2 * LEASE_SECONDS  # a client sends again so long after it was told to wait
+PATIENCE_SECONDS = 2 * LEASE_SECONDS  # a client sends again so long after a response that says wait
 _amounts = count(100)
 
 
@@ -92,7 +92,7 @@ def _slow(deployment: Deployment) -> str:
 def _at_once(deployment: Deployment) -> str:
     """Hold every handler at its start until all that can come so far have come; then let them go.
 
-    Who is told to wait sends again meanwhile, as in every check.
+    Whose response says wait sends again meanwhile, as in every check.
     """
     key, amount = _new()
     deployment.arm("entered", "hold", times=AT_ONCE)

@@ -93,7 +93,7 @@ class Redis:
         command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            until(self._answers, "Redis answers")
+            until(self._responds, "Redis responds")
         except BaseException:
             self.__exit__()
             raise
@@ -108,7 +108,7 @@ class Redis:
         with redis.Redis.from_url(self.url) as client:
             return int(client.dbsize())
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self.process.poll() is None, "redis-server ended"
         try:
             return self.size() >= 0
@@ -134,7 +134,7 @@ class Gunicorn:
                 command, cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
         try:
-            until(self._answers, "gunicorn answers")
+            until(self._responds, "gunicorn responds")
         except BaseException:
             self.__exit__()
             raise
@@ -144,7 +144,7 @@ class Gunicorn:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(START_SECONDS)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
             url = f"http://127.0.0.1:{self.port}/none/"

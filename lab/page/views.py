@@ -169,9 +169,8 @@ def _run_context(run_id: UUID) -> dict[str, Any]:
 
 def _not_run(run: LabRun) -> list[str]:
     """Return the mechanisms that were chosen and not run, once that is certain."""
-    if not run.is_over:
-        return []
-    return [wording.title(name) for name in run.mechanisms if name not in run.timelines]
+    chosen = run.mechanisms if run.is_over else ()
+    return [wording.title(name) for name in chosen if name not in run.timelines]
 
 
 def _panel(timeline: ScenarioTimeline) -> Panel:

@@ -7,7 +7,6 @@ import pytest
 from rest_framework.test import APIClient
 
 from idempotency import errors
-from idempotency.conf import DEFAULTS
 from operations.audit import RULES
 from simulator.report import HEADINGS, HEADINGS_WITH_PROXY
 from simulator.scenarios import SCENARIOS
@@ -101,12 +100,6 @@ def test_configuration_names_every_variable_that_is_read_from_the_environment(
     read = set(re.findall(r"""env\.\w+\(\s*["']([A-Z_]+)["']""", code))
     assert read
     assert {name for name in read if f"`{name}`" not in document} == set()
-
-
-@in_both_languages("idempotency/README.md")
-def test_the_readme_of_idempotency_names_every_setting_of_it(document: str) -> None:
-    described = {name for words in first_columns(document) for name in words}
-    assert set(DEFAULTS) == {name for name in described if name.startswith("IDEMPOTENCY_")}
 
 
 @in_both_languages("docs/operating.md")

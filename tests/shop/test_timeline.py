@@ -166,7 +166,7 @@ def test_a_click_whose_process_failed_is_shown_as_refused(
         raise errors.RecordUnreadable
 
     with monkeypatch.context() as patch:
-        patch.setattr("orders.once.run_once", failing)
+        patch.setattr("orders.once.respond_once", failing)
         page = shop.send(form)
 
     assert outcomes_of(order) == [("refused", "idempotency-record-unreadable")]

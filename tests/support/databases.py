@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Fixtures:
     @pytest.fixture(scope="session")
     @classmethod
-    def django_db_modify_db_settings(cls, django_db_blocker: Any) -> None:
-        """Name this worker's database; drop those of runs that were killed."""
+    def django_db_keepdb(cls) -> bool:
+        """Leave it to the fixture below to drop the database, whoever still uses it."""
+        return True
+
+    @pytest.fixture(scope="session")
+    @classmethod
+    def django_db_modify_db_settings(cls, django_db_blocker: Any) -> Iterator[None]:
+        """Name this worker's database, and drop it at the end; drop those of killed runs."""
         with processes_allowed():
             if settings.DATABASES[DEFAULT_DB_ALIAS]["ENGINE"] == "embedded_postgres":
                 _make_room()
@@ -55,6 +62,8 @@ class _Fixtures:
         _drop_orphans(session, prefix)
         for alias in connections:
             connections[alias].settings_dict["TEST"]["NAME"] = name
+        yield
+        _drop(session, name)
 
 
 def _outside_django() -> psycopg.Connection[Any]:
@@ -110,8 +119,12 @@ def _drop_orphans(session: psycopg.Connection[Any], prefix: str) -> None:
         if owned is None or not _lock(session, owned[0]):
             continue
         with contextlib.suppress(psycopg.Error):
-            session.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+            _drop(session, name)
         session.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [owned[0]])
+
+
+def _drop(session: psycopg.Connection[Any], name: str) -> None:
+    session.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
 
 def _empty_databases(_: TransactionTestCase) -> None:

@@ -11,6 +11,7 @@ that a test of the first two tiers starts all the same is an error.
 """
 
 import inspect
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,7 +56,9 @@ def starts_processes(function: F) -> F:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the tiers."""
+    """Name the tiers; let Ctrl-C, which some tests send, end also a background job of a shell."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning}")
     sys.addaudithook(_refuse_processes)

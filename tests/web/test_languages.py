@@ -27,7 +27,7 @@ from django.utils.translation.template import templatize
 from rest_framework.test import APIClient
 
 from idempotency import errors, tokens
-from idempotency.models import Record
+from idempotency.models import Record, Token
 from orders import outbox
 from orders.admin import texts as orders_admin
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
@@ -149,6 +149,8 @@ def test_every_page_of_every_model_is_in_the_readers_language(
     urls = list(pages_of(model, as_boss))
     with override("zh-hans"):
         names_in_english = [str(permission) for permission in Permission.objects.all()]
+    names_in_english += Record.objects.values_list("scope", flat=True)
+    names_in_english += Token.objects.values_list("scope", flat=True)
 
     in_english = {
         url: untranslated(shown(as_boss, url, ZH), names=names_in_english) for url in urls

@@ -5,7 +5,7 @@ from benchmarks.packages.project import charge, configure
 configure(
     urls=__name__,
     apps=("idempotency",),
-    IDEMPOTENCY_WAITERS=6,  # of a process's 12 threads
+    IDEMPOTENCY={"WAITING_THREADS_MAX": 6},  # of a process's 12
 )
 
 from django.urls import path
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency.boundary import idempotent
+from idempotency import idempotent
 
 
 class ChargeView(APIView):
