@@ -105,7 +105,7 @@ PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # The reusable app's tests run in a Django project of their own.
-APP = .venv/bin/pytest --ds idempotency.tests.project.settings idempotency/tests
+APP = .venv/bin/pytest $(PARALLEL) --ds idempotency.tests.project.settings idempotency/tests
 
 pytest: .venv/development .env translations
 	$(PYTEST)
