@@ -15,6 +15,9 @@
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
+## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
+## make package-test       install that wheel into clean environments, and test it there
+## make compare-packages   ours beside packages from PyPI under the same faults
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
 ## make chromium           install Chromium for the browser tests, as root on Debian
@@ -29,8 +32,8 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast test-unit test-database test-processes test-browser coverage \
-  test-matrix lock translations screenshots clean help
+  test-fast test-unit test-database test-processes test-browser coverage package package-test \
+  compare-packages test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -102,7 +105,7 @@ PYTEST = .venv/bin/pytest $(PARALLEL) $(ARGS)
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # The reusable app's tests run in a Django project of their own.
-APP = .venv/bin/pytest idempotency/tests --ds idempotency.tests.settings
+APP = .venv/bin/pytest $(PARALLEL) --ds idempotency.tests.project.settings idempotency/tests
 
 pytest: .venv/development .env translations
 	$(PYTEST)
@@ -111,12 +114,12 @@ pytest: .venv/development .env translations
 # The tiers: unit (no database), database, processes (servers, relays, commands), browser.
 test-fast: .venv/development .env translations
 	$(PYTEST) -m "unit or database"
-	$(APP)
+	$(APP) -m "unit or database"
 
 $(TIERS): test-%: .venv/development .env translations
 	$(PYTEST) -m $*
 
-test-unit test-database: test-%: test-app-%
+test-unit test-database test-processes: test-%: test-app-%
 test-app-%: .venv/development translations
 	$(APP) -m $*
 test-processes: redis
@@ -128,9 +131,22 @@ coverage: .venv/development .env translations redis chromium
 	mkdir -p var/coverage
 	$$COVERAGE erase
 	-$$COVERAGE run -m pytest $(PARALLEL) $(ARGS)
-	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.settings
+	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.project.settings
 	$$COVERAGE combine --quiet
 	$$COVERAGE report
+
+package: .venv/development
+	rm -rf build/dist
+	$(RUN) -m build --no-isolation --outdir build/dist idempotency
+	$(APP)/test_package.py
+	$(APP)/test_readme.py
+	$(RUN) -m zipfile --list build/dist/*.whl
+
+# A project started by django-admin, the README typed in, and the app's own tests. Another cell:
+# make package-test PACKAGE_PYTHON=/path/to/python3.13 PACKAGE_DJANGO=6.1 DATABASE_URL=postgres://…
+export PACKAGE_PYTHON PACKAGE_DJANGO
+package-test: .venv/development redis
+	$(APP)/test_installed.py $(ARGS)
 
 # The pictures in the README, from a real run.
 screenshots: .venv/development .env translations
@@ -141,6 +157,10 @@ MESSAGES := $(patsubst %.po,%.mo,$(wildcard */locale/*/LC_MESSAGES/django.po))
 translations: $(MESSAGES)
 %.mo: %.po | .venv/runtime
 	@.venv/bin/pybabel -q compile --input-file $< --output-file $@ --locale zh_Hans
+
+# Ours beside six packages from PyPI, each in an environment of its own. ARGS="--markdown --twice"
+compare-packages: .venv/runtime .env redis
+	$(RUN) -m benchmarks.packages $(ARGS)
 
 test-matrix: .venv/development .env translations
 	$(RUN) -m tests.support.matrix

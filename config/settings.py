@@ -207,6 +207,7 @@ SPECTACULAR_SETTINGS = {
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
+        "KeyState": ["in_flight", "completed", "expired"],
         "OrderStatusLabel": ["submitted", "paying", "paid", "failed"],
         "PaymentOutcome": ["succeeded", "declined"],
         "ProblemOutcome": ["none", "done", "unknown"],
@@ -219,12 +220,14 @@ SPECTACULAR_SETTINGS = {
 
 # --- Limits and retention: (how many, in how many seconds)
 WEB_THREADS = env.int("WEB_THREADS", default=16)
-IDEMPOTENCY_WAITERS = min(env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1)
-IDEMPOTENCY_RETENTION = timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30))
-IDEMPOTENCY_TOKEN_LIFETIME = timedelta(
-    minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)
-)
-IDEMPOTENCY_TOKEN_RATE = (env.int("TOKENS_PER_MINUTE", default=60), 60)
+IDEMPOTENCY = {
+    "WAITING_THREADS_MAX": min(
+        env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
+    ),
+    "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
+    "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
+    "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
+}
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
 
 # --- Lab: it makes tables of its own and throws them away, so never in production

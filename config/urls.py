@@ -8,14 +8,17 @@ from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from demo.sign_in import DemoSignInPage
+from idempotency.drf_views import TokenView
 from operations import health, metrics
 from web import problems
+from web.keys import KeyView
 from web.sign_in import SignInView
 
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     *(path("", include(f"{app}.urls")) for app in ("orders", "payments") if apps.is_installed(app)),
-    path("", include("idempotency.urls")),
+    path("tokens/", TokenView.as_view(), name="tokens"),
+    path("keys/<str:key>/", KeyView.as_view(), name="key"),
 ]
 
 pages: list[URLPattern | URLResolver] = [

@@ -58,20 +58,19 @@ class TombstoneFilter(admin.SimpleListFilter):
 class RecordAdmin(ReadOnlyAdmin):
     list_display = (
         "created_at",
-        "caller",
+        "scope",
         "method",
         "path",
         "key",
         "response_status",
         "request_id",
     )
-    list_select_related = ("caller",)
     list_filter = ("status", TombstoneFilter, "method", "created_at")
-    search_fields = ("=key", "subject", "=request_id", "path", "caller__username")
-    search_help_text = _("Key, subject, request id, path, caller")
+    search_fields = ("=key", "subject", "=request_id", "path", "=scope")
+    search_help_text = _("Key, subject, request id, path, scope")
     ordering = ("-id",)
     fields: ClassVar[Any] = (
-        ("created_at", "caller"),
+        ("created_at", "scope"),
         ("key", "request_id"),
         ("method", "path", "subject"),
         ("response_status", "content_type", "headers"),
@@ -105,13 +104,12 @@ def pretty(body: bytes) -> str:
 class TokenAdmin(ReadOnlyAdmin):
     """Tokens by their digest: the token itself is nowhere in the database."""
 
-    list_display = ("__str__", "caller", "issued_at", "expires_at")
-    list_select_related = ("caller",)
+    list_display = ("__str__", "scope", "issued_at", "expires_at")
     list_filter = ("issued_at", "expires_at")
-    search_fields = ("caller__username",)
-    search_help_text = _("Caller, or the whole token")
+    search_fields = ("=scope",)
+    search_help_text = _("Scope, or the whole token")
     ordering = ("-issued_at",)
-    fields = ("digest", "caller", "issued_at", "expires_at")
+    fields = ("digest", "scope", "issued_at", "expires_at")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -7,88 +7,33 @@ learns so at once instead of occupying a thread until a lock times out.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
-from rest_framework.request import Request
+from django.http import HttpResponse
 
-from idempotency import errors, keys, records, tokens
-from idempotency.conf import setting
-from idempotency.records import Stored
+from idempotency import errors, fingerprint, keys, records, tokens
+from idempotency.fingerprint import Content
+from idempotency.stored import Stored, replay
 
 
 @dataclass(frozen=True)
 class Claim:
     """One request's wish to be the first with its key.
 
-    :param subject: what the request is about, such as `order:<uuid>`: a caller's requests with one
-        subject take turns, whatever their keys; empty: unknown before it has run
+    :param scope: who the key belongs to: equal keys of two scopes never meet
+    :param content: what the request is for: a duplicate is for the same
+    :param subject: what it is about, such as `order:<uuid>`: a scope's requests with one subject
+        take turns, whatever their keys; empty: unknown before it has run
+    :param using: the database that holds the effect, and so the record
     """
 
-    caller: int
+    scope: str
     key: str
-    fingerprint: str
-    method: str
-    path: str
-    request_id: str
-    subject: str
-
-    @classmethod
-    def of(cls, request: Request, *, subject: str = "") -> Self:
-        """Read the claim off an authenticated request.
-
-        :raises errors.KeyMissing: the request has no key
-        :raises errors.KeyInvalid: this is no key
-        """
-        caller, key = keys.caller_of(request), keys.read_key(request)
-        return cls._made(request, caller, key, body=request.data, subject=subject)
-
-    @classmethod
-    def of_form(
-        cls,
-        request: HttpRequest,
-        key: str,
-        *,
-        path: str = "",
-        body: Any = None,
-        subject: str = "",
-    ) -> Self:
-        """Read the claim off a form that carries its key.
-
-        :param path: of the API's call which the form stands for: both are then one request, and
-            each is a duplicate of the other; left out: the form's own
-        :param body: what the form asks for; left out: all of that is in its path
-        :raises errors.KeyInvalid: this is no key
-        """
-        if request.user.pk is None:
-            raise PermissionDenied
-        key, body = keys.checked(key), body or {}
-        return cls._made(request, request.user.pk, key, path=path, body=body, subject=subject)
-
-    @classmethod
-    def _made(  # noqa: PLR0913
-        cls,
-        request: Request | HttpRequest,
-        caller: int,
-        key: str,
-        *,
-        body: Any,
-        subject: str,
-        path: str = "",
-    ) -> Self:
-        path = path or request.path
-        return cls(
-            caller=caller,
-            key=key,
-            fingerprint=keys.fingerprint(request.method, path, body),
-            method=request.method or "",
-            path=path,
-            request_id=getattr(request, "request_id", ""),
-            subject=subject,
-        )
+    content: Content = field(default_factory=Content)
+    subject: str = ""
+    request_id: str = ""
+    using: str = "default"
 
     @property
     def key_digest(self) -> str:
@@ -101,11 +46,28 @@ class Claim:
 
     @property
     def key_lock(self) -> int:
-        return _lock_id("key", self.caller, self.key)
+        return _lock_id("key", self.scope, self.key)
 
     @property
     def subject_lock(self) -> int:
-        return _subject_lock(self.caller, self.subject) if self.subject else self.key_lock
+        return _subject_lock(self.scope, self.subject) if self.subject else self.key_lock
+
+    def row(self, *, subject: str) -> dict[str, Any]:
+        """Return the columns that the request gives to its record."""
+        return {
+            "identity": keys.identity(self.scope, self.key),
+            "scope": self.scope,
+            "key": self.key,
+            "key_made_at": keys.made_at(self.key),
+            "token_digest": self.token_digest,
+            "fingerprint_version": fingerprint.VERSION,
+            "fingerprint_by": self.content.by,
+            "fingerprint": fingerprint.compute(self.content),
+            "method": self.content.method,
+            "path": self.content.path,
+            "subject": subject,
+            "request_id": self.request_id,
+        }
 
 
 @dataclass(frozen=True)
@@ -138,54 +100,47 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     :raises errors.KeyReused: the key belongs to another request
     :raises errors.KeyExpired: the response is past its retention
     :raises errors.RecordUnreadable: the stored response makes no sense
-    :raises errors.TokenInvalid: the key is a token that this caller can't use
+    :raises errors.TokenInvalid: the key is a token that this scope can't use
     """
-    lookup = records.look_up(
-        caller=claim.caller,
-        key=claim.key,
-        token_digest=claim.token_digest,
-        key_lock=claim.key_lock,
-        subject_lock=claim.subject_lock,
-    )
+    wanted = {
+        "identity": keys.identity(claim.scope, claim.key),
+        "scope": claim.scope,
+        "key_made_at": keys.made_at(claim.key),
+        "token_digest": claim.token_digest,
+        "key_lock": claim.key_lock,
+        "subject_lock": claim.subject_lock,
+    }
+    lookup = records.look_up(wanted, using=claim.using)
     if lookup.stored is not None:
-        return Replay(_replayed(claim, lookup.stored))
+        _check_same(claim, lookup.stored)
+        return Replay(replay(lookup.stored))
     if not lookup.key_won:
         return Busy(claim.key_lock)
+    if lookup.key_is_too_old:  # its tombstone may be gone
+        raise errors.KeyExpired
     if claim.token_digest and not lookup.token_usable:
         raise errors.TokenInvalid
     return Claimed(None if lookup.subject_won else Busy(claim.subject_lock))
 
 
-def is_in_flight(*, caller: int, subject: str) -> bool:
-    """Return True if a caller's request about a subject is being executed now, whatever its key."""
-    return records.is_locked(_subject_lock(caller, subject))
+def is_in_flight(*, scope: str, subject: str, using: str = "default") -> bool:
+    """Return True if a scope's request about a subject is being executed now, whatever its key."""
+    return records.is_locked(_subject_lock(scope, subject), using=using)
 
 
-def _replayed(claim: Claim, stored: Stored) -> HttpResponse:
-    if stored.version != keys.FINGERPRINT_VERSION:
-        raise errors.RecordUnreadable
-    retained_from = timezone.now() - setting("IDEMPOTENCY_RETENTION")
-    if stored.status is None or stored.body is None or stored.created_at < retained_from:
+def _check_same(claim: Claim, stored: Stored) -> None:
+    """Make sure that a key's record is about this request; a tombstone no longer knows."""
+    if stored.status is None or not stored.is_retained:
         raise errors.KeyExpired
-    if stored.fingerprint != claim.fingerprint:
-        raise errors.KeyReused
-    body = bytes(stored.body)
-    if not _is_json(body):
+    expected = fingerprint.compute(claim.content, version=stored.version)
+    if expected is None or stored.made_by != claim.content.by:
         raise errors.RecordUnreadable
-    headers = {**json.loads(stored.headers), "Idempotent-Replayed": "true"}
-    return HttpResponse(body, stored.content_type, stored.status, headers=headers)
+    if stored.fingerprint != expected:
+        raise errors.KeyReused
 
 
-def _is_json(body: bytes) -> bool:
-    try:
-        json.loads(body)
-    except ValueError:
-        return False
-    return True
-
-
-def _subject_lock(caller: int, subject: str) -> int:
-    return _lock_id("subject", caller, subject)
+def _subject_lock(scope: str, subject: str) -> int:
+    return _lock_id("subject", scope, subject)
 
 
 def _lock_id(*parts: object) -> int:

@@ -1,22 +1,70 @@
-"""The app's settings: a project overrides any of them by the same name in its settings module."""
+"""The app's settings: one dict in the project's settings module, read when used.
 
+IDEMPOTENCY = {"RETENTION": timedelta(days=7), "SCOPE": "shop.tenants.scope_of"}
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-
-DEFAULTS: dict[str, Any] = {
-    # How long a response can be replayed; afterwards its key is refused with 410.
-    "IDEMPOTENCY_RETENTION": timedelta(days=30),
-    # How long an issued token may wait for its first use.
-    "IDEMPOTENCY_TOKEN_LIFETIME": timedelta(minutes=30),
-    # Tokens a caller may be issued: (how many, in how many seconds).
-    "IDEMPOTENCY_TOKEN_RATE": (60, 60),
-    # Threads of one process that may wait at the same time for a request in flight.
-    "IDEMPOTENCY_WAITERS": 1,
-}
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 
-def setting(name: str) -> Any:
-    """Return the project's value for one of this app's settings, or the default above."""
-    return getattr(settings, name, DEFAULTS[name])
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its default.
+
+    :param KEY_HEADER: the request header that carries the key
+    :param REPLAYED_HEADER: the response header that marks a replay
+    :param SCOPE: who a key belongs to: a callable, or its dotted name, that takes the request and
+        returns a text; None: `user:<pk>` of the authenticated user
+    :param RETENTION: how long a response is replayed; afterwards its key is refused with 410
+    :param RESPONSE_BYTES_MAX: a larger response is refused before the commit
+    :param STORED_HEADERS: response headers that are stored and replayed (never Set-Cookie)
+    :param NOT_STORED: statuses that leave no record, besides every 5xx, so that the key may retry
+    :param REDACT: a callable, or its dotted name, that takes a body (bytes) and its content type
+        and returns what is stored; replays return that too
+    :param WAIT_SECONDS: how long a duplicate waits for the first where it doesn't say
+    :param WAIT_SECONDS_MAX: how long it may ask for (`Prefer: wait=N`)
+    :param WAITING_THREADS_MAX: threads of one process that may wait at the same time
+    :param TOKEN_LIFETIME: how long an issued token may wait for its first use
+    :param TOKEN_RATE: tokens that a scope may be issued: (how many, in how many seconds)
+    :param PROBLEM_TYPE: the `type` of a problem document, by its slug
+    """
+
+    KEY_HEADER: str = "Idempotency-Key"
+    REPLAYED_HEADER: str = "Idempotent-Replayed"
+    SCOPE: Callable[[Any], str] | str | None = None
+    RETENTION: timedelta = timedelta(days=30)
+    RESPONSE_BYTES_MAX: int = 1024 * 1024
+    STORED_HEADERS: tuple[str, ...] = ("Location", "Retry-After", "Link", "ETag")
+    NOT_STORED: frozenset[int] = frozenset({400, 401, 403, 404, 429})
+    REDACT: Callable[[bytes, str], bytes] | str | None = None
+    WAIT_SECONDS: int = 5
+    WAIT_SECONDS_MAX: int = 30
+    WAITING_THREADS_MAX: int = 1
+    TOKEN_LIFETIME: timedelta = timedelta(minutes=30)
+    TOKEN_RATE: tuple[int, int] = (60, 60)
+    PROBLEM_TYPE: str = "/problems/{slug}"
+
+
+_NAMES = frozenset(field.name for field in fields(Settings))
+
+
+def conf() -> Settings:
+    """Return the project's settings, with the defaults for those it leaves out.
+
+    :raises ImproperlyConfigured: IDEMPOTENCY names a setting that there is not
+    """
+    given: dict[str, Any] = getattr(settings, "IDEMPOTENCY", {})
+    if unknown := given.keys() - _NAMES:
+        raise ImproperlyConfigured(f"IDEMPOTENCY has no setting {', '.join(sorted(unknown))}.")
+    return Settings(**given)
+
+
+def called(setting: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
+    """Return the callable that a setting is, or names."""
+    return import_string(setting) if isinstance(setting, str) else setting

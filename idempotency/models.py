@@ -1,6 +1,5 @@
 """The dedup table, the single-use tokens, and the counters that limit their issue."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -9,24 +8,24 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Record(models.Model):
-    """The first response to a caller's key: written in the transaction of its effect.
+    """The first response to a key: written in the transaction of its effect.
 
-    A row without `status` and `body` is a tombstone: the response's retention is over, and the
+    A row without `status` and `body` is a tombstone: the response's retention is over, or its
+    scope was erased. Only the identity, a digest of scope and key, is left of the request, and the
     key is refused for ever instead of being run a second time.
     """
 
-    caller = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_index=False,  # the unique constraint's index begins with it
-        verbose_name=_("caller"),
-    )
-    key = models.CharField(_("key"), max_length=255)
+    identity = models.BinaryField(max_length=32, editable=False)
+    scope = models.CharField(_("scope"), max_length=255, blank=True)
+    key = models.CharField(_("key"), max_length=255, blank=True)
+    # When a UUIDv7 key says that it was made: such a tombstone may go, its key stays refused.
+    key_made_at = models.DateTimeField(null=True, editable=False)
     fingerprint_version = models.PositiveSmallIntegerField(_("fingerprint version"))
+    # The project's own fingerprint function, where one made it.
+    fingerprint_by = models.CharField(max_length=255, blank=True, editable=False)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
-    method = models.CharField(_("method"), max_length=8)
-    path = models.TextField(_("path"))
+    method = models.CharField(_("method"), max_length=16, blank=True)
+    path = models.TextField(_("path"), blank=True)
     # What the request is about, such as `order:<uuid>`, where its view says so.
     subject = models.CharField(_("subject"), max_length=255, blank=True)
     status = models.PositiveSmallIntegerField(_("status"), null=True)
@@ -40,13 +39,16 @@ class Record(models.Model):
         verbose_name = _("idempotency record")
         verbose_name_plural = _("idempotency records")
         constraints = [
-            models.UniqueConstraint(fields=["caller", "key"], name="idempotency_record_once"),
+            models.UniqueConstraint(fields=["identity"], name="idempotency_record_once"),
             models.CheckConstraint(
                 condition=Q(status__isnull=True, body__isnull=True)
                 | Q(status__range=(200, 499), body__isnull=False),
                 name="idempotency_record_response_or_tombstone",
             ),
-            models.CheckConstraint(condition=~Q(key=""), name="idempotency_record_key_not_empty"),
+            models.CheckConstraint(
+                condition=Q(status__isnull=True) | ~Q(key=""),
+                name="idempotency_record_key_not_empty",
+            ),
         ]
         indexes = [
             models.Index(
@@ -55,24 +57,29 @@ class Record(models.Model):
                 name="idempotency_record_to_purge",
             ),
             models.Index(
+                fields=["key_made_at"],
+                condition=Q(body__isnull=True, key_made_at__isnull=False),
+                name="idempotency_record_to_delete",
+            ),
+            models.Index(
                 fields=["subject"], condition=~Q(subject=""), name="idempotency_record_subject"
+            ),
+            models.Index(
+                fields=["scope", "-id"], condition=~Q(scope=""), name="idempotency_record_of_scope"
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path} → {self.status or gettext('tombstone')}"
+        if self.status is None:
+            return gettext("tombstone")
+        return f"{self.method} {self.path} → {self.status}".strip()
 
 
 class Token(models.Model):
-    """A single-use key issued to a caller before the click; only its digest is stored."""
+    """A single-use key issued to a scope before the click; only its digest is stored."""
 
     digest = models.CharField(_("digest"), max_length=64, primary_key=True)
-    caller = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
-        related_name="+",
-        verbose_name=_("caller"),
-    )
+    scope = models.CharField(_("scope"), max_length=255, db_index=True)
     issued_at = models.DateTimeField(_("issued at"), db_default=Now())
     expires_at = models.DateTimeField(_("expires at"), db_index=True)
 

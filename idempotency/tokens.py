@@ -3,14 +3,20 @@
 import hashlib
 import secrets
 from datetime import datetime
+from typing import Any
 
-from django.utils import timezone
+from django.db import connections
 
 from idempotency import rate_limit
-from idempotency.conf import setting
-from idempotency.models import Token
+from idempotency.conf import conf
 
 PREFIX = "tok_"
+
+# The database's clock alone decides when a token expires.
+ISSUE = """
+INSERT INTO idempotency_token (digest, scope, expires_at)
+VALUES (%(digest)s, %(scope)s, now() + %(lifetime)s) RETURNING expires_at
+"""
 
 
 def looks_issued(key: str) -> bool:
@@ -23,14 +29,20 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def issue(caller_id: int) -> tuple[str, datetime]:
-    """Give a caller a new token and the moment it expires; every call gives another one.
+def issue(scope: str, *, using: str = "default") -> tuple[str, datetime]:
+    """Issue a new token to a scope and return it with its expiry; every call issues another one.
 
-    :raises rate_limit.RateLimited: the caller was issued too many of late
+    :raises errors.RateLimited: the scope was issued too many of late
     """
-    limit, seconds = setting("IDEMPOTENCY_TOKEN_RATE")
-    rate_limit.count(f"token:{caller_id}", limit=limit, seconds=seconds)
+    limit, seconds = conf().TOKEN_RATE
+    rate_limit.count(f"token:{scope}", limit=limit, seconds=seconds, using=using)
     token = f"{PREFIX}{secrets.token_urlsafe(32)}"
-    expires_at = timezone.now() + setting("IDEMPOTENCY_TOKEN_LIFETIME")
-    Token.objects.create(digest=digest(token), caller_id=caller_id, expires_at=expires_at)
+    row: dict[str, Any] = {
+        "digest": digest(token),
+        "scope": scope,
+        "lifetime": conf().TOKEN_LIFETIME,
+    }
+    with connections[using].cursor() as cursor:
+        cursor.execute(ISSUE, row)
+        (expires_at,) = cursor.fetchone()
     return token, expires_at

@@ -1,20 +1,51 @@
-from rest_framework.permissions import IsAuthenticated
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
+"""Ready-made views: issue a token, and inquire what became of a key. Plain Django, JSON."""
 
-from idempotency import tokens
-from idempotency.keys import caller_of
-from idempotency.serializers import SingleUseTokenResponse
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from idempotency import claim, errors, keys, problems, records, tokens
+from idempotency.scope import scope_of
 
 
-class TokenView(APIView):
-    """Single-use tokens: one serves as the Idempotency-Key of one request."""
+def state_of(scope: str, key: str, *, using: str = "default") -> dict[str, Any] | None:
+    """Return what became of a scope's key, or None where it was never used; executes nothing.
 
-    permission_classes = (IsAuthenticated,)
+    `state` is `in_flight`, `completed` (with `status` and `completed_at`) or `expired`.
 
-    def post(self, request: Request) -> Response:
-        """Issue a token. A retry issues another one: an unused token has no effect."""
-        token, expires_at = tokens.issue(caller_of(request))
-        issued = SingleUseTokenResponse({"token": token, "expires_at": expires_at})
-        return Response(issued.data, 201, headers={"Cache-Control": "no-store"})
+    :raises errors.KeyInvalid: this is no key
+    """
+    found = records.inquire(keys.identity(scope, keys.checked(key)), using=using)
+    if found is None:
+        lock = claim.Claim(scope, key, using=using).key_lock
+        return {"state": "in_flight"} if records.is_locked(lock, using=using) else None
+    status, created_at, is_retained = found
+    if status is None or not is_retained:
+        return {"state": "expired"}
+    return {"state": "completed", "status": status, "completed_at": created_at.isoformat()}
+
+
+@never_cache
+@require_safe
+def inquiry(request: HttpRequest, key: str) -> HttpResponse:
+    """Return what became of one's own key; 404 where it was never used."""
+    try:
+        state = state_of(scope_of(request), key)
+    except errors.Refusal as refusal:
+        return problems.response(refusal)
+    if state is None:
+        return JsonResponse({"detail": "This key was never used."}, status=404)
+    return JsonResponse(state)
+
+
+@never_cache
+@require_POST
+def issue_token(request: HttpRequest) -> HttpResponse:
+    """Issue a token. A repeated request issues another one: an unused token has no effect."""
+    try:
+        token, expires_at = tokens.issue(scope_of(request))
+    except errors.Refusal as refusal:
+        return problems.response(refusal)
+    return JsonResponse({"token": token, "expires_at": expires_at.isoformat()}, status=201)

@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connections, transaction
 
-from idempotency.conf import setting
+from idempotency.conf import conf
 from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
 from idempotency.errors import KeyInUse
 
@@ -20,7 +20,7 @@ LIMIT_WAIT = (
 )
 
 
-def wait_for(lock: int, *, seconds: float) -> None:
+def wait_for(lock: int, *, seconds: float, using: str = "default") -> None:
     """Return as soon as the holder of an advisory lock has committed or rolled back.
 
     :raises KeyInUse: it did not within so many seconds, or too many threads wait already
@@ -28,7 +28,7 @@ def wait_for(lock: int, *, seconds: float) -> None:
     if seconds <= 0 or not _enter():
         raise KeyInUse
     try:
-        _wait_on_server(lock, milliseconds=max(1, int(seconds * 1000)))
+        _wait_on_server(lock, milliseconds=max(1, int(seconds * 1000)), using=using)
     except OperationalError as error:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise KeyInUse from error
@@ -57,14 +57,14 @@ def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
         _leave()
 
 
-def refuse_to_wait() -> None:
+def refuse_to_wait(*, using: str) -> None:
     """Have the rest of the transaction fail at once where it would have to wait for a lock."""
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '1ms'")
 
 
-def _wait_on_server(lock: int, *, milliseconds: int) -> None:
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
+def _wait_on_server(lock: int, *, milliseconds: int, using: str) -> None:
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
         cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])
         # Shared: all who wait go on together when the holder ends, not one after another.
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
@@ -73,7 +73,7 @@ def _wait_on_server(lock: int, *, milliseconds: int) -> None:
 def _enter() -> bool:
     global _waiting  # noqa: PLW0603 - counts the threads of the whole process
     with _lock:
-        if _waiting >= setting("IDEMPOTENCY_WAITERS"):
+        if _waiting >= conf().WAITING_THREADS_MAX:
             return False
         _waiting += 1
         return True

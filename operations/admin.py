@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from idempotency.admin import RecordAdmin, TokenAdmin
 from idempotency.models import Record, Token
 from operations.records import order_of
-from web.read_only_admin import link, link_to, moment_of
+from web.read_only_admin import link, moment_of
 
 admin.site.unregister([Record, Token])
 
@@ -19,7 +19,7 @@ class RecordPage(RecordAdmin):
     created = moment_of("created_at", _("created at"))
     list_display = (
         "created",
-        "called_by",
+        "made_by",
         "method",
         "path",
         "key",
@@ -27,7 +27,7 @@ class RecordPage(RecordAdmin):
         "request_id",
     )
     fields: ClassVar[Any] = (
-        ("created", "caller"),
+        ("created", "made_by"),
         ("key", "request_id"),
         ("method", "path"),
         "order",
@@ -36,9 +36,9 @@ class RecordPage(RecordAdmin):
         ("fingerprint", "fingerprint_version"),
     )
 
-    @admin.display(description=_("caller"), ordering="caller__username")
-    def called_by(self, record: Record) -> str:
-        return link_to(record.caller)
+    @admin.display(description=_("scope"), ordering="scope")
+    def made_by(self, record: Record) -> str:
+        return link_to_scope(record.scope)
 
     @admin.display(description=_("order"))
     def order(self, record: Record) -> str:
@@ -54,8 +54,14 @@ class TokenPage(TokenAdmin):
     issued = moment_of("issued_at", _("issued at"))
     expires = moment_of("expires_at", _("expires at"))
     list_display = ("__str__", "issued_to", "issued", "expires")
-    fields = ("digest", "caller", "issued", "expires")
+    fields = ("digest", "issued_to", "issued", "expires")
 
-    @admin.display(description=_("caller"), ordering="caller__username")
+    @admin.display(description=_("scope"), ordering="scope")
     def issued_to(self, token: Token) -> str:
-        return link_to(token.caller)
+        return link_to_scope(token.scope)
+
+
+def link_to_scope(scope: str) -> str:
+    """Return a link to the user whose scope this is; the text alone of any other scope."""
+    kind, _separator, identifier = scope.partition(":")
+    return link("auth_user_change", identifier, scope) if kind == "user" else scope or "-"

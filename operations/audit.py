@@ -114,8 +114,7 @@ RULES: tuple[tuple[int, str, str], ...] = (
     (
         6,
         _("a key has one response"),
-        """SELECT caller_id, key FROM idempotency_record
-            GROUP BY caller_id, key HAVING count(*) > 1""",
+        "SELECT identity FROM idempotency_record GROUP BY identity HAVING count(*) > 1",
     ),
     (
         6,

@@ -40,7 +40,7 @@ class ChargeOnceSite(AdminSite):
         except RateLimited as error:
             context = {**self.each_context(request), "title": _("Sign in"), "error": error}
             response = TemplateResponse(
-                request, "admin/too_many_sign_ins.html", context, status=RateLimited.status_code
+                request, "admin/too_many_sign_ins.html", context, status=RateLimited.status
             )
             response["Retry-After"] = str(error.retry_after)
             return response

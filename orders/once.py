@@ -12,9 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from idempotency import records
-from idempotency.boundary import run_once
-from idempotency.claim import Claim
+from idempotency import claim_of_form, replace_provisional, respond_once
 from idempotency.failpoints import failpoint
 from orders import responses, services
 from orders.models import Order
@@ -38,8 +36,8 @@ def place_once(
     :param body: of that call
     :raises idempotency.errors.Refusal: the key can't be used, or the first takes too long
     """
-    claim = Claim.of_form(request, key, path=path, body=body)
-    return run_once(
+    claim = claim_of_form(request, key, path=path, body=body)
+    return respond_once(
         claim,
         lambda: responses.rendered(responses.place_response(place())),
         wait_seconds=WAIT_SECONDS,
@@ -53,7 +51,7 @@ def pay_once(request: HttpRequest, *, key: str, order_id: UUID, account_id: int)
     :raises idempotency.errors.Refusal: the key can't be used, or the first takes too long
     :raises client.AccountNotFound: see `services.pay_order`, as for its other errors
     """
-    claim = Claim.of_form(
+    claim = claim_of_form(
         request,
         key,
         path=reverse("pay-order", args=[order_id]),
@@ -71,7 +69,7 @@ def pay_once(request: HttpRequest, *, key: str, order_id: UUID, account_id: int)
         )
         return responses.rendered(responses.pay_response(attempt))
 
-    return run_once(claim, execute, wait_seconds=WAIT_SECONDS)
+    return respond_once(claim, execute, wait_seconds=WAIT_SECONDS)
 
 
 @transaction.atomic(durable=True)
@@ -84,6 +82,6 @@ def settle_once(*, order_id: UUID, payment: Payment) -> bool:
     if attempt is None:
         return False
     final = responses.rendered(responses.pay_response(attempt))
-    records.replace_provisional(responses.subject(order_id), final)
+    replace_provisional(responses.subject(order_id), final)
     failpoint("responses-replaced")
     return True

@@ -14,9 +14,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import keys
-from idempotency.boundary import idempotent, stored_response
-from idempotency.claim import Claim
+from idempotency import (
+    claim_of,
+    idempotent,
+    key_digest,
+    preferred_wait,
+    read_key,
+    stored_response,
+)
 from orders import openapi, responses, services
 from orders.models import Order, Product
 from orders.serializers import (
@@ -105,10 +110,10 @@ def settled_soon(post: Handler) -> Handler:
     def wait(view: APIView, request: Request, order_id: UUID) -> HttpResponseBase:
         accepted = post(view, request, order_id=order_id)
         if accepted.status_code != 202 or not services.is_settled_within(
-            order_id, seconds=keys.preferred_wait(request)
+            order_id, seconds=preferred_wait(request)
         ):
             return accepted
-        final = stored_response(Claim.of(request)) or accepted
+        final = stored_response(claim_of(request)) or accepted
         if "Idempotent-Replayed" not in accepted:
             del final["Idempotent-Replayed"]  # it is this very request's first final response
         return final
@@ -130,6 +135,6 @@ class PayOrderView(APIView):
             order_id=order_id,
             account_id=account_id,
             request_id=getattr(request, "request_id", ""),
-            key_digest=keys.digest(keys.read_key(request)),
+            key_digest=key_digest(read_key(request) or ""),
         )
         return responses.pay_response(attempt)

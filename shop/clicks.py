@@ -63,7 +63,7 @@ def record_click(
         with connection.execute_wrapper(in_progress.recorder):
             yield in_progress
     except Exception as error:
-        in_progress.refuse(getattr(error, "default_code", type(error).__name__))
+        in_progress.refuse(getattr(error, "slug", type(error).__name__))
         raise
     finally:
         _record_outcome(click, in_progress)

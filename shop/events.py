@@ -47,7 +47,7 @@ class OrderEvent:
         return f"{self.at.microsecond // 1000:03}"
 
 
-def placed(order: Order, record: Record | None, for_staff: bool) -> OrderEvent:
+def placed(order: Order, record: Record | None, by: str, for_staff: bool) -> OrderEvent:
     """Return the event of placing an order; `record` is that of the request, if there is one."""
     lines = ", ".join(str(line) for line in order.lines.order_by("id"))
     ordered = _("%(lines)s: %(amount)d %(currency)s in minor units") % {
@@ -55,7 +55,7 @@ def placed(order: Order, record: Record | None, for_staff: bool) -> OrderEvent:
         "amount": order.amount,
         "currency": order.currency,
     }
-    request = _describe_request(record, for_staff) if record else _("no idempotency record")
+    request = _describe_request(record, by, for_staff) if record else _("no idempotency record")
     url = _admin_url(record, for_staff) if record else ""
     return OrderEvent(order.created_at, _("placed"), f"{ordered}; {request}", url)
 
@@ -109,14 +109,14 @@ def payment_requested(request: PaymentRequest) -> Iterator[OrderEvent]:
         yield OrderEvent(request.created_at, what, details if request.attempts else "")
 
 
-def request_recorded(record: Record, for_staff: bool) -> OrderEvent:
+def request_recorded(record: Record, by: str, for_staff: bool) -> OrderEvent:
     """Return the event of a request with an idempotency record and no recorded click."""
     what = (
         _("response %(status)d") % {"status": record.status}
         if record.status
         else _("response expired; a tombstone now")
     )
-    details = f"{record.method} {record.path}; {_describe_request(record, for_staff)}"
+    details = f"{record.method} {record.path}; {_describe_request(record, by, for_staff)}"
     return OrderEvent(record.created_at, what, details, _admin_url(record, for_staff))
 
 
@@ -126,11 +126,11 @@ def staff_acted(log: LogEntry, for_staff: bool) -> OrderEvent:
     return OrderEvent(log.action_time, what, _(log.get_change_message()))
 
 
-def _describe_request(record: Record, for_staff: bool) -> str:
-    """Return the key and the id of a request; for staff with its caller and the whole key."""
+def _describe_request(record: Record, by: str, for_staff: bool) -> str:
+    """Return the key and the id of a request; for staff with its user and the whole key."""
     key = _("key %(key)s") % {"key": record.key if for_staff else shorten_key(record.key)}
     if for_staff:
-        key = _("by %(caller)s, %(key)s") % {"caller": record.caller, "key": key}
+        key = _("by %(caller)s, %(key)s") % {"caller": by, "key": key}
     request = _("request %(id)s") % {"id": record.request_id}
     return f"{key}, {request}" if record.request_id else key
 

@@ -1,6 +1,6 @@
 """The timeline of an order: its events from all apps in order of time, for customer and staff."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -27,15 +27,18 @@ def timeline_of(order: Order, *, for_staff: bool = False) -> list[OrderEvent]:
     :param for_staff: with links into the admin, who of the staff acted, and both legs of a movement
     """
     logs = list(_logs(order))
-    records = _records(order, callers={order.customer_id, *(log.user_id for log in logs)})
+    users = [order.customer, *(log.user for log in logs)]
+    names = {f"user:{user.pk}": user.get_username() for user in users}
+    records = _records(order, scopes=names)
     placing = next((record for record in records if record.status == 201), None)
+    by = names[placing.scope] if placing else ""
     clicks = _clicks(order)
     unsorted = [
         *(events.status_changed(change, for_staff) for change in order.history.order_by("id")),
         *_outbox_events(order),
         *_money_events(order, for_staff),
         *(
-            events.request_recorded(record, for_staff)
+            events.request_recorded(record, names.get(record.scope, ""), for_staff)
             for record in _without_clicks(records, clicks)
             if record is not placing
         ),
@@ -44,7 +47,7 @@ def timeline_of(order: Order, *, for_staff: bool = False) -> list[OrderEvent]:
         *_omission(records[-1].created_at if len(records) == REQUESTS_SHOWN_MAX else None),
         *_omission(clicks[-1].received_at if len(clicks) == REQUESTS_SHOWN_MAX else None),
     ]
-    return _in_order(unsorted, clicks, events.placed(order, placing, for_staff))
+    return _in_order(unsorted, clicks, events.placed(order, placing, by, for_staff))
 
 
 def _in_order(
@@ -70,10 +73,10 @@ def _logs(order: Order) -> Any:
     return logs.select_related("user").order_by("id")
 
 
-def _records(order: Order, *, callers: set[int]) -> list[Record]:
+def _records(order: Order, *, scopes: Collection[str]) -> list[Record]:
     """Return the idempotency records about the order, of its customer and of staff."""
-    records = Record.objects.filter(subject=responses.subject(order.pk), caller__in=callers)
-    return list(records.defer("body").select_related("caller").order_by("id")[:REQUESTS_SHOWN_MAX])
+    records = Record.objects.filter(subject=responses.subject(order.pk), scope__in=[*scopes, ""])
+    return list(records.defer("body").order_by("id")[:REQUESTS_SHOWN_MAX])
 
 
 def _clicks(order: Order) -> list[Click]:

@@ -36,13 +36,13 @@ class Problem:
     same_key: bool | None = None
 
 
-def _of(refusal: type[Refusal], title: "StrOrPromise", meaning: "StrOrPromise") -> Problem:
+def _of(refusal: type[Refusal], meaning: "StrOrPromise") -> Problem:
     """Return the problem that a refusal of the idempotency boundary becomes."""
     return Problem(
-        refusal.default_code,
-        refusal.status_code,
-        title,
-        refusal.default_detail,  # type: ignore[arg-type]  # ours are plain texts
+        refusal.slug,
+        refusal.status,
+        refusal.title,
+        refusal.detail,
         meaning,
         refusal.outcome,
         refusal.retryable,
@@ -58,35 +58,29 @@ def _plain(slug: str, status: int, title: "StrOrPromise", meaning: "StrOrPromise
 _ABOUT_KEYS = (
     _of(
         errors.KeyMissing,
-        _("Idempotency key missing"),
         _("Send an Idempotency-Key header: a UUID made once per intention."),
     ),
     _of(
         errors.KeyInvalid,
-        _("Idempotency key invalid"),
         _("1 to 255 visible ASCII characters, or a token issued to you."),
     ),
     _of(
         errors.KeyReused,
-        _("Idempotency key reused"),
         _("The key named another request. Nothing ran. Use a new key."),
     ),
     _of(
         errors.KeyInUse,
-        _("Idempotency key in use"),
         _("The first request is still running. Retry with the same key after Retry-After."),
     ),
     _of(
         errors.KeyExpired,
-        _("Idempotency key expired"),
         _("The response is no longer stored. Get the object to see its state; then use a new key."),
     ),
     _of(
         errors.RecordUnreadable,
-        _("Idempotency record unreadable"),
         _("The stored response can't be read. Nothing ran. Contact support."),
     ),
-    _of(errors.RateLimited, _("Rate limited"), _("Retry when the time in Retry-After has passed.")),
+    _of(errors.RateLimited, _("Retry when the time in Retry-After has passed.")),
 )
 
 _ABOUT_ORDERS = (

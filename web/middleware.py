@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
-from idempotency import keys
+from idempotency import key_digest
 from web.pages import is_html
 from web.problems import for_status
 
@@ -105,7 +105,7 @@ def _refused_body(request: HttpRequest) -> int | None:
 def _key_digest(request: HttpRequest) -> dict[str, str]:
     """Return the digest of this request's key, or the digest that another system of ours sent."""
     if key := request.headers.get("Idempotency-Key"):
-        return {"key_digest": keys.digest(key.strip('" '))}
+        return {"key_digest": key_digest(key.strip('" '))}
     sent = request.headers.get("X-Key-Digest", "")
     return {"key_digest": sent} if _KEY_DIGEST.fullmatch(sent) else {}
 

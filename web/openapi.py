@@ -19,8 +19,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from idempotency.keys import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
-from idempotency.serializers import SingleUseTokenResponse
+from idempotency.drf_views import SingleUseTokenResponse
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 Examples = Mapping[str, Mapping[str, Any]]
@@ -36,8 +35,7 @@ WAIT_HEADER = OpenApiParameter(
     "Prefer",
     str,
     OpenApiParameter.HEADER,
-    description=f"`wait=N`: how many seconds a retry may wait for the first response "
-    f"({DEFAULT_WAIT_SECONDS}; 0 to {MAX_WAIT_SECONDS}).",
+    description="`wait=N`: how many seconds a retry may wait for the first response (5; 0 to 30).",
 )
 # The components that responses refer to by name.
 RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
@@ -152,7 +150,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 class TokenSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     """The token view's description; it stands here so that its app needs no OpenAPI library."""
 
-    target_class = "idempotency.views.TokenView"
+    target_class = "idempotency.drf_views.TokenView"
 
     def view_replacement(self) -> Any:
         issued = OpenApiResponse(

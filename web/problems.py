@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
 from idempotency.database_errors import is_temporary, sqlstate
+from idempotency.drf import Refused
 from idempotency.errors import Refusal
 from web.catalogue import BY_STATUS, CATALOGUE
 
@@ -65,6 +66,8 @@ def handler(  # noqa: PLR0911 - one line of the mapping each
 ) -> Response:
     """Respond to an exception of a view; for DRF's EXCEPTION_HANDLER."""
     match error:
+        case Refused():
+            return _refusal(error.refusal)
         case Refusal():
             return _refusal(error)
         case ValidationError():
@@ -117,11 +120,13 @@ def explain(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(f"{slug}\n\n{meaning}\n", content_type="text/plain; charset=utf-8")
 
 
-def _refusal(error: Refusal) -> Response:
-    if error.status_code >= 500:
-        log.error("record refused", reason=error.default_code)
-    detail = str(error.detail)
-    return response(error.default_code, detail=detail, retry_after=error.retry_after)
+def _refusal(refusal: Refusal) -> Response:
+    if refusal.status >= 500:
+        log.error("record refused", reason=refusal.slug)
+    detail = str(refusal.detail)
+    problem = response(refusal.slug, detail=detail, retry_after=refusal.retry_after)
+    problem["Link"] = f'<{problem.data["type"]}>; rel="describedby"'
+    return problem
 
 
 def _unavailable(error: Exception, context: dict[str, Any]) -> Response:

@@ -116,6 +116,6 @@ class SignInPage(LoginView):
             return super().dispatch(request, *args, **kwargs)
         except RateLimited as error:
             context = self.get_context_data(form=None, too_many=error)
-            response = self.render_to_response(context, status=RateLimited.status_code)
+            response = self.render_to_response(context, status=RateLimited.status)
             response["Retry-After"] = str(error.retry_after)
             return response

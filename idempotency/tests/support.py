@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from idempotency import failpoints
 
@@ -67,3 +67,14 @@ def together(count: int, act: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(count) as pool:
         return [future.result() for future in [pool.submit(run, n) for n in range(count)]]
+
+
+def age(days: int) -> None:
+    """Have all records be made so many days ago, past the guards."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE idempotency_record SET created_at = created_at - make_interval(days => %s),"
+            " key_made_at = key_made_at - make_interval(days => %s)",
+            [days, days],
+        )

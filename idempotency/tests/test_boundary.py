@@ -1,26 +1,25 @@
 """The boundary around a view without any guard: what is stored, replayed, refused, rolled back."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from rest_framework.test import APIClient
 
-from idempotency import failpoints, keys
-from idempotency.claim import Claim, claim_key, is_in_flight
+from idempotency import Claim, claim_of_form, failpoints, is_in_flight
+from idempotency.claim import claim_key
+from idempotency.errors import Unauthenticated
+from idempotency.fingerprint import Content
 from idempotency.models import Record
 from idempotency.records import STORE
-from idempotency.tests.conftest import OPENING, Charging
-from idempotency.tests.models import Account, Charge
-from idempotency.tests.support import read_only, together
+from idempotency.tests.conftest import OPENING, Debiting
+from idempotency.tests.project.models import Account, Debit, User
+from idempotency.tests.support import age, read_only, together
 
 AMOUNT = 5
 
@@ -33,14 +32,14 @@ def code(response: Any) -> str:
 def charged(account: Account) -> int:
     account.refresh_from_db()
     taken = OPENING - account.balance
-    assert taken == sum(Charge.objects.values_list("amount", flat=True))
+    assert taken == sum(Debit.objects.values_list("amount", flat=True))
     return taken
 
 
 def test_a_duplicate_gets_the_first_response_byte_for_byte(
-    charge: Charging, account: Account
+    debit: Debiting, account: Account
 ) -> None:
-    first, second = charge(), charge()
+    first, second = debit(), debit()
 
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.content == second.content
@@ -50,24 +49,24 @@ def test_a_duplicate_gets_the_first_response_byte_for_byte(
     assert charged(account) == AMOUNT
 
 
-def test_location_is_replayed(charge: Charging, account: Account) -> None:
-    responses = [charge(), charge()]
+def test_location_is_replayed(debit: Debiting, account: Account) -> None:
+    responses = [debit(), debit()]
     assert responses[0]["Location"] == responses[1]["Location"]
     assert responses[0].content == responses[1].content
     assert charged(account) == AMOUNT
 
 
-def test_the_quoted_key_is_the_bare_key(charge: Charging, account: Account) -> None:
-    charge("abc")
-    assert charge('"abc"')["Idempotent-Replayed"] == "true"
+def test_the_quoted_key_is_the_bare_key(debit: Debiting, account: Account) -> None:
+    debit("abc")
+    assert debit('"abc"')["Idempotent-Replayed"] == "true"
     assert charged(account) == AMOUNT
 
 
 @pytest.mark.parametrize("key", [None, "", "a b", "x" * 256])
 def test_a_missing_or_bad_key_leaves_no_row(
-    key: str | None, charge: Charging, account: Account
+    key: str | None, debit: Debiting, account: Account
 ) -> None:
-    response = charge(key)
+    response = debit(key)
     assert response.status_code == 400
     assert code(response) == f"idempotency-key-{'missing' if key is None else 'invalid'}"
     assert not Record.objects.exists()
@@ -75,11 +74,11 @@ def test_a_missing_or_bad_key_leaves_no_row(
 
 
 def test_a_key_with_another_request_is_refused_and_shows_no_response(
-    charge: Charging, account: Account
+    debit: Debiting, account: Account
 ) -> None:
-    first = charge()
+    first = debit()
 
-    response = charge(body={"amount": 6})
+    response = debit(body={"amount": 6})
 
     assert response.status_code == 422
     assert code(response) == "idempotency-key-reused"
@@ -88,26 +87,26 @@ def test_a_key_with_another_request_is_refused_and_shows_no_response(
 
 
 def test_two_callers_equal_keys_never_meet(
-    charge: Charging, alice: User, bob: User, as_bob: APIClient, account: Account
+    debit: Debiting, alice: User, bob: User, as_bob: APIClient, account: Account
 ) -> None:
-    first = charge()
+    first = debit()
 
-    response = charge(client=as_bob)
+    response = debit(client=as_bob)
 
     assert response.status_code == 404
     assert first["Location"] not in response.content.decode()
-    assert Record.objects.filter(caller=alice).count() == 1
-    assert not Record.objects.filter(caller=bob).exists()
+    assert Record.objects.filter(scope=f"user:{alice.pk}").count() == 1
+    assert not Record.objects.filter(scope=f"user:{bob.pk}").exists()
     assert charged(account) == AMOUNT
 
 
-def test_a_replay_is_not_given_to_someone_who_is_not_signed_in(charge: Charging) -> None:
-    charge()
-    assert charge(client=APIClient()).status_code == 403
+def test_a_replay_is_not_given_to_someone_who_is_not_signed_in(debit: Debiting) -> None:
+    debit()
+    assert debit(client=APIClient()).status_code == 403
 
 
-def test_a_returned_decline_is_stored_and_replayed(charge: Charging, account: Account) -> None:
-    responses = [charge(body={"amount": OPENING + 1}) for _ in range(2)]
+def test_a_returned_decline_is_stored_and_replayed(debit: Debiting, account: Account) -> None:
+    responses = [debit(body={"amount": OPENING + 1}) for _ in range(2)]
     assert [response.status_code for response in responses] == [402, 402]
     assert responses[0].content == responses[1].content
     assert responses[1]["Idempotent-Replayed"] == "true"
@@ -116,28 +115,28 @@ def test_a_returned_decline_is_stored_and_replayed(charge: Charging, account: Ac
 
 @pytest.mark.parametrize("body", [{}, {"amount": "x"}, {"amount": 0}, []])
 def test_what_is_raised_is_not_stored_so_the_key_may_try_again(
-    body: Any, charge: Charging, account: Account
+    body: Any, debit: Debiting, account: Account
 ) -> None:
-    assert charge(body=body).status_code == 400
+    assert debit(body=body).status_code == 400
     assert not Record.objects.exists()
 
-    assert charge().status_code == 201
+    assert debit().status_code == 201
     assert charged(account) == AMOUNT
 
 
-@pytest.mark.parametrize("point", ["key-claimed", "charged", "executed", "response-stored"])
+@pytest.mark.parametrize("point", ["key-claimed", "debited", "executed", "response-stored"])
 def test_an_exception_anywhere_leaves_nothing_and_the_key_may_try_again(
-    point: str, charge: Charging, account: Account, at_failpoint: Callable[..., None]
+    point: str, debit: Debiting, account: Account, at_failpoint: Callable[..., None]
 ) -> None:
     def fail() -> None:
         raise RuntimeError(point)
 
     at_failpoint(point, fail)
 
-    assert charge().status_code == 500
+    assert debit().status_code == 500
     assert not Record.objects.exists()
     assert charged(account) == 0
-    assert charge().status_code == 201
+    assert debit().status_code == 201
     assert charged(account) == AMOUNT
 
 
@@ -154,37 +153,37 @@ def conflict(state: str) -> Callable[[], None]:
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 def test_a_deadlock_or_serialization_failure_is_run_again_unseen(
-    state: str, charge: Charging, account: Account, at_failpoint: Callable[..., None]
+    state: str, debit: Debiting, account: Account, at_failpoint: Callable[..., None]
 ) -> None:
-    at_failpoint("charged", conflict(state))
-    assert charge().status_code == 201
+    at_failpoint("debited", conflict(state))
+    assert debit().status_code == 201
     assert charged(account) == AMOUNT
 
 
 @pytest.mark.parametrize("state", ["55P03", "57014", "53300", "53100"])
 def test_any_other_database_error_is_raised_and_leaves_nothing(
-    state: str, charge: Charging, account: Account, at_failpoint: Callable[..., None]
+    state: str, debit: Debiting, account: Account, at_failpoint: Callable[..., None]
 ) -> None:
-    at_failpoint("charged", conflict(state))
-    assert charge().status_code == 500
+    at_failpoint("debited", conflict(state))
+    assert debit().status_code == 500
     assert not Record.objects.exists()
     assert charged(account) == 0
-    assert charge().status_code == 201
+    assert debit().status_code == 201
 
 
 def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
-    charge: Charging, account: Account
+    debit: Debiting, account: Account
 ) -> None:
     runs = []
 
     def hook(name: str) -> None:
-        if name == "charged":
+        if name == "debited":
             runs.append(name)
             conflict("40P01")()
 
     failpoints.install(hook)
     try:
-        response = charge()
+        response = debit()
     finally:
         failpoints.install(None)
     assert response.status_code == 500
@@ -213,32 +212,25 @@ def test_a_returned_failure_is_undone_with_its_effect(status: int, as_alice: API
 
 @pytest.mark.django_db(transaction=True)
 def test_a_duplicate_that_commits_between_our_lookup_and_our_lock_wins_and_is_replayed(
-    charge: Charging, alice: User, account: Account, at_failpoint: Callable[..., None]
+    debit: Debiting, alice: User, account: Account, at_failpoint: Callable[..., None]
 ) -> None:
-    path = f"/accounts/{account.pk}/charges/"
+    path = f"/accounts/{account.pk}/debits/"
     duplicate = connection.copy()
 
     def commit_duplicate() -> None:
-        row: dict[str, Any] = {
-            "caller": alice.pk,
-            "key": "k",
-            "fingerprint_version": keys.FINGERPRINT_VERSION,
-            "fingerprint": keys.fingerprint("POST", path, {"amount": AMOUNT}),
-            "method": "POST",
-            "path": path,
-            "subject": "",
+        content = Content("POST", path, body={"amount": AMOUNT})
+        row = Claim(f"user:{alice.pk}", "k", content).row(subject="") | {
             "status": 200,
             "content_type": "application/json",
             "headers": "{}",
             "body": b'{"by": "the duplicate"}',
-            "request_id": "",
         }
         with duplicate.cursor() as cursor:
             cursor.execute(STORE, row)
         duplicate.close()
 
     at_failpoint("executed", commit_duplicate)
-    response = charge()
+    response = debit()
 
     assert (response.status_code, response.content) == (200, b'{"by": "the duplicate"}')
     assert response["Idempotent-Replayed"] == "true"
@@ -246,20 +238,20 @@ def test_a_duplicate_that_commits_between_our_lookup_and_our_lock_wins_and_is_re
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_with_one_key_have_one_effect(charge: Charging, account: Account) -> None:
-    responses = together(8, lambda _: charge(prefer="wait=0"))
+def test_many_at_once_with_one_key_have_one_effect(debit: Debiting, account: Account) -> None:
+    responses = together(8, lambda _: debit(prefer="wait=0"))
 
     statuses = sorted(response.status_code for response in responses)
     assert statuses.count(201) >= 1
     assert set(statuses) <= {201, 409}
     assert charged(account) == AMOUNT
-    assert charge()["Idempotent-Replayed"] == "true"
+    assert debit()["Idempotent-Replayed"] == "true"
 
 
 @pytest.fixture
 def account_is_busy(account: Account, alice: User) -> Iterator[None]:
     """Another session holds the lock of this caller's requests for the account."""
-    claim = Claim(alice.pk, "other", "", "", "", "", f"account:{account.pk}")
+    claim = Claim(f"user:{alice.pk}", "other", subject=f"account:{account.pk}")
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [claim.subject_lock])
@@ -269,20 +261,20 @@ def account_is_busy(account: Account, alice: User) -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_busy_subject_that_needs_no_waiting_is_not_waited_for(
-    charge: Charging, account_is_busy: None
+    debit: Debiting, account_is_busy: None
 ) -> None:
-    assert charge(body={"amount": OPENING + 1}, prefer="wait=0").status_code == 402
+    assert debit(body={"amount": OPENING + 1}, prefer="wait=0").status_code == 402
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_busy_subject_that_needs_waiting_is_waited_for_by_other_keys_too(
-    charge: Charging, account: Account, account_is_busy: None
+    debit: Debiting, account: Account, account_is_busy: None
 ) -> None:
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute("SELECT 1 FROM tests_account WHERE id = %s FOR UPDATE", [account.pk])
-        response = charge("another-tab", prefer="wait=0")
+        cursor.execute("SELECT 1 FROM project_account WHERE id = %s FOR UPDATE", [account.pk])
+        response = debit("another-tab", prefer="wait=0")
     other.close()
     assert response.status_code == 409
     assert code(response) == "idempotency-key-in-use"
@@ -290,11 +282,11 @@ def test_a_busy_subject_that_needs_waiting_is_waited_for_by_other_keys_too(
     assert charged(account) == 0
 
 
-def test_an_expired_key_is_refused_and_never_run_again(charge: Charging, account: Account) -> None:
-    charge()
-    Record.objects.update(created_at=timezone.now() - timedelta(days=31))
+def test_an_expired_key_is_refused_and_never_run_again(debit: Debiting, account: Account) -> None:
+    debit()
+    age(31)
 
-    response = charge()
+    response = debit()
 
     assert response.status_code == 410
     assert code(response) == "idempotency-key-expired"
@@ -302,11 +294,11 @@ def test_an_expired_key_is_refused_and_never_run_again(charge: Charging, account
 
 
 def test_the_purge_leaves_a_tombstone_and_spares_what_is_young(
-    charge: Charging, account: Account
+    debit: Debiting, account: Account
 ) -> None:
-    charge("old")
-    Record.objects.update(created_at=timezone.now() - timedelta(days=31))
-    charge("young")
+    debit("old")
+    age(31)
+    debit("young")
 
     call_command("purge_idempotency_records", "--batch", "1")
     call_command("purge_idempotency_records")
@@ -314,23 +306,23 @@ def test_the_purge_leaves_a_tombstone_and_spares_what_is_young(
     tombstone, young = Record.objects.order_by("id")
     assert (tombstone.status, tombstone.body, tombstone.content_type) == (None, None, "")
     assert young.body is not None
-    assert charge("old").status_code == 410
-    assert charge("young")["Idempotent-Replayed"] == "true"
+    assert debit("old").status_code == 410
+    assert debit("young")["Idempotent-Replayed"] == "true"
     assert charged(account) == 2 * AMOUNT
 
 
 @pytest.mark.parametrize("damage", [{"fingerprint_version": 2}, {"body": b"\xff\xfe not json"}])
 def test_a_record_that_cannot_be_read_is_refused_and_never_run_again(
-    damage: dict[str, Any], charge: Charging, account: Account
+    damage: dict[str, Any], debit: Debiting, account: Account
 ) -> None:
-    charge()
+    debit()
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE idempotency_record DISABLE TRIGGER USER")
         Record.objects.update(**damage)
         cursor.execute("ALTER TABLE idempotency_record ENABLE TRIGGER USER")
 
-    response = charge()
+    response = debit()
 
     assert response.status_code == 500
     assert code(response) == "idempotency-record-unreadable"
@@ -338,27 +330,27 @@ def test_a_record_that_cannot_be_read_is_refused_and_never_run_again(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_first_request_is_one_commit_and_its_replay_reads_only(charge: Charging) -> None:
+def test_a_first_request_is_one_commit_and_its_replay_reads_only(debit: Debiting) -> None:
     with CaptureQueriesContext(connection) as keyed:
-        assert charge().status_code == 201
+        assert debit().status_code == 201
     statements = [query["sql"] for query in keyed.captured_queries]
     assert statements.count("COMMIT") == 1
 
     with CaptureQueriesContext(connection) as replayed:
-        assert charge()["Idempotent-Replayed"] == "true"
+        assert debit()["Idempotent-Replayed"] == "true"
     words = [query["sql"].split()[0] for query in replayed.captured_queries]
     assert words == ["BEGIN", "SELECT", "COMMIT"]
     with read_only():
-        assert charge()["Idempotent-Replayed"] == "true"
-        assert charge("another").status_code == 500
+        assert debit()["Idempotent-Replayed"] == "true"
+        assert debit("another").status_code == 500
 
 
 def test_a_form_of_nobody_has_no_key() -> None:
     request = RequestFactory().post("/pay/")
     request.user = AnonymousUser()
 
-    with pytest.raises(PermissionDenied):
-        Claim.of_form(request, "k")
+    with pytest.raises(Unauthenticated):
+        claim_of_form(request, "k")
 
 
 def test_what_is_in_flight_is_so_for_its_caller_and_its_subject_only(
@@ -366,8 +358,8 @@ def test_what_is_in_flight_is_so_for_its_caller_and_its_subject_only(
 ) -> None:
     one, other = "order:1", "order:2"
     with transaction.atomic():
-        claim_key(Claim(bob.pk, "k", "f", "POST", "/pay/", "", one))
+        claim_key(Claim(f"user:{bob.pk}", "k", subject=one))
 
-        assert is_in_flight(caller=bob.pk, subject=one)
-        assert not is_in_flight(caller=alice.pk, subject=one)
-        assert not is_in_flight(caller=bob.pk, subject=other)
+        assert is_in_flight(scope=f"user:{bob.pk}", subject=one)
+        assert not is_in_flight(scope=f"user:{alice.pk}", subject=one)
+        assert not is_in_flight(scope=f"user:{bob.pk}", subject=other)

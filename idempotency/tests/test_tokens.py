@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
@@ -14,53 +13,54 @@ from rest_framework.test import APIClient
 
 from idempotency import rate_limit, tokens
 from idempotency.errors import RateLimited
+from idempotency.keys import identity
 from idempotency.models import RateCount, Record, Token
-from idempotency.tests.conftest import Charging
-from idempotency.tests.models import Charge
+from idempotency.tests.conftest import Debiting
+from idempotency.tests.project.models import Debit, User
 from idempotency.tests.support import together
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 
 
-def test_a_token_used_twice_gets_the_first_result(token: str, charge: Charging) -> None:
-    first, second = charge(token), charge(token)
+def test_a_token_used_twice_gets_the_first_result(token: str, debit: Debiting) -> None:
+    first, second = debit(token), debit(token)
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.content == second.content
     assert second["Idempotent-Replayed"] == "true"
     assert not Token.objects.exists()
-    assert Charge.objects.count() == 1
+    assert Debit.objects.count() == 1
 
 
 def test_a_token_is_of_no_use_to_another_user(
     as_alice: APIClient,
     as_bob: APIClient,
     token: str,
-    charge: Charging,
+    debit: Debiting,
     passed_failpoints: list[str],
 ) -> None:
-    refused = charge(token, client=as_bob)
+    refused = debit(token, client=as_bob)
     assert passed_failpoints == [], "it is refused before anything runs"
     assert refused.status_code == 400
     assert refused.data["detail"].code == "idempotency-key-invalid"
-    assert not Charge.objects.exists()
-    assert charge(token).status_code == 201
+    assert not Debit.objects.exists()
+    assert debit(token).status_code == 201
 
 
 def test_an_expired_token_is_refused(
-    as_alice: APIClient, token: str, charge: Charging, passed_failpoints: list[str]
+    as_alice: APIClient, token: str, debit: Debiting, passed_failpoints: list[str]
 ) -> None:
     earlier = timezone.now() - timedelta(hours=2)
     Token.objects.update(issued_at=earlier, expires_at=earlier + timedelta(minutes=30))
-    assert charge(token).status_code == 400
+    assert debit(token).status_code == 400
     assert passed_failpoints == [], "it is refused before anything runs"
-    assert not Charge.objects.exists()
+    assert not Debit.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_expires_while_the_request_runs_undoes_it(
     as_alice: APIClient,
     token: str,
-    charge: Charging,
+    debit: Debiting,
     at_failpoint: Callable[..., None],
 ) -> None:
     other = connection.copy()
@@ -74,8 +74,8 @@ def test_a_token_that_expires_while_the_request_runs_undoes_it(
         other.close()
 
     at_failpoint("executed", expire)
-    assert charge(token).status_code == 400
-    assert not Charge.objects.exists()
+    assert debit(token).status_code == 400
+    assert not Debit.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -83,46 +83,47 @@ def test_a_token_consumed_by_another_between_our_look_and_our_lock_gets_its_resp
     as_alice: APIClient,
     alice: User,
     token: str,
-    charge: Charging,
+    debit: Debiting,
     at_failpoint: Callable[..., None],
 ) -> None:
-    earlier = charge("other")
+    earlier = debit("other")
     other = connection.copy()
 
     def commit_other() -> None:
         with other.cursor() as cursor:
             cursor.execute("DELETE FROM idempotency_token")
             cursor.execute(
-                "INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint,"
-                " method, path, status, content_type, headers, body, request_id, subject)"
-                " SELECT caller_id, %s, fingerprint_version, fingerprint, method, path, status,"
-                " content_type, headers, body, '', '' FROM idempotency_record",
-                [token],
+                "INSERT INTO idempotency_record (identity, scope, key, fingerprint_version,"
+                " fingerprint_by, fingerprint, method, path, status, content_type, headers, body,"
+                " request_id, subject) SELECT %s, scope, %s, fingerprint_version, '', fingerprint,"
+                " method, path, status, content_type, headers, body, '', ''"
+                " FROM idempotency_record",
+                [identity(f"user:{alice.pk}", token), token],
             )
         other.close()
 
     at_failpoint("executed", commit_other)
-    response = charge(token)
+    response = debit(token)
 
     assert response.status_code == 201
     assert response["Idempotent-Replayed"] == "true"
     assert response.content == earlier.content
-    assert Charge.objects.count() == 1
+    assert Debit.objects.count() == 1
 
 
 @pytest.mark.parametrize("made_up", ["tok_" + "x" * 43, "tok_", "tok_truncated"])
 def test_a_token_that_was_never_issued_is_refused(
-    made_up: str, as_alice: APIClient, charge: Charging
+    made_up: str, as_alice: APIClient, debit: Debiting
 ) -> None:
-    assert charge(made_up).status_code == 400
-    assert not Charge.objects.exists()
+    assert debit(made_up).status_code == 400
+    assert not Debit.objects.exists()
     assert not Record.objects.exists()
 
 
-def test_a_failed_request_gives_the_token_back(token: str, charge: Charging) -> None:
-    assert charge(token, {"amount": 0}).status_code == 400
+def test_a_failed_request_gives_the_token_back(token: str, debit: Debiting) -> None:
+    assert debit(token, {"amount": 0}).status_code == 400
     assert Token.objects.count() == 1
-    assert charge(token).status_code == 201
+    assert debit(token).status_code == 201
 
 
 def test_only_a_digest_of_the_token_is_kept(token: str) -> None:
@@ -131,25 +132,25 @@ def test_only_a_digest_of_the_token_is_kept(token: str) -> None:
 
 
 def test_the_purge_deletes_expired_tokens_and_counts_only(alice: User, settings: Any) -> None:
-    settings.IDEMPOTENCY_TOKEN_RATE = (60, LONG_WINDOW)
+    settings.IDEMPOTENCY = {"TOKEN_RATE": (60, LONG_WINDOW)}
     rate_limit.count("someone", limit=1, seconds=3600)
     RateCount.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
-    unused, _ = tokens.issue(alice.pk)
+    unused, _ = tokens.issue(f"user:{alice.pk}")
     earlier = timezone.now() - timedelta(hours=2)
     Token.objects.create(
-        digest="old", caller=alice, issued_at=earlier, expires_at=earlier + timedelta(minutes=1)
+        digest="old", scope="x", issued_at=earlier, expires_at=earlier + timedelta(minutes=1)
     )
     call_command("purge_idempotency_records")
     assert [row.digest for row in Token.objects.all()] == [tokens.digest(unused)]
-    assert [row.subject for row in RateCount.objects.all()] == [f"token:{alice.pk}"]
+    assert [row.subject for row in RateCount.objects.all()] == [f"token:user:{alice.pk}"]
 
 
 def test_issue_is_limited_per_user(as_alice: APIClient, as_bob: APIClient, settings: Any) -> None:
-    settings.IDEMPOTENCY_TOKEN_RATE = (3, LONG_WINDOW)
-    responses = [as_alice.post("/tokens/") for _ in range(4)]
+    settings.IDEMPOTENCY = {"TOKEN_RATE": (3, LONG_WINDOW)}
+    responses = [as_alice.post("/api/tokens/") for _ in range(4)]
     assert [response.status_code for response in responses] == [201, 201, 201, 429]
     assert responses[3].data["detail"].code == "rate-limited"
-    assert as_bob.post("/tokens/").status_code == 201
+    assert as_bob.post("/api/tokens/").status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)

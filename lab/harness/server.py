@@ -61,7 +61,7 @@ def serve(pipe: Connection, cluster: ClusterSettings) -> None:
     mine = connections.settings["default"]
     mine["NAME"] = cluster.database
     mine["OPTIONS"] |= {"application_name": cluster.prefix, "options": DATABASE_OPTIONS}
-    settings.IDEMPOTENCY_WAITERS = 1000  # the lab counts charges, not threads
+    settings.IDEMPOTENCY |= {"WAITING_THREADS_MAX": 1000}  # the lab counts charges, not threads
     if cluster.redis_url:
         store.connect(cluster.redis_url)
     failpoints.install(_report_failpoint)

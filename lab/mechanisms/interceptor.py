@@ -16,13 +16,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency.boundary import idempotent
+from idempotency import idempotent
 from lab.harness.bank import ClickRefused, PayClick, charge
 
 SCHEMA = """
 CREATE TABLE idempotency_record (LIKE public.idempotency_record INCLUDING ALL);
 ALTER TABLE idempotency_record
-    RENAME CONSTRAINT idempotency_record_caller_id_key_key TO idempotency_record_once"""
+    RENAME CONSTRAINT idempotency_record_identity_key TO idempotency_record_once"""
 
 
 class Owner(BaseAuthentication):

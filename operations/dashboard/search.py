@@ -100,7 +100,7 @@ class _Search:
         wanted = Q(key=self.text) | Q(request_id=self.text)
         if self.identifier:
             wanted |= Q(subject=f"{ORDER}{self.identifier}")
-        rows = Record.objects.filter(wanted).defer("body").select_related("caller")
+        rows = Record.objects.filter(wanted).defer("body")
         return Listed.of(rows.order_by("-id")[: Listed.read])
 
     def _clicked(self) -> set[UUID]:
@@ -132,7 +132,7 @@ class _Search:
         """Find a token that was issued and not used yet; a used one is the key of a record."""
         if not tokens.looks_issued(self.text):
             return Listed([])
-        rows = Token.objects.filter(digest=tokens.digest(self.text)).select_related("caller")
+        rows = Token.objects.filter(digest=tokens.digest(self.text))
         return Listed.of(rows)
 
 
@@ -155,12 +155,12 @@ def _orders_group(listed: Listed[Any]) -> SearchGroup:
 
 
 def _records_group(listed: Listed[Record]) -> SearchGroup:
-    headings = (_("Request"), _("Key"), _("Caller"), _("Request id"), _("Responded"))
+    headings = (_("Request"), _("Key"), _("Scope"), _("Request id"), _("Responded"))
     hits = [
         SearchHit(
             record,
             page_of(record),
-            (record.key, record.caller, record.request_id, moment(record.created_at)),
+            (record.key, record.scope, record.request_id, moment(record.created_at)),
         )
         for record in listed.rows
     ]
@@ -190,9 +190,9 @@ def _payments_group(listed: Listed[Any]) -> SearchGroup:
 
 
 def _tokens_group(listed: Listed[Token]) -> SearchGroup:
-    headings = (_("Token"), _("Caller"), _("Issued"), _("Expires"))
+    headings = (_("Token"), _("Scope"), _("Issued"), _("Expires"))
     hits = [
-        SearchHit(row, page_of(row), (row.caller, moment(row.issued_at), moment(row.expires_at)))
+        SearchHit(row, page_of(row), (row.scope, moment(row.issued_at), moment(row.expires_at)))
         for row in listed.rows
     ]
     return SearchGroup(_("Tokens not used yet"), headings, Listed(hits, listed.more))

@@ -70,7 +70,7 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
         try:
             response = _place(request, basket)
         except KeyInUse as error:  # the first click is still in flight
-            click.refuse(error.default_code)
+            click.refuse(error.slug)
             return error_page(request, 503, retry_after=error.retry_after)
         except NOT_PLACED as error:
             return _not_placed(click, error, basket)
@@ -129,7 +129,7 @@ def _not_placed(click: ClickInProgress, error: Exception, basket: Basket) -> Htt
     if click.order_id is not None:
         return redirect_back("shop:checkout", click.order_id)
     if isinstance(error, Refusal):  # an API request has used its key for something else
-        click.refuse(str(error.default_code))
+        click.refuse(error.slug)
         baskets.renew_key(basket)
         changed = True
     return redirect_back("shop:basket", note="changed" if changed else "unorderable")

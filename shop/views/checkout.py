@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from idempotency import tokens
+from idempotency import scope_of, tokens
 from idempotency.errors import KeyInvalid, Refusal
 from orders import once, services
 from orders.models import Order
@@ -20,7 +20,7 @@ from payments import client
 from shop import forms
 from shop.clicks import ClickInProgress, record_click
 from shop.models import ClickAction
-from shop.pages import customer_of, note_of, page, redirect_back, redirect_with
+from shop.pages import note_of, page, redirect_back, redirect_with
 from web import problems
 
 
@@ -31,7 +31,7 @@ def checkout(request: HttpRequest, order_id: UUID) -> HttpResponse:
     order = services.find_order(customer=request.user, order_id=order_id)
     if order.status != Order.Status.SUBMITTED:
         return redirect("shop:order", order_id)
-    token, _expires_at = tokens.issue(customer_of(request).pk)
+    token, _expires_at = tokens.issue(scope_of(request))
     accounts = client.accounts_of(owner=request.user, currency=order.currency)
     lines = order.lines.order_by("id")
     context = {"order": order, "lines": lines, "token": token, "accounts": accounts}
@@ -53,9 +53,9 @@ def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
         try:
             response = _pay(request, order, key)
         except KeyInvalid:  # an expired token, most likely
-            return _back_to_checkout(click, order_id, KeyInvalid.default_code, note="renewed")
+            return _back_to_checkout(click, order_id, KeyInvalid.slug, note="renewed")
         except Refusal as refusal:  # the key was used, or the first click is still in flight
-            click.refuse(slug := str(refusal.default_code))
+            click.refuse(slug := refusal.slug)
             return redirect_with(problems.response(slug), "shop:order", order_id)
         except (client.AccountNotFound, client.CurrencyMismatch):
             return _back_to_checkout(click, order_id, "account", note="account")

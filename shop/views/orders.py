@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from idempotency import claim
+from idempotency import is_in_flight, scope_of
 from orders import responses, services
 from orders.models import Order
 from shop.pages import customer_of, page
@@ -49,9 +49,7 @@ def now(request: HttpRequest, order_id: UUID) -> HttpResponse:
 
 def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     # Read before the order: if a click commits in between, the order shows it.
-    in_flight = claim.is_in_flight(
-        caller=customer_of(request).pk, subject=responses.subject(order_id)
-    )
+    in_flight = is_in_flight(scope=scope_of(request), subject=responses.subject(order_id))
     order = services.find_order(customer=request.user, order_id=order_id)
     is_paying = order.status == Order.Status.PAYING
     is_held_up = is_paying and bool(services.held_up_among([order_id]))

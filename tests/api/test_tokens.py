@@ -9,7 +9,7 @@ from tests.conftest import LONG_WINDOW
 
 
 def test_issue_is_limited_per_user(as_alice: APIClient, as_bob: APIClient, settings: Any) -> None:
-    settings.IDEMPOTENCY_TOKEN_RATE = (3, LONG_WINDOW)
+    settings.IDEMPOTENCY = settings.IDEMPOTENCY | {"TOKEN_RATE": (3, LONG_WINDOW)}
     responses = [as_alice.post("/api/v1/tokens/") for _ in range(4)]
     assert [response.status_code for response in responses] == [201, 201, 201, 429]
     assert 1 <= int(responses[3]["Retry-After"]) <= LONG_WINDOW

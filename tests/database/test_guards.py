@@ -37,9 +37,11 @@ INSERT INTO orders_paymentrequest
 VALUES ('{submitted}', 'asked', '', '', 0, '', false)
 """
 INSERT_RECORD = """
-INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint, method, path,
-                                status, content_type, headers, body, request_id, subject)
-VALUES ({customer}, '{key}', 1, 'f', 'POST', '/', {status}, '', '[]', {body}, '', '')
+INSERT INTO idempotency_record (
+    identity, scope, key, fingerprint_version, fingerprint_by, fingerprint, method, path, status,
+    content_type, headers, body, request_id, subject)
+VALUES ('identity', 'user:{customer}', '{key}', 1, '', 'f', 'POST', '/', {status}, '', '[]',
+        {body}, '', '')
 """
 
 
@@ -360,8 +362,8 @@ REFUSED: list[tuple[str, list[str]]] = [
     (
         "idempotency_token_lives",
         [
-            """INSERT INTO idempotency_token (digest, caller_id, expires_at)
-         VALUES ('d', {customer}, now() - interval '1 hour')"""
+            """INSERT INTO idempotency_token (digest, scope, expires_at)
+         VALUES ('d', 'user:{customer}', now() - interval '1 hour')"""
         ],
     ),
 ]

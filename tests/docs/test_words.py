@@ -37,7 +37,7 @@ IN_DOCUMENTS = re.compile(r"\b(?:repeat(?:s|ed|ing)?|said)\b", re.IGNORECASE)
 IN_THE_LAB = re.compile(r"\bperformances?\b", re.IGNORECASE)
 # By room: what a relay did to its rows, and what the lab played, is called otherwise there.
 NAMES_OF_A_ROOM = {
-    ("orders/", "tests/orders/", "benchmarks/"): re.compile(r"^(?:take|taken|enter)\b"),
+    ("orders/", "tests/orders/", "benchmarks/"): re.compile(r"^(?:take|taken|enter(?! context))\b"),
     ("lab/", "tests/lab/"): re.compile(r"\b[Pp]rograms?\b"),
 }
 
@@ -62,12 +62,17 @@ class Found(NamedTuple):
         return f"{self.file}:{self.line} {self.word}"
 
 
+def _is_read(file: Path) -> bool:
+    parts = file.relative_to(ROOT).parts[1:]
+    return file.is_file() and file.suffix in READ and not any(part[0] == "." for part in parts)
+
+
 def files() -> Iterator[Path]:
     """Return every text of the repository, but for what is not searched."""
     for top in sorted(ROOT.iterdir()):
         if not NOT_SEARCHED.match(top.name):
             inside = sorted(top.rglob("*")) if top.is_dir() else [top]
-            yield from (file for file in inside if file.is_file() and file.suffix in READ)
+            yield from (file for file in inside if _is_read(file))
 
 
 def words_apart(text: str) -> str:

@@ -26,6 +26,7 @@ from shop.events import OrderEvent
 from shop.timeline import timeline_of
 from tests.conftest import LONG_WINDOW, OPENING
 from tests.support.live import until
+from tests.support.records import make_record
 from tests.support.together import together
 
 pytestmark = pytest.mark.django_db
@@ -122,7 +123,7 @@ def paid_by_api(as_alice: Any, alice_account: Account, product: Product) -> Orde
 
 @pytest.fixture
 def token(alice: User) -> str:
-    return tokens.issue(alice.pk)[0]
+    return tokens.issue(f"user:{alice.pk}")[0]
 
 
 # --- Shown, found, linked
@@ -188,19 +189,19 @@ def test_rows_are_found_by_what_staff_know_of_them(
     assert found(as_boss, Record, q="r-1") == {placing}
     assert found(as_boss, Record, q=f"{order.pk}/pay") == {paying}
     assert found(as_boss, Record, q=str(order.pk)) == {placing, paying}
-    assert found(as_boss, Record, q="alice") == {placing, paying}
+    assert found(as_boss, Record, q=f"user:{order.customer_id}") == {placing, paying}
     assert found(as_boss, Record, q="bob") == set()
 
 
 def test_a_token_is_found_by_pasting_it_and_never_shown(
     as_boss: Client, token: str, bob: User
 ) -> None:
-    tokens.issue(bob.pk)
+    tokens.issue(f"user:{bob.pk}")
     pasted = Token.objects.get(digest=tokens.digest(token))
 
     assert found(as_boss, Token, q=f" {token} ") == {pasted.pk}
     assert found(as_boss, Token, q=token[:-1]) == set()
-    assert found(as_boss, Token, q="alice") == {pasted.pk}
+    assert found(as_boss, Token, q=pasted.scope) == {pasted.pk}
     for url in (changelist(Token), change(pasted)):
         assert token.removeprefix("tok_") not in as_boss.get(url).text
 
@@ -271,12 +272,10 @@ def test_a_list_asks_no_more_queries_for_more_rows(
         account = open_account(owner=user, currency="EUR", opening_balance=OPENING)
         order = place_order(customer=user, lines=[Line(product.sku, 1)])
         pay_order(customer=user, order_id=order.pk, account_id=account.pk)
-        tokens.issue(user.pk)
+        tokens.issue(f"user:{user.pk}")
         Product.objects.create(sku=f"P{number}", name="P", price=1, currency="EUR")
         as_boss.post(page("orders_order_submit-again", order.pk), {"key": str(uuid4())})
-        Record.objects.create(
-            caller=user, key="k", fingerprint_version=1, fingerprint="f", method="POST", path="/"
-        )
+        make_record(user, "k")
 
     def queries() -> int:
         with CaptureQueriesContext(
@@ -491,7 +490,8 @@ def test_the_same_form_sent_twice_makes_one_new_order_and_a_new_form_another(
     assert "This form was sent before" in notices(second)[-1]
     assert "new order" in notices(first)[0]
     record = Record.objects.get()
-    assert (record.caller, record.key, record.status) == (boss, form["key"], 201)
+    scope = f"user:{boss.pk}"
+    assert (record.scope, record.key, record.status) == (scope, form["key"], 201)
 
     third = as_boss.post(url, new_form(as_boss, order))
 
@@ -652,14 +652,8 @@ def test_a_key_that_cant_be_used_places_nothing(
     url = page("orders_order_submit-again", order.pk)
     key = str(uuid4())
     as_boss.post(page("orders_order_submit-again", other.pk), {"key": key})
-    expired = Record.objects.create(
-        caller_id=Record.objects.get().caller_id,
-        key=str(uuid4()),
-        fingerprint_version=1,
-        fingerprint="f",
-        method="POST",
-        path=url,
-    )
+    boss = User.objects.get(username="boss")
+    expired = make_record(boss, str(uuid4()), path=url)
 
     refused = [as_boss.post(url, form) for form in ({}, {"key": "\0"})]
     reused, gone = as_boss.post(url, {"key": key}), as_boss.post(url, {"key": expired.key})
@@ -819,15 +813,7 @@ def test_another_customers_requests_are_not_part_of_the_timeline(
     bob: User, paid_by_api: Order
 ) -> None:
     before = len(timeline_events(paid_by_api))
-    Record.objects.create(
-        caller=bob,
-        key="foreign",
-        fingerprint_version=1,
-        fingerprint="f",
-        method="POST",
-        path=f"/api/v1/orders/{paid_by_api.pk}/pay/",
-        subject=f"order:{paid_by_api.pk}",
-    )
+    make_record(bob, "foreign", subject=f"order:{paid_by_api.pk}")
 
     assert len(timeline_events(paid_by_api)) == before
 

@@ -34,10 +34,11 @@ DAMAGE: dict[int, str] = {
     9: "UPDATE orders_orderline SET quantity = quantity + 1",
     10: "DELETE FROM orders_statuschange WHERE source = 1",
     11: """ALTER TABLE idempotency_record DROP CONSTRAINT idempotency_record_once;
-           INSERT INTO idempotency_record (caller_id, key, fingerprint_version, fingerprint,
-                  method, path, status, content_type, headers, body, request_id, subject)
-           SELECT caller_id, key, 1, 'other', method, path, status, content_type, headers, body,
-                  '', ''
+           INSERT INTO idempotency_record (identity, scope, key, fingerprint_version,
+                  fingerprint_by, fingerprint, method, path, status, content_type,
+                  headers, body, request_id, subject)
+           SELECT identity, scope, key, 1, '', 'other', method, path, status, content_type, headers,
+                  body, '', ''
              FROM idempotency_record""",
     12: "UPDATE orders_order SET amount = amount + 1",
     13: "UPDATE payments_payment SET outcome = 'declined'",

@@ -502,7 +502,7 @@ def test_a_request_id_finds_its_record_its_order_and_its_payment_request(
 def test_a_token_not_used_yet_is_found_by_pasting_it_and_never_shown_again(
     as_boss: Client, alice: User
 ) -> None:
-    token, _ = tokens.issue(alice.pk)
+    token, _ = tokens.issue(f"user:{alice.pk}")
     digest = tokens.digest(token)
 
     assert search(as_boss, token) == {

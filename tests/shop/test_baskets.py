@@ -566,7 +566,7 @@ def test_a_click_while_the_first_is_in_flight_does_not_say_that_nothing_was_orde
     def busy(*_args: object, **_kwargs: object) -> Any:
         raise KeyInUse
 
-    monkeypatch.setattr("orders.once.run_once", busy)
+    monkeypatch.setattr("orders.once.respond_once", busy)
 
     page = shop.send(form)
 

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from idempotency import claim
+from idempotency import is_in_flight
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
 from orders.models import Order, Product
@@ -164,14 +164,14 @@ def test_a_page_that_is_read_while_the_payment_commits_does_not_say_that_nothing
     alice_account: Account,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    really = claim.is_in_flight
+    really = is_in_flight
 
     def just_over(**named: Any) -> bool:
         """Look up after the first click, in flight until now, has committed."""
         pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk)
         return really(**named)
 
-    monkeypatch.setattr("idempotency.claim.is_in_flight", just_over)
+    monkeypatch.setattr("shop.views.orders.is_in_flight", just_over)
 
     page = shop.open(page_of(order))
 

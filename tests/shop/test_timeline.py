@@ -13,7 +13,6 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from idempotency import errors
-from idempotency.models import Record
 from orders.models import Order, Product
 from payments.models import Account, Entry
 from payments.services import open_account
@@ -22,6 +21,7 @@ from shop.models import Basket, Click
 from shop.timeline import timeline_of
 from tests.shop.conftest import charged
 from tests.support.browserless import Form, Page, Visitor, through
+from tests.support.records import make_record
 
 pytestmark = pytest.mark.django_db
 
@@ -166,7 +166,7 @@ def test_a_click_whose_process_failed_is_shown_as_refused(
         raise errors.RecordUnreadable
 
     with monkeypatch.context() as patch:
-        patch.setattr("orders.once.run_once", failing)
+        patch.setattr("orders.once.respond_once", failing)
         page = shop.send(form)
 
     assert outcomes_of(order) == [("refused", "idempotency-record-unreadable")]
@@ -291,15 +291,7 @@ def test_a_customer_sees_neither_the_keys_nor_the_names_of_the_staff(
     LogEntry.objects.create(
         user=boss, content_type=of_orders, object_id=str(order.pk), action_flag=CHANGE
     )
-    Record.objects.create(
-        caller=boss,
-        key="the-staffs-own-key-of-this",
-        fingerprint_version=1,
-        fingerprint="f",
-        method="POST",
-        path=f"/api/v1/orders/{order.pk}/pay/",
-        subject=f"order:{order.pk}",
-    )
+    make_record(boss, "the-staffs-own-key-of-this", subject=f"order:{order.pk}")
 
     text = shop.open(f"/orders/{order.pk}/").text
 

@@ -27,7 +27,7 @@ from django.utils.translation.template import templatize
 from rest_framework.test import APIClient
 
 from idempotency import errors, tokens
-from idempotency.models import Record
+from idempotency.models import Record, Token
 from orders import outbox
 from orders.admin import texts as orders_admin
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
@@ -129,7 +129,7 @@ def everything(
         advance(order, Order.start_paying, account_id=alice_account.pk)
         outbox.write(order, customer="alice", request_id="", key_digest="")
         PaymentRequest.objects.filter(order=order).update(dead_lettered=dead_lettered)
-    tokens.issue(alice.pk)
+    tokens.issue(f"user:{alice.pk}")
     Record.objects.filter(status=201).update(status=None, body=None, content_type="", headers={})
     Group.objects.create(name="clerks")
 
@@ -149,6 +149,8 @@ def test_every_page_of_every_model_is_in_the_readers_language(
     urls = list(pages_of(model, as_boss))
     with override("zh-hans"):
         names_in_english = [str(permission) for permission in Permission.objects.all()]
+    names_in_english += Record.objects.values_list("scope", flat=True)
+    names_in_english += Token.objects.values_list("scope", flat=True)
 
     in_english = {
         url: untranslated(shown(as_boss, url, ZH), names=names_in_english) for url in urls
@@ -425,13 +427,13 @@ def test_what_a_problems_type_leads_to_is_in_the_readers_language(
 
 def test_the_titles_are_the_words_of_the_slugs() -> None:
     refusals = {
-        refusal.default_code
+        refusal.slug
         for refusal in vars(errors).values()
         if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
     }
 
     by_name = {problem.slug for problem in BY_STATUS.values()} | refusals
-    for slug in by_name - {errors.Refusal.default_code}:
+    for slug in by_name - {errors.Refusal.slug}:
         assert str(CATALOGUE[slug].title) == slug.replace("-", " ").capitalize()
 
 

@@ -1,0 +1,74 @@
+"""Ours and six packages from PyPI under the same faults: `python -m benchmarks.packages`.
+
+Exits with 1 where ours fails a check that it promises, and with 2 where two runs differ.
+"""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.packages import checks, report
+from benchmarks.packages.catalogue import CONTENDERS, OURS
+from benchmarks.packages.deployment import Deployment
+
+
+def main() -> int:
+    """Print the table and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--markdown", action="store_true", help="the table as in the README")
+    parser.add_argument("--twice", action="store_true", help="run all, and compare the verdicts")
+    parser.add_argument("--only", metavar="FILE", help="one of contenders/, without .py")
+    chosen = parser.parse_args()
+    server = _database_server()
+    results = _run(server, chosen.only)
+    day = datetime.now(UTC).date()
+    if chosen.markdown:
+        sys.stdout.write(report.markdown(results, day=day))
+    else:
+        report.show(results, day=day)
+    if broken := report.broken_promises(OURS, results):
+        sys.stderr.write("\n".join(["Ours promises and does not keep:", *broken, ""]))
+        return 1
+    return _differences(results, _run(server, chosen.only)) if chosen.twice else 0
+
+
+def _run(server: dict[str, Any], only: str | None) -> report.Results:
+    results: report.Results = {}
+    for contender in CONTENDERS:
+        if only in {None, contender.module}:
+            for configuration in contender.configurations:
+                sys.stderr.write(f"{report.title(contender, configuration)}\n")
+                with Deployment(contender, configuration, server) as deployment:
+                    results[contender.module, configuration.name] = checks.run(deployment)
+    return results
+
+
+def _differences(first: report.Results, second: report.Results) -> int:
+    differing = [
+        f"{' '.join(row)}: {check}: {verdict} / {second[row][check]}"
+        for row, verdicts in first.items()
+        for check, verdict in verdicts.items()
+        if verdict != second[row][check]
+    ]
+    lines = ["The second run differs:", *differing] if differing else ["Twice the same verdicts."]
+    sys.stderr.write("\n".join([*lines, ""]))
+    return 2 if differing else 0
+
+
+def _database_server() -> dict[str, Any]:
+    """Start the project's PostgreSQL if it is the embedded one, and return how to log in."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    connection.ensure_connection()
+    return connection.get_connection_params()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""System checks: settings, or a database, that would break the guarantee."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+from psycopg import IsolationLevel
+
+from idempotency.conf import conf
+
+# (table, trigger): what migrations made, and any session of the owner could disable.
+GUARDS = (("idempotency_record", "idempotency_record_kept"),)
+ENABLED = """
+SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s AND tgenabled IN ('O', 'A')
+"""
+TABLE = "SELECT to_regclass('idempotency_record')"
+
+
+@register("idempotency")
+def check_databases(**_: Any) -> list[CheckMessage]:
+    """Check how the databases are configured; asks none of them."""
+    found: list[CheckMessage] = []
+    for alias, database in settings.DATABASES.items():
+        if connections[alias].vendor != "postgresql":
+            if alias == "default":
+                found.append(
+                    Error(
+                        "The database 'default' is not PostgreSQL.",
+                        hint="The guarantee rests on PostgreSQL's advisory locks and triggers.",
+                        id="idempotency.E001",
+                    )
+                )
+            continue
+        if database.get("ATOMIC_REQUESTS"):
+            found.append(
+                Error(
+                    f"ATOMIC_REQUESTS is on for the database {alias!r}.",
+                    hint="Turn it off: the boundary's transaction has to be the outermost one.",
+                    id="idempotency.E002",
+                )
+            )
+        level = (database.get("OPTIONS") or {}).get("isolation_level")
+        if level is not None and IsolationLevel(level) > IsolationLevel.READ_COMMITTED:
+            found.append(
+                Error(
+                    f"The database {alias!r} has an isolation level above READ COMMITTED.",
+                    hint="A duplicate has to see what the first has just committed.",
+                    id="idempotency.E003",
+                )
+            )
+    return found
+
+
+@register("idempotency")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Check the limits of the settings against each other."""
+    found: list[CheckMessage] = []
+    chosen = conf()
+    if chosen.RETENTION.total_seconds() <= 0:
+        found.append(
+            Error(
+                "IDEMPOTENCY['RETENTION'] is not above zero.",
+                hint="No response would ever be replayed.",
+                id="idempotency.E004",
+            )
+        )
+    threads = getattr(settings, "WEB_THREADS", None)
+    if threads and threads <= chosen.WAITING_THREADS_MAX:
+        found.append(
+            Warning(
+                "Every thread of the web server may wait for a request in flight.",
+                hint="Set IDEMPOTENCY['WAITING_THREADS_MAX'] below WEB_THREADS.",
+                id="idempotency.W001",
+            )
+        )
+    if any(name.lower() == "set-cookie" for name in chosen.STORED_HEADERS):
+        found.append(
+            Warning(
+                "IDEMPOTENCY['STORED_HEADERS'] names Set-Cookie, which is never stored.",
+                id="idempotency.W002",
+            )
+        )
+    return found
+
+
+@register(Tags.database)
+def check_guards(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that the guard triggers are in the database, and enabled."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        if connections[alias].vendor != "postgresql":
+            continue
+        with connections[alias].cursor() as cursor:
+            cursor.execute(TABLE)
+            if cursor.fetchone()[0] is None:  # not migrated, or not of this database
+                continue
+            for table, trigger in GUARDS:
+                cursor.execute(ENABLED, [table, trigger])
+                if cursor.fetchone() is None:
+                    found.append(
+                        Error(
+                            f"The trigger {trigger} on {table} is missing or disabled.",
+                            hint="Migrate, or ALTER TABLE … ENABLE TRIGGER.",
+                            id="idempotency.E005",
+                        )
+                    )
+    return found

@@ -1,0 +1,107 @@
+"""The fingerprint of a request: equal for requests for the same thing, whatever their spelling.
+
+Method, path, query and body count. Of a parsed body, member order, white space and the spelling of
+numbers do not; of a file, its content counts. Each version stays computable for as long as records
+made with it are retained, so that an upgrade replays them.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.core.files.base import File
+from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
+
+VERSION = 1
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+
+
+class TooDeep(ValueError):
+    """The body is nested deeper than this process can walk."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a request is for.
+
+    :param body: parsed where its kind is known, else its bytes
+    :param by: the dotted name of the project's own function where that made the body; else empty
+    """
+
+    method: str = ""
+    path: str = ""
+    query: list[tuple[str, list[str]]] = field(default_factory=list)
+    body: Any = None
+    by: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest, body: Any) -> "Content":
+        """Return the content of an HTTP request, whose body the caller has read."""
+        query = sorted((name, values) for name, values in request.GET.lists())
+        return cls(request.method or "", request.path, query, body)
+
+
+def compute(content: Content, *, version: int = VERSION) -> str | None:
+    """Return a request's fingerprint in a version, or None where this code knows no such version.
+
+    :raises TooDeep: the body is nested too deeply
+    """
+    make = _VERSIONS.get(version)
+    try:
+        return make(content) if make else None
+    except RecursionError as error:
+        raise TooDeep("nested too deeply") from error
+
+
+def body_of(request: HttpRequest) -> Any:
+    """Return the body of a plain Django request, parsed where its content type says how."""
+    if request.content_type in FORMS and request.method == "POST":
+        return [request.POST, request.FILES]
+    kind = request.content_type or ""
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(request.body)
+        except (ValueError, RecursionError):
+            return request.body
+    return request.body or None
+
+
+def _version_1(content: Content) -> str:
+    parts = [content.method, content.path, content.query, _canonical(content.body)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+_VERSIONS: dict[int, Callable[[Content], str]] = {1: _version_1}
+
+
+def _canonical(value: Any) -> Any:  # noqa: C901, PLR0911 - a kind of value each
+    match value:
+        case MultiValueDict():
+            return {name: _canonical(values) for name, values in sorted(value.lists())}
+        case dict():
+            return {str(name): _canonical(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_canonical(member) for member in value]
+        case float() if value.is_integer():
+            return int(value)
+        case File():
+            return {"file": _digest(value.chunks(), then=lambda: value.seek(0))}
+        case bytes():
+            return {"bytes": _digest([value])}
+        case None | bool() | int() | float() | str():
+            return value
+        case Decimal():
+            return str(value.normalize())
+    return str(value)
+
+
+def _digest(chunks: Iterable[bytes], then: Callable[[], object] = lambda: None) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    then()
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""Keys of another package: imported as tombstones, refused for everybody, never run again.
+
+The other packages don't store whose a key was, or store only a digest. So an imported key belongs
+to a scope of its own, and the project's scope function asks for it while clients may retry it.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from django.db import connections
+
+from idempotency import errors, keys, records
+
+IMPORTED = "imported"
+
+# As the purge leaves it: the identity alone. Fingerprint version 0 was never computed.
+IMPORT = """
+INSERT INTO idempotency_record (
+    identity, scope, key, fingerprint_version, fingerprint_by, fingerprint, method, path, subject,
+    content_type, headers, request_id)
+SELECT identity, '', '', 0, '', '', '', '', '', '', '{}', '' FROM unnest(%s::bytea[]) identity
+ON CONFLICT (identity) DO NOTHING
+"""
+
+
+def import_keys(old: Iterable[str], *, batch: int = 1000, using: str = "default") -> int:
+    """Make a tombstone of every key and return how many are new; a repeated call makes none.
+
+    :param old: the keys, or what the other package stored instead of them
+    """
+    imported, remaining = 0, iter(old)
+    while some := list(islice(remaining, batch)):
+        with connections[using].cursor() as cursor:
+            cursor.execute(IMPORT, [[keys.identity(IMPORTED, key) for key in some]])
+            imported += cursor.rowcount
+    return imported
+
+
+def refuse_imported(key: str | None, *, using: str = "default") -> None:
+    """Refuse a key that was imported; one statement. Call it in the project's scope function.
+
+    :param key: of the request, or what the other package would have stored; None: none
+    :raises errors.KeyExpired: the other package may have executed it
+    """
+    if key is not None and records.inquire(keys.identity(IMPORTED, key), using=using):
+        raise errors.KeyExpired
+
+
+def stripped(lines: Iterable[str]) -> Iterator[str]:
+    """Return the keys of a file that has one a line."""
+    return (line.strip() for line in lines if line.strip())

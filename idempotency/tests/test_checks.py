@@ -1,0 +1,66 @@
+"""What is wrong with a project's settings is said at start, with an id and what to do."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, connections
+
+from idempotency.conf import conf
+
+
+def ids(**more: Any) -> set[str]:
+    found = {str(message.id) for message in run_checks(**more)}
+    return {identifier for identifier in found if identifier.startswith("idempotency.")}
+
+
+def test_a_sound_project_has_nothing_to_say() -> None:
+    assert ids() == set()
+
+
+def test_atomic_requests_and_a_higher_isolation_level_are_errors(monkeypatch: Any) -> None:
+    default = connections.settings["default"]
+    monkeypatch.setitem(default, "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(default, "OPTIONS", {"isolation_level": 3})
+    assert ids() == {"idempotency.E002", "idempotency.E003"}
+
+
+def test_another_database_than_postgresql_is_an_error(monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        connection._connections["default"]
+        if hasattr(connection, "_connections")
+        else connections["default"],
+        "vendor",
+        "sqlite",
+        raising=False,
+    )
+    assert "idempotency.E001" in ids()
+
+
+def test_settings_that_break_the_guarantee_are_named(settings: Any) -> None:
+    settings.IDEMPOTENCY = {
+        "RETENTION": timedelta(0),
+        "WAITING_THREADS_MAX": 4,
+        "STORED_HEADERS": ("Set-Cookie",),
+    }
+    settings.WEB_THREADS = 4
+    assert ids() == {"idempotency.E004", "idempotency.W001", "idempotency.W002"}
+
+
+def test_a_setting_that_there_is_not_is_an_error(settings: Any) -> None:
+    settings.IDEMPOTENCY = {"RETENTOIN": 1}
+    with pytest.raises(ImproperlyConfigured, match="RETENTOIN"):
+        conf()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_guard_that_is_disabled_or_gone_is_an_error() -> None:
+    assert ids(databases=["default"]) == set()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE idempotency_record DISABLE TRIGGER idempotency_record_kept")
+        try:
+            assert ids(databases=["default"]) == {"idempotency.E005"}
+        finally:
+            cursor.execute("ALTER TABLE idempotency_record ENABLE TRIGGER idempotency_record_kept")

@@ -1,0 +1,147 @@
+"""Retention, erasure, tombstones, tokens: what goes in time, and what stays refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+
+from idempotency import signals
+from idempotency.models import Record, Token
+from idempotency.tests.conftest import charges
+from idempotency.tests.project.models import User
+from idempotency.tests.support import age
+from idempotency.tests.test_views import post
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def uuid7(made_at: datetime) -> str:
+    milliseconds = int(made_at.timestamp() * 1000)
+    return str(UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | 12345))
+
+
+def purge() -> None:
+    call_command("purge_idempotency_records", verbosity=0)
+
+
+def test_a_response_past_its_retention_is_410_before_and_after_the_purge(client: Client) -> None:
+    post(client, "/plain/")
+    age(31)
+    assert post(client, "/plain/").status_code == 410
+    purge()
+    assert post(client, "/plain/").status_code == 410
+    assert charges() == 1
+
+
+def test_a_tombstone_holds_nothing_of_the_request(client: Client, alice: User) -> None:
+    post(client, "/plain/")
+    age(31)
+    purge()
+
+    record = Record.objects.get()
+
+    assert (record.scope, record.key, record.method, record.path) == ("", "", "", "")
+    assert (record.subject, record.request_id, record.headers, record.body) == ("", "", {}, None)
+    assert len(bytes(record.identity)) == 32
+
+
+def test_an_erased_scope_leaves_nothing_and_its_keys_stay_refused(
+    client: Client, alice: User
+) -> None:
+    post(client, "/plain/")
+    client.post("/api/tokens/")
+
+    call_command("erase_idempotency_records", scope=f"user:{alice.pk}", verbosity=0)
+
+    assert Record.objects.get().scope == ""
+    assert not Token.objects.exists()
+    assert post(client, "/plain/").status_code == 410
+    assert charges() == 1
+
+
+def test_the_tombstone_of_a_key_with_a_time_goes_and_the_key_stays_refused(client: Client) -> None:
+    key = uuid7(datetime.now(UTC))
+    post(client, "/plain/", key=key)
+    post(client, "/plain/", key="timeless")
+    age(61)
+    purge()
+
+    assert Record.objects.count() == 1
+    assert (
+        post(client, "/plain/", key=uuid7(datetime.now(UTC) - timedelta(days=61))).status_code
+        == 410
+    )
+    assert post(client, "/plain/", key="timeless").status_code == 410
+    assert charges() == 2
+
+
+def test_the_tombstone_of_a_key_from_the_future_stays_until_its_own_time_is_over(
+    client: Client,
+) -> None:
+    key = uuid7(datetime.now(UTC) + timedelta(days=365))
+    post(client, "/plain/", key=key)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE idempotency_record SET created_at = now() - interval '61 days'")
+    purge()
+
+    assert Record.objects.count() == 1
+    assert post(client, "/plain/", key=key).status_code == 410
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM idempotency_record",
+        "UPDATE idempotency_record SET identity = 'x'",
+        "UPDATE idempotency_record SET fingerprint = 'x'",
+        "UPDATE idempotency_record SET subject = 'x'",
+        "UPDATE idempotency_record SET body = 'x'",
+        "UPDATE idempotency_record SET created_at = now() + interval '1 day'",
+    ],
+)
+def test_the_database_refuses_to_forget_or_rewrite_a_record(statement: str, client: Client) -> None:
+    post(client, "/plain/")
+    with pytest.raises(IntegrityError), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_signals_say_what_became_of_requests_and_never_the_key(client: Client) -> None:
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def listen(name: str) -> Any:
+        def receiver(sender: Any, signal: Any, **facts: Any) -> None:
+            seen.append((name, facts))
+
+        return receiver
+
+    receivers = {name: listen(name) for name in ("executed", "replayed", "refused")}
+    for name, receiver in receivers.items():
+        getattr(signals, name).connect(receiver)
+    try:
+        post(client, "/plain/", key="secret-key")
+        post(client, "/plain/", key="secret-key")
+        post(client, "/plain/?other", key="secret-key")
+    finally:
+        for name, receiver in receivers.items():
+            getattr(signals, name).disconnect(receiver)
+
+    assert [name for name, _ in seen] == ["executed", "replayed", "refused"]
+    assert seen[2][1]["slug"] == "idempotency-key-reused"
+    assert "secret-key" not in str(seen)
+
+
+def test_a_receiver_that_fails_changes_nothing(client: Client) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("a bug of the receiver's")
+
+    signals.executed.connect(fail)
+    try:
+        assert post(client, "/plain/").status_code == 200
+    finally:
+        signals.executed.disconnect(fail)
+    assert post(client, "/plain/")["Idempotent-Replayed"] == "true"
