@@ -224,6 +224,7 @@ IDEMPOTENCY = {
     "WAITING_THREADS_MAX": min(
         env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
     ),
+    "POOLER": DATABASE_POOLER,
     "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
     "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
     "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),

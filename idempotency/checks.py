@@ -50,7 +50,24 @@ def check_databases(**_: Any) -> list[CheckMessage]:
                     id="idempotency.E003",
                 )
             )
+        if conf().POOLER and (features := _of_a_session(database)):
+            found.append(
+                Error(
+                    f"The database {alias!r} uses {', '.join(features)} behind a pooler.",
+                    hint="They belong to a session, which a pooler in transaction mode changes.",
+                    id="idempotency.E006",
+                )
+            )
     return found
+
+
+def _of_a_session(database: dict[str, Any]) -> list[str]:
+    """Return the names of a database's settings that need one session for many transactions."""
+    options = database.get("OPTIONS") or {}
+    features = [name for name in ("options", "prepare_threshold") if options.get(name)]
+    if not database.get("DISABLE_SERVER_SIDE_CURSORS"):
+        features.append("server-side cursors (DISABLE_SERVER_SIDE_CURSORS)")
+    return features
 
 
 @register("idempotency")
@@ -64,6 +81,14 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 "IDEMPOTENCY['RETENTION'] is not above zero.",
                 hint="No response would ever be replayed.",
                 id="idempotency.E004",
+            )
+        )
+    if chosen.RETRY_HORIZON is not None and chosen.RETENTION < chosen.RETRY_HORIZON:
+        found.append(
+            Error(
+                "IDEMPOTENCY['RETENTION'] is shorter than RETRY_HORIZON.",
+                hint="A late retry would be refused instead of getting the first response.",
+                id="idempotency.E007",
             )
         )
     threads = getattr(settings, "WEB_THREADS", None)

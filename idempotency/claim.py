@@ -8,6 +8,7 @@ learns so at once instead of occupying a thread until a lock times out.
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -40,6 +41,11 @@ class Claim:
         return keys.digest(self.key)
 
     @property
+    def key_made_at(self) -> datetime | None:
+        """When the key was made, if it says so itself."""
+        return tokens.made_at(self.key) or keys.made_at(self.key)
+
+    @property
     def token_digest(self) -> str | None:
         """The digest under which the key was issued, or None for a key of the caller's own."""
         return tokens.digest(self.key) if tokens.looks_issued(self.key) else None
@@ -58,7 +64,7 @@ class Claim:
             "identity": keys.identity(self.scope, self.key),
             "scope": self.scope,
             "key": self.key,
-            "key_made_at": keys.made_at(self.key),
+            "key_made_at": self.key_made_at,
             "token_digest": self.token_digest,
             "fingerprint_version": fingerprint.VERSION,
             "fingerprint_by": self.content.by,
@@ -105,7 +111,7 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     wanted = {
         "identity": keys.identity(claim.scope, claim.key),
         "scope": claim.scope,
-        "key_made_at": keys.made_at(claim.key),
+        "key_made_at": claim.key_made_at,
         "token_digest": claim.token_digest,
         "key_lock": claim.key_lock,
         "subject_lock": claim.subject_lock,

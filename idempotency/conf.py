@@ -22,6 +22,8 @@ class Settings:
     :param SCOPE: who a key belongs to: a callable, or its dotted name, that takes the request and
         returns a text; None: `user:<pk>` of the authenticated user
     :param RETENTION: how long a response is replayed; afterwards its key is refused with 410
+    :param RETRY_HORIZON: for how long clients and queues retry a request; a check compares it with
+        RETENTION; None: unknown
     :param RESPONSE_BYTES_MAX: a larger response is refused before the commit
     :param STORED_HEADERS: response headers that are stored and replayed (never Set-Cookie)
     :param NOT_STORED: statuses that leave no record, besides every 5xx, so that the key may retry
@@ -32,6 +34,7 @@ class Settings:
     :param WAITING_THREADS_MAX: threads of one process that may wait at the same time
     :param TOKEN_LIFETIME: how long an issued token may wait for its first use
     :param TOKEN_RATE: tokens that a scope may be issued: (how many, in how many seconds)
+    :param POOLER: True where a pooler in transaction mode is between the server and PostgreSQL
     :param PROBLEM_TYPE: the `type` of a problem document, by its slug
     """
 
@@ -39,6 +42,7 @@ class Settings:
     REPLAYED_HEADER: str = "Idempotent-Replayed"
     SCOPE: Callable[[Any], str] | str | None = None
     RETENTION: timedelta = timedelta(days=30)
+    RETRY_HORIZON: timedelta | None = None
     RESPONSE_BYTES_MAX: int = 1024 * 1024
     STORED_HEADERS: tuple[str, ...] = ("Location", "Retry-After", "Link", "ETag")
     NOT_STORED: frozenset[int] = frozenset({400, 401, 403, 404, 429})
@@ -48,6 +52,7 @@ class Settings:
     WAITING_THREADS_MAX: int = 1
     TOKEN_LIFETIME: timedelta = timedelta(minutes=30)
     TOKEN_RATE: tuple[int, int] = (60, 60)
+    POOLER: bool = False
     PROBLEM_TYPE: str = "/problems/{slug}"
 
 

@@ -172,7 +172,7 @@ def advance(order: Order, transition: Transition, **changes: object) -> bool:
     """
     source, target = declared_by(transition)
     changes |= {"status": target, "updated_at": timezone.now()}
-    # Won or lost here: the loser waits for the winner's commit, then matches no row.
+    # Won or lost here: after the winner's commit, the loser's UPDATE matches no row.
     if Order.objects.filter(pk=order.pk, status=source).update(**changes) != 1:
         return False
     for name, value in changes.items():

@@ -170,6 +170,6 @@ class TokenSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
 
 
 _TOKEN = {
-    "token": "tok_2kVv3nq0p1o6yX9sQeHh5r8cJ4uZtLwAaBbCcDdEeFf",
+    "token": "tok_019b7d2f1a2c_2kVv3nq0p1o6yX9sQeHh5r8cJ4uZtLwAaBbCcDdEeFf",
     "expires_at": "2026-01-02T03:34:05Z",
 }

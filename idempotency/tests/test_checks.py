@@ -49,6 +49,26 @@ def test_settings_that_break_the_guarantee_are_named(settings: Any) -> None:
     assert ids() == {"idempotency.E004", "idempotency.W001", "idempotency.W002"}
 
 
+def test_a_retention_shorter_than_the_retry_horizon_is_an_error(settings: Any) -> None:
+    settings.IDEMPOTENCY = {"RETENTION": timedelta(days=1), "RETRY_HORIZON": timedelta(days=1)}
+    assert ids() == set()
+    settings.IDEMPOTENCY = {"RETENTION": timedelta(days=1), "RETRY_HORIZON": timedelta(days=2)}
+    assert ids() == {"idempotency.E007"}
+
+
+def test_what_needs_a_session_is_an_error_behind_a_declared_pooler(
+    settings: Any, monkeypatch: Any
+) -> None:
+    settings.IDEMPOTENCY = {"POOLER": True}
+    assert ids() == {"idempotency.E006"}, "server-side cursors are on"
+    default = connections.settings["default"]
+    monkeypatch.setitem(default, "DISABLE_SERVER_SIDE_CURSORS", True)
+    assert ids() == set()
+    for name, value in {"options": "-c lock_timeout=5s", "prepare_threshold": 5}.items():
+        monkeypatch.setitem(default, "OPTIONS", {name: value})
+        assert ids() == {"idempotency.E006"}, name
+
+
 def test_a_setting_that_there_is_not_is_an_error(settings: Any) -> None:
     settings.IDEMPOTENCY = {"RETENTOIN": 1}
     with pytest.raises(ImproperlyConfigured, match="RETENTOIN"):

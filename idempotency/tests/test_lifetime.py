@@ -79,6 +79,30 @@ def test_the_tombstone_of_a_key_with_a_time_goes_and_the_key_stays_refused(clien
     assert charges() == 2
 
 
+def test_the_tombstone_of_an_issued_token_goes_and_the_token_stays_refused(
+    client: Client,
+) -> None:
+    token = client.post("/api/tokens/").json()["token"]
+    post(client, "/plain/", key=token)
+    age(61)
+    purge()
+
+    assert not Record.objects.exists()
+    assert post(client, "/plain/", key=token).status_code == 400, "never issued, as far as is known"
+    assert charges() == 1
+
+
+def test_a_token_older_than_two_retentions_is_refused_by_its_own_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = "SELECT (extract(epoch FROM now() - interval '61 days') * 1000)::bigint"
+    monkeypatch.setattr("idempotency.tokens.NOW", long_ago)
+    token = client.post("/api/tokens/").json()["token"]
+
+    assert post(client, "/plain/", key=token).status_code == 410
+    assert charges() == 0
+
+
 def test_the_tombstone_of_a_key_from_the_future_stays_until_its_own_time_is_over(
     client: Client,
 ) -> None:
