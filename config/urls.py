@@ -18,7 +18,7 @@ api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     *(path("", include(f"{app}.urls")) for app in ("orders", "payments") if apps.is_installed(app)),
     path("tokens/", TokenView.as_view(), name="tokens"),
-    path("keys/<str:key>/", KeyView.as_view(), name="key"),
+    path("keys/<path:key>/", KeyView.as_view(), name="key"),
 ]
 
 pages: list[URLPattern | URLResolver] = [

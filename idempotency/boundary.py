@@ -1,6 +1,6 @@
 """The idempotency boundary: run something once per key, its effect and its response in ONE commit.
 
-A crash, an exception or a lost connection at any point leaves all of it or nothing; there is no
+A crash, an exception or a lost connection at any point leaves everything or nothing; there is no
 lease to expire and no half-claimed record to repair. Sources: the draft
 draft-ietf-httpapi-idempotency-key-header; the dedup table (防重表) of the articles.
 """
@@ -91,20 +91,22 @@ def _run(
     if isinstance(outcome, Replay):
         signals.send(signals.replayed, claim)
         return outcome.response
-    failpoint("committed")
-    signals.send(signals.executed, claim, subject=subject)
+    if subject is not None:
+        failpoint("committed")
+        signals.send(signals.executed, claim, subject=subject)
     return response
 
 
 def _execute_and_store(
     claim: Claim, execute: Callable[[], HttpResponse], subject_of: SubjectOf | None
-) -> tuple[HttpResponse, str]:
+) -> tuple[HttpResponse, str | None]:
+    """Return the response, and the subject that it is stored with; None: it is rolled back."""
     failpoint("key-claimed")
     response = execute()
     failpoint("executed")
     if response.status_code in conf().NOT_STORED or response.status_code >= 500:
         transaction.set_rollback(True, using=claim.using)
-        return response, claim.subject
+        return response, None
     subject = subject_of(response) if subject_of else claim.subject
     # The unique constraint, and the token that is gone, reveal a duplicate that committed between
     # our look-up and our lock.

@@ -6,5 +6,5 @@ from idempotency.drf_views import KeyView, TokenView
 
 urlpatterns = [
     path("tokens/", TokenView.as_view(), name="tokens"),
-    path("keys/<str:key>/", KeyView.as_view(), name="key"),
+    path("keys/<path:key>/", KeyView.as_view(), name="key"),
 ]

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.files.uploadedfile import TemporaryUploadedFile
@@ -139,6 +140,14 @@ def test_an_inquiry_says_what_became_of_a_key(
     age(31)
     assert client.get(path).json() == {"state": "expired"}
     assert charges() == 1
+
+
+@pytest.mark.parametrize("path", ["/api/keys", "/django/keys"])
+@pytest.mark.parametrize("key", ["a/b", "a/", "a?b#c%", "k/./../k"])
+def test_any_key_can_be_asked_for(key: str, path: str, client: Client) -> None:
+    post(client, "/plain/", key=key)
+    assert client.get(f"{path}/{quote(key, safe='')}/").json()["state"] == "completed"
+    assert client.get(f"{path}/other/").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/api/keys/k/", "/django/keys/k/"])

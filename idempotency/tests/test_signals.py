@@ -41,6 +41,25 @@ def test_executed_is_sent_after_the_commit_with_the_subject_and_no_key(client: C
     assert "secret-key" not in str(facts)
 
 
+def test_executed_is_not_sent_of_a_response_that_was_rolled_back(
+    client: Client, settings: Any
+) -> None:
+    settings.IDEMPOTENCY = {"NOT_STORED": frozenset({418})}
+    seen: list[str] = []
+
+    def receive(key_digest: str, **_: Any) -> None:
+        seen.append(key_digest)
+
+    signals.executed.connect(receive)
+    try:
+        assert post(client, "/teapot/").status_code == 418
+        assert seen == []
+        post(client, "/plain/")
+        assert len(seen) == 1
+    finally:
+        signals.executed.disconnect(receive)
+
+
 def test_purged_is_sent_with_the_count(client: Client) -> None:
     counts: list[int] = []
 

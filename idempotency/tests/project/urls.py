@@ -12,7 +12,7 @@ router.register("set", views.RestViewSet, basename="set")
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("idempotency.urls")),
-    path("django/keys/<str:key>/", inquiry),
+    path("django/keys/<path:key>/", inquiry),
     path("django/tokens/", csrf_exempt(issue_token)),
     path("accounts/<int:account_id>/debits/", views.DebitView.as_view()),
     path("status/<int:status>/", views.StatusView.as_view()),
