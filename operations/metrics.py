@@ -1,5 +1,7 @@
 """The counters of /metrics: every response is counted once, by whichever worker sends it.
 
+Refused keys, and replays by the hour, come from the signals of `idempotency`.
+
 Every worker counts into files of its own in a folder that the server makes (config/gunicorn.py);
 the worker that is scraped adds up all of them, those of killed workers too. Without that folder, as
 in a test, the process counts for itself.
@@ -8,7 +10,9 @@ in a test, the process counts for itself.
 import os
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
@@ -24,6 +28,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from idempotency import signals
 from operations import gauges, hourly
 from operations.models import HourlyCount
 from web.middleware import QUIET, GetResponse
@@ -124,14 +129,24 @@ def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if replayed := response.get("Idempotent-Replayed") == "true":
         REPLAYS.labels(route).inc()
-        hourly.TALLY.add(HourlyCount.Kind.REPLAY)
     if response.status_code == 429:
         RATE_LIMITED.labels(route).inc()
-    if (problem := _member(final_response, "type").removeprefix("/problems/")) in CONFLICTS:
-        KEY_CONFLICTS.labels(problem).inc()
-        hourly.TALLY.add(HourlyCount.Kind.CONFLICT)
     if match and method == "POST":
         _count_money(match.view_name, final_response, replayed=replayed)
+
+
+@receiver(signals.replayed)
+def count_replay(**_: Any) -> None:
+    """Count a stored response that is sent again."""
+    hourly.TALLY.add(HourlyCount.Kind.REPLAY)
+
+
+@receiver(signals.refused)
+def count_refusal(slug: str, **_: Any) -> None:
+    """Count a request whose key was in use, or belonged to another request."""
+    if slug in CONFLICTS:
+        KEY_CONFLICTS.labels(slug).inc()
+        hourly.TALLY.add(HourlyCount.Kind.CONFLICT)
 
 
 def _count_money(view: str, response: HttpResponseBase, *, replayed: bool) -> None:
@@ -140,13 +155,7 @@ def _count_money(view: str, response: HttpResponseBase, *, replayed: bool) -> No
         if response.status_code == 402 and not replayed:
             DECLINES.inc()
     if view == "pay" and response.status_code == 201:
-        PAYMENTS.labels(_member(response, "outcome")).inc()
-
-
-def _member(response: HttpResponseBase, member: str) -> str:
-    """Return a member of a response that a view has just made; a replay has bytes only."""
-    data = getattr(response, "data", None)
-    return str(data.get(member, "")) if isinstance(data, dict) else ""
+        PAYMENTS.labels(response.data["outcome"]).inc()  # type: ignore[attr-defined]
 
 
 @require_safe

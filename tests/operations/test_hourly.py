@@ -15,7 +15,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import ResolverMatch
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
-from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from operations import hourly, metrics
@@ -318,7 +317,7 @@ def sample(name: str, **labels: str) -> float:
     return metrics.COUNTED.get_sample_value(f"charge_once_{name}", labels) or 0
 
 
-def test_a_click_on_the_shops_page_counts_as_the_apis_final_response(counted: Tally) -> None:
+def test_a_click_on_the_shops_page_counts_as_the_apis_final_response() -> None:
     declined = HttpResponse(status=402)
     before = sample("pays_total", status="402"), sample("declines_total")
 
@@ -327,17 +326,6 @@ def test_a_click_on_the_shops_page_counts_as_the_apis_final_response(counted: Ta
 
     assert sample("pays_total", status="402") - before[0] == 2
     assert sample("declines_total") - before[1] == 1
-    counted.flush()
-    assert stored() == {"replay": 1}
-
-
-def test_a_conflict_on_the_shops_page_counts_as_one(counted: Tally) -> None:
-    problem = Response({"type": "/problems/idempotency-key-in-use"}, status=409)
-
-    count_shop_page(shop_page(problem))
-
-    counted.flush()
-    assert stored() == {"conflict": 1}
 
 
 def test_the_web_servers_workers_write_what_they_counted_before_they_end(
