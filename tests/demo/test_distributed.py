@@ -20,10 +20,10 @@ DATABASES = ("DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
 STORM = ("--storm", "--orders", "4")
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[Environment]:
     """Two embedded PostgreSQLs of the tests' own, removed afterwards."""
-    home = tmp_path_factory.mktemp("distributed") / "postgres"
+    home = tmp_path / "postgres"
     own = os.environ | {"EMBEDDED_POSTGRES_HOME": str(home), "DEBUG": "true"}
     own = {name: value for name, value in own.items() if name not in DATABASES}
     yield own
