@@ -53,7 +53,15 @@ def made_at(key: str) -> datetime | None:
         number = UUID(key)
     except ValueError:
         return None
-    return datetime.fromtimestamp((number.int >> 80) / 1000, UTC) if number.version == 7 else None
+    return moment(number.int >> 80) if number.version == 7 else None
+
+
+def moment(milliseconds: int) -> datetime | None:
+    """Return the time so long after 1970, or None where that is no time, as in the year 10000."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None
 
 
 def identity(scope: str, key: str) -> bytes:

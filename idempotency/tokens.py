@@ -3,12 +3,12 @@
 import hashlib
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import connections
 
-from idempotency import rate_limit
+from idempotency import keys, rate_limit
 from idempotency.conf import conf
 
 PREFIX = "tok_"
@@ -30,7 +30,7 @@ def looks_issued(key: str) -> bool:
 def made_at(token: str) -> datetime | None:
     """Return when a token was issued, as it says itself; None for any other key."""
     issued = _ISSUED.fullmatch(token)
-    return datetime.fromtimestamp(int(issued[1], 16) / 1000, UTC) if issued else None
+    return keys.moment(int(issued[1], 16)) if issued else None
 
 
 def digest(token: str) -> str:

@@ -103,6 +103,20 @@ def test_a_token_older_than_two_retentions_is_refused_by_its_own_time(
     assert charges() == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [("ffffffff-ffff-7fff-bfff-ffffffffffff", 200), ("tok_ffffffffffff_made-up", 400)],
+)
+def test_a_key_whose_time_is_none_is_a_key_without_a_time(
+    key: str, status: int, client: Client
+) -> None:
+    assert [post(client, "/plain/", key=key).status_code for _ in range(2)] == [status] * 2
+    assert client.get(f"/api/keys/{key}/").status_code == (200 if status == 200 else 404)
+    age(61)
+    purge()
+    assert Record.objects.count() == charges() == (1 if status == 200 else 0)
+
+
 def test_the_tombstone_of_a_key_from_the_future_stays_until_its_own_time_is_over(
     client: Client,
 ) -> None:
