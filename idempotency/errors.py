@@ -113,6 +113,14 @@ class RecordUnreadable(Refusal):
     outcome = "unknown"
 
 
+class BodyTooDeep(Refusal):
+    """The body is nested deeper than this process can walk."""
+
+    slug = "malformed-request"
+    title = _("Malformed request")
+    detail = _("The request's body is nested too deeply.")
+
+
 class RateLimited(Refusal):
     """The caller did this too often; `retry_after` seconds remain of the current window."""
 

@@ -16,12 +16,10 @@ from django.core.files.base import File
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 
+from idempotency.errors import BodyTooDeep
+
 VERSION = 1
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-
-
-class TooDeep(ValueError):
-    """The body is nested deeper than this process can walk."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,13 @@ class Content:
 def compute(content: Content, *, version: int = VERSION) -> str | None:
     """Return a request's fingerprint in a version, or None where this code knows no such version.
 
-    :raises TooDeep: the body is nested too deeply
+    :raises errors.BodyTooDeep: it can't be walked
     """
     make = _VERSIONS.get(version)
     try:
         return make(content) if make else None
     except RecursionError as error:
-        raise TooDeep("nested too deeply") from error
+        raise BodyTooDeep from error
 
 
 def body_of(request: HttpRequest) -> Any:

@@ -123,6 +123,22 @@ def test_a_fingerprint_of_an_unknown_version_is_refused_and_never_run(client: Cl
     assert charges() == 1
 
 
+@pytest.mark.parametrize("path", ["/plain_json/", "/rest/"])
+def test_a_body_that_is_nested_too_deeply_is_refused_and_leaves_nothing(
+    path: str, client: Client
+) -> None:
+    def send(body: str) -> int:
+        headers = {"Idempotency-Key": "k"}
+        return client.post(path, body, content_type="application/json", headers=headers).status_code
+
+    deep = "[" * 600 + "]" * 600
+    assert send(deep) == 400
+    assert charges() == 0
+    assert send("{}") == 201
+    assert send(deep) == 400, "compared with the stored fingerprint"
+    assert charges() == 1
+
+
 @pytest.mark.parametrize("path", ["/api/keys/k/", "/django/keys/k/"])
 def test_an_inquiry_says_what_became_of_a_key(
     path: str, client: Client, alice: User, hold: Any
