@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.http import HttpResponse
@@ -24,8 +25,8 @@ class Claim:
 
     :param scope: who the key belongs to: equal keys of two scopes never meet
     :param content: what the request is for: a duplicate is for the same
-    :param subject: what it is about, such as `order:<uuid>`: a scope's requests with one subject
-        take turns, whatever their keys; empty: unknown before it has run
+    :param subject: what it is about, such as `order:<uuid>`: of a scope's requests with one
+        subject, none waits for another inside its transaction; empty: unknown before it has run
     :param using: the database that holds the effect, and so the record
     """
 
@@ -36,16 +37,21 @@ class Claim:
     request_id: str = ""
     using: str = "default"
 
+    @cached_property
+    def identity(self) -> bytes:
+        """What the key of this scope is stored under."""
+        return keys.identity(self.scope, self.key)
+
     @property
     def key_digest(self) -> str:
         return keys.digest(self.key)
 
-    @property
+    @cached_property
     def key_made_at(self) -> datetime | None:
         """When the key was made, if it says so itself."""
         return tokens.made_at(self.key) or keys.made_at(self.key)
 
-    @property
+    @cached_property
     def token_digest(self) -> str | None:
         """The digest under which the key was issued, or None for a key of the caller's own."""
         return tokens.digest(self.key) if tokens.looks_issued(self.key) else None
@@ -61,7 +67,7 @@ class Claim:
     def row(self, *, subject: str) -> dict[str, Any]:
         """Return the columns that the request gives to its record."""
         return {
-            "identity": keys.identity(self.scope, self.key),
+            "identity": self.identity,
             "scope": self.scope,
             "key": self.key,
             "key_made_at": self.key_made_at,
@@ -109,7 +115,7 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     :raises errors.TokenInvalid: the key is a token that this scope can't use
     """
     wanted = {
-        "identity": keys.identity(claim.scope, claim.key),
+        "identity": claim.identity,
         "scope": claim.scope,
         "key_made_at": claim.key_made_at,
         "token_digest": claim.token_digest,

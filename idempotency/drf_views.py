@@ -45,7 +45,10 @@ class KeyView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def get(self, request: Request, key: str) -> Response:
-        """Return whether a key is in flight, completed or expired; 404 where it was never used."""
+        """Return whether a key is in flight, completed or expired; 404 where it was never used.
+
+        It executes nothing, and shows nobody else's keys.
+        """
         try:
             state = state_of(scope_of(request), key)
         except errors.Refusal as refusal:

@@ -6,7 +6,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from idempotency import claim, errors, keys, problems, records, tokens
+from idempotency import errors, keys, problems, records, tokens
+from idempotency.claim import Claim
 from idempotency.scope import scope_of
 
 
@@ -17,10 +18,10 @@ def state_of(scope: str, key: str, *, using: str = "default") -> dict[str, Any] 
 
     :raises errors.KeyInvalid: this is no key
     """
-    found = records.inquire(keys.identity(scope, keys.checked(key)), using=using)
+    claim = Claim(scope, keys.checked(key))
+    found = records.inquire(claim.identity, using=using)
     if found is None:
-        lock = claim.Claim(scope, key, using=using).key_lock
-        return {"state": "in_flight"} if records.is_locked(lock, using=using) else None
+        return {"state": "in_flight"} if records.is_locked(claim.key_lock, using=using) else None
     status, created_at, is_retained = found
     if status is None or not is_retained:
         return {"state": "expired"}

@@ -1,14 +1,8 @@
 """What became of one's own Idempotency-Key: the app's inquiry, as this API describes it."""
 
-from django.http import Http404
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
-from rest_framework.permissions import IsAuthenticated
-from rest_framework.request import Request
-from rest_framework.response import Response
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_view
 
-from idempotency import scope_of
-from idempotency.drf_views import KeyStatusResponse
-from idempotency.views import state_of
+from idempotency import drf_views
 from web.openapi import Particulars, described
 from web.query import StrictQueryView
 
@@ -21,7 +15,7 @@ inquire_key = described(
     tags=["tokens"],
     responses={
         200: OpenApiResponse(
-            KeyStatusResponse,
+            drf_views.KeyStatusResponse,
             description="The key was used",
             examples=[OpenApiExample("completed", _COMPLETED)],
         )
@@ -29,16 +23,6 @@ inquire_key = described(
 )
 
 
-class KeyView(StrictQueryView):
-    permission_classes = (IsAuthenticated,)
-
-    @inquire_key
-    def get(self, request: Request, key: str) -> Response:
-        """Return whether a key is in flight, completed or expired; 404 where it was never used.
-
-        It executes nothing, and shows nobody else's keys.
-        """
-        state = state_of(scope_of(request), key)
-        if state is None:
-            raise Http404
-        return Response(state, headers={"Cache-Control": "no-store"})
+@extend_schema_view(get=inquire_key)
+class KeyView(StrictQueryView, drf_views.KeyView):
+    """The app's inquiry, which refuses unknown query parameters as all reads here do."""

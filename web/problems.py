@@ -16,11 +16,12 @@ from rest_framework.views import exception_handler as drf_handler
 from idempotency.database_errors import is_temporary, sqlstate
 from idempotency.drf import Refused
 from idempotency.errors import Refusal
+from idempotency.problems import CONTENT_TYPE
+from idempotency.problems import headers as headers_of
 from web.catalogue import BY_STATUS, CATALOGUE
 
 log = structlog.get_logger("problems")
 
-CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 OF_DJANGO: tuple[tuple[type[Exception], str], ...] = (
     (Http404, "not-found"),
@@ -123,9 +124,9 @@ def explain(request: HttpRequest, slug: str) -> HttpResponse:
 def _refusal(refusal: Refusal) -> Response:
     if refusal.status >= 500:
         log.error("record refused", reason=refusal.slug)
-    detail = str(refusal.detail)
-    problem = response(refusal.slug, detail=detail, retry_after=refusal.retry_after)
-    problem["Link"] = f'<{problem.data["type"]}>; rel="describedby"'
+    problem = response(refusal.slug, detail=str(refusal.detail))
+    for name, value in headers_of(refusal).items():
+        problem[name] = value
     return problem
 
 

@@ -13,9 +13,10 @@ from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.serializers import Serializer
 
+from idempotency.problems import CONTENT_TYPE
 from web.catalogue import CATALOGUE
 from web.openapi import KEY_HEADER, RESPONSE_HEADERS, WAIT_HEADER, Particulars
-from web.problems import CONTENT_TYPE, document
+from web.problems import document
 from web.query import StrictQueryView
 
 _OF_BODIES = (
