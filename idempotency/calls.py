@@ -42,7 +42,8 @@ def run_once(  # noqa: PLR0913
 
     :param args: what the call is for, as JSON: the same key with other args is refused
     :param call: returns something of JSON
-    :param subject: a scope's calls about one subject take turns
+    :param subject: a call that would wait for another of the scope about it is rolled back, and
+        runs again when the other has ended
     :param wait_seconds: how long a concurrent duplicate waits for the first
     :raises errors.Refusal: the key was used for other args, or the first call takes too long
     """

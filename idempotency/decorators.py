@@ -29,8 +29,9 @@ def idempotent(  # noqa: PLR0913
     401, 403, 404, 429 or 5xx, is rolled back together with the key, which may then try again.
 
     :param required: refuse a request without a key (400); else run it as if undecorated
-    :param serialize_by: the subject by the URL's arguments, such as "order:{order_id}": a scope's
-        requests about one subject wait for each other, whatever their keys
+    :param serialize_by: the subject by the URL's arguments, such as "order:{order_id}": of a
+        scope's requests about one subject, one that would wait for a row of another is rolled back,
+        and runs again when the other has ended
     :param subject_of: returns the subject by the response, where only that knows it
     :param scope: who the key belongs to, by the request: a callable or its dotted name; else the
         setting SCOPE, else the user

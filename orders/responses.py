@@ -1,4 +1,4 @@
-"""The HTTP responses of placing and paying, as pure functions: no query, no other room."""
+"""The HTTP responses of placing and paying, as pure functions: no query, no effect."""
 
 import threading
 from typing import Any
