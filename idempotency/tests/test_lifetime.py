@@ -1,5 +1,6 @@
 """Retention, erasure, tombstones, tokens: what goes in time, and what stays refused."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -7,10 +8,13 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
+from django.http import HttpResponse
 from django.test import Client
 
-from idempotency import signals
+from idempotency import replace_provisional, signals
 from idempotency.models import Record, Token
+from idempotency.purge import delete_tombstones
+from idempotency.stored import columns_of
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
 from idempotency.tests.support import age
@@ -183,3 +187,73 @@ def test_a_receiver_that_fails_changes_nothing(client: Client) -> None:
     finally:
         signals.executed.disconnect(fail)
     assert post(client, "/plain/")["Idempotent-Replayed"] == "true"
+
+
+def changed(statement: str) -> None:
+    """Execute a statement past the guards."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(statement)
+
+
+OLD_KEY = "UPDATE idempotency_record SET key_made_at = now() - interval '61 days'"
+OLD = OLD_KEY + ", created_at = now() - interval '61 days'"
+TOMBSTONE = "UPDATE idempotency_record SET status = NULL, body = NULL, scope = '', key = ''"
+
+
+def test_only_a_tombstone_is_deleted_by_its_keys_time(client: Client) -> None:
+    post(client, "/plain/")
+    changed(OLD)
+    assert delete_tombstones() == 0
+    changed(TOMBSTONE)
+    assert delete_tombstones() == 1
+
+
+def test_a_young_tombstone_of_an_old_key_stays(client: Client) -> None:
+    post(client, "/plain/")
+    changed(OLD_KEY)
+    changed(TOMBSTONE)
+    assert delete_tombstones() == 0
+    assert Record.objects.exists()
+
+
+@pytest.mark.parametrize("made", [OLD, TOMBSTONE], ids=["a response", "a key without a time"])
+def test_the_database_deletes_only_tombstones_of_keys_with_a_time(
+    made: str, client: Client
+) -> None:
+    post(client, "/plain/")
+    changed(made)
+    with pytest.raises(IntegrityError, match="stays used"):
+        Record.objects.all().delete()
+
+
+@pytest.mark.parametrize(("subject", "status"), [("thing:7", 200), ("", 202)])
+def test_only_a_provisional_response_about_the_subject_is_replaced(
+    subject: str, status: int, client: Client
+) -> None:
+    post(client, "/plain/")
+    changed(f"UPDATE idempotency_record SET subject = '{subject}', status = {status}")
+    assert replace_provisional(subject, HttpResponse("final")) == 0
+
+
+def test_a_cookie_is_never_stored_whatever_the_settings_name(settings: Any) -> None:
+    settings.IDEMPOTENCY = {"STORED_HEADERS": ("Set-Cookie", "Location")}
+    response = HttpResponse(headers={"Set-Cookie": "session=1", "Location": "/here/"})
+    assert columns_of(response)["headers"] == '{"Location": "/here/"}'
+
+
+def test_a_token_that_changes_hands_while_the_request_runs_is_not_consumed(
+    client: Client, at_failpoint: Callable[..., None]
+) -> None:
+    token = client.post("/api/tokens/").json()["token"]
+    other = connection.copy()
+
+    def give_away() -> None:
+        with other.cursor() as cursor:
+            cursor.execute("UPDATE idempotency_token SET scope = 'somebody'")
+        other.close()
+
+    at_failpoint("executed", give_away)
+    assert post(client, "/plain/", key=token).status_code == 400
+    assert charges() == 0
+    assert Token.objects.get().scope == "somebody"
