@@ -220,6 +220,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Limits and retention: (how many, in how many seconds)
 WEB_THREADS = env.int("WEB_THREADS", default=16)
+# From a request's first byte to its last, and for taking a response; or the connection ends.
+WEB_CLIENT_SECONDS = env.int("WEB_CLIENT_SECONDS", default=10)
 IDEMPOTENCY = {
     "WAITING_THREADS_MAX": min(
         env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
