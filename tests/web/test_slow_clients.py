@@ -261,14 +261,14 @@ def test_pipelined_requests_are_responded_to_in_order(raw: Raw) -> None:
     assert statuses == [b"200", b"401", b"404", b"200"]
 
 
-def test_a_client_that_asks_whether_to_send_its_body_is_told_to(raw: Raw) -> None:
+def test_a_client_that_asks_whether_to_send_its_body_may(raw: Raw) -> None:
     raw.send(sign_in(b"", f"Content-Length: {len(NOBODY)}", "Expect: 100-continue"))
     assert raw.socket.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
     raw.send(NOBODY)
     assert raw.response()[0] == 401
 
 
-def test_a_client_that_asks_whether_to_send_too_much_is_told_not_to(raw: Raw) -> None:
+def test_a_client_that_asks_whether_to_send_too_much_may_not(raw: Raw) -> None:
     raw.send(sign_in(b"", "Content-Length: 100000", "Expect: 100-continue"))
     status, headers, _ = raw.response()
     assert (status, headers["connection"]) == (413, "close")
