@@ -17,6 +17,8 @@ from tests.support.live import Caller, LiveServer, descendants, until
 from tests.support.own_postgres import OwnPostgres
 
 Response = urllib3.BaseHTTPResponse
+# As docs/contract.md has them: 503 for who was in flight, for who comes later, and the end of it.
+IN_FLIGHT_SECONDS_MAX, LATER_SECONDS_MAX, RECOVERY_SECONDS_MAX = 20, 5, 5
 TEA = {"lines": [{"sku": "TEA", "quantity": 2}]}
 
 

@@ -13,12 +13,21 @@ from uuid import uuid4
 import pytest
 
 from tests.support.live import LiveServer, until
-from tests.support.outages import Heard, Response, Shop, customers, open_shop, seconds_until, timed
+from tests.support.outages import (
+    IN_FLIGHT_SECONDS_MAX,
+    LATER_SECONDS_MAX,
+    RECOVERY_SECONDS_MAX,
+    Heard,
+    Response,
+    Shop,
+    customers,
+    open_shop,
+    seconds_until,
+    timed,
+)
 from tests.support.own_postgres import own_postgres
 
 FROZEN_SECONDS = 60
-# As docs/contract.md has them: 503 for who was in flight, for who comes later, and the end of it.
-IN_FLIGHT_SECONDS_MAX, LATER_SECONDS_MAX, RECOVERY_SECONDS_MAX = 20, 5, 5
 
 
 @dataclass
