@@ -23,7 +23,7 @@ TEA = {"lines": [{"sku": "TEA", "quantity": 2}]}
 
 
 @dataclass(frozen=True)
-class Heard:
+class Received:
     """What a client got for a request, and after how many seconds."""
 
     what: str
@@ -36,12 +36,12 @@ class Heard:
         return json.loads(self.body)
 
 
-def timed(what: str, request: Callable[[], Response]) -> Heard:
+def timed(what: str, request: Callable[[], Response]) -> Received:
     """Send a request, and note what came of it."""
     started = time.monotonic()
     response = request()
     seconds = time.monotonic() - started
-    return Heard(what, response.status, seconds, response.headers, response.data)
+    return Received(what, response.status, seconds, response.headers, response.data)
 
 
 @dataclass
@@ -119,19 +119,19 @@ def open_shop(
 
 
 @contextmanager
-def customers(count: int, click: Callable[[], Heard]) -> Iterator[list[Heard]]:
+def customers(count: int, click: Callable[[], Received]) -> Iterator[list[Received]]:
     """Have so many customers click for as long as the block runs; the list is whole after it."""
-    closed, heard = threading.Event(), list[Heard]()
+    closed, received = threading.Event(), list[Received]()
 
     def keep_clicking() -> None:
         while not closed.is_set():
-            heard.append(click())
+            received.append(click())
             closed.wait(0.2)
 
     with ThreadPoolExecutor(count) as pool:
         clicking = [pool.submit(keep_clicking) for _ in range(count)]
         try:
-            yield heard
+            yield received
         finally:
             closed.set()
     for each in clicking:

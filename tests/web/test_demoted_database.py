@@ -96,15 +96,15 @@ def test_a_demoted_database_is_503_for_writes_and_serves_reads_and_replays(shop:
         "charge": partial(charge, shop),
     }
     with read_only(shop):
-        heard = [timed(what, write) for what, write in writes.items()]
+        received = [timed(what, write) for what, write in writes.items()]
         reads = [shop.get(path) for path in ("/api/v1/orders/", "/api/v1/accounts/", "/readyz")]
         replay, still = shop.pay(order, key=key), shop.balance()
     recovery = seconds_until(shop.serves, what="the shop serves")
     later = shop.pay(unpaid, key=refused_key)
 
-    assert {each.what: each.status for each in heard} == dict.fromkeys(writes, 503)
-    assert {each.headers["Retry-After"] for each in heard} == {"2"}
-    assert max(each.seconds for each in heard) < LATER_SECONDS_MAX
+    assert {each.what: each.status for each in received} == dict.fromkeys(writes, 503)
+    assert {each.headers["Retry-After"] for each in received} == {"2"}
+    assert max(each.seconds for each in received) < LATER_SECONDS_MAX
     assert {each.status for each in reads} == {200}
     assert (replay.status, replay.data) == (200, paid.data)
     assert still == balance
@@ -145,15 +145,15 @@ def test_a_database_that_is_gone_is_503_in_time_and_served_once_it_is_back(shop:
     }
     shop.postgres.cluster.stop()
     try:
-        heard = [timed(what, call) for what, call in calls.items()]
+        received = [timed(what, call) for what, call in calls.items()]
         health, metrics = shop.get("/healthz"), shop.get("/metrics")
     finally:
         shop.postgres.cluster.start()
     recovery = seconds_until(shop.serves, what="the shop serves")
 
-    assert {each.what: each.status for each in heard} == dict.fromkeys(calls, 503)
-    assert {each.headers["Retry-After"] for each in heard} == {"2"}
-    assert max(each.seconds for each in heard) < LATER_SECONDS_MAX
+    assert {each.what: each.status for each in received} == dict.fromkeys(calls, 503)
+    assert {each.headers["Retry-After"] for each in received} == {"2"}
+    assert max(each.seconds for each in received) < LATER_SECONDS_MAX
     assert (health.status, metrics.status) == (200, 200)
     assert b"\ncharge_once_database_up 0.0\n" in metrics.data
     assert recovery < RECOVERY_SECONDS_MAX

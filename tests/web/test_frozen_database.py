@@ -17,7 +17,7 @@ from tests.support.outages import (
     IN_FLIGHT_SECONDS_MAX,
     LATER_SECONDS_MAX,
     RECOVERY_SECONDS_MAX,
-    Heard,
+    Received,
     Response,
     Shop,
     customers,
@@ -39,10 +39,10 @@ class Minute:
     committed: list[str] = field(default_factory=lambda: _keys(4))
     burst: list[str] = field(default_factory=lambda: _keys(200))
     pay_key: str = field(default_factory=lambda: uuid4().hex)
-    heard_in_flight: list[Heard] = field(default_factory=list)
-    heard_in_burst: list[Heard] = field(default_factory=list)
-    heard_later: list[Heard] = field(default_factory=list)
-    health: list[Heard] = field(default_factory=list)
+    got_in_flight: list[Received] = field(default_factory=list)
+    got_in_burst: list[Received] = field(default_factory=list)
+    got_later: list[Received] = field(default_factory=list)
+    health: list[Received] = field(default_factory=list)
     recovery_seconds: float = 0
     workers: tuple[set[int], set[int]] = (set(), set())
     balance: int = 0
@@ -76,7 +76,7 @@ def minute(shop: Shop) -> Minute:
 
 
 def freeze(
-    shop: Shop, minute: Minute, in_flight: list[Future[Heard]], pool: ThreadPoolExecutor
+    shop: Shop, minute: Minute, in_flight: list[Future[Received]], pool: ThreadPoolExecutor
 ) -> None:
     """Let those in flight go on to a frozen database, and have others come, for a minute."""
     ends = time.monotonic() + FROZEN_SECONDS
@@ -86,13 +86,13 @@ def freeze(
     health = customers(1, lambda: timed("health", partial(shop.get, "/healthz")))
     kinds = itertools.cycle(calls(shop).items())
     with customers(16, lambda: timed(*next(kinds))) as later, health as healthy:
-        minute.heard_in_flight = [each.result() for each in in_flight]
-        minute.heard_in_burst = [each.result() for each in burst]
+        minute.got_in_flight = [each.result() for each in in_flight]
+        minute.got_in_burst = [each.result() for each in burst]
         time.sleep(max(0, ends - time.monotonic()))
-    minute.heard_later, minute.health = later, healthy
+    minute.got_later, minute.health = later, healthy
 
 
-def hold_in_flight(shop: Shop, minute: Minute, pool: ThreadPoolExecutor) -> list[Future[Heard]]:
+def hold_in_flight(shop: Shop, minute: Minute, pool: ThreadPoolExecutor) -> list[Future[Received]]:
     """Have some requests stop before their last write, and some before COMMIT."""
     lost = [partial(shop.place, key=key) for key in minute.lost]
     committed = [partial(shop.place, key=key) for key in minute.committed]
@@ -106,7 +106,7 @@ def hold_at(
     point: str,
     requests: Sequence[Callable[[], Response]],
     pool: ThreadPoolExecutor,
-) -> list[Future[Heard]]:
+) -> list[Future[Received]]:
     server.arm(point, "hold", times=len(requests))
     sent = [pool.submit(timed, point, request) for request in requests]
     until(lambda: server.hits(point) == len(requests), what=f"all are held at {point}")
@@ -124,40 +124,40 @@ def calls(shop: Shop) -> dict[str, Callable[[], Response]]:
     }
 
 
-def slowest(heard: list[Heard]) -> float:
-    return max(each.seconds for each in heard)
+def slowest(received: list[Received]) -> float:
+    return max(each.seconds for each in received)
 
 
 def test_requests_in_flight_get_503_with_an_unknown_outcome_within_20_seconds(
     minute: Minute,
 ) -> None:
-    assert len(minute.heard_in_flight) == 9
-    assert {each.status for each in minute.heard_in_flight} == {503}
-    for each in minute.heard_in_flight:
+    assert len(minute.got_in_flight) == 9
+    assert {each.status for each in minute.got_in_flight} == {503}
+    for each in minute.got_in_flight:
         problem = each.json()
         assert (problem["outcome"], problem["same_key"]) == ("unknown", True)
         assert problem["retryable"] is True
         assert each.headers["Retry-After"] == "2"
-    assert slowest(minute.heard_in_flight) < IN_FLIGHT_SECONDS_MAX
+    assert slowest(minute.got_in_flight) < IN_FLIGHT_SECONDS_MAX
 
 
 def test_whoever_comes_later_gets_503_within_5_seconds_on_every_call_and_page(
     minute: Minute,
 ) -> None:
-    heard = minute.heard_in_burst + [e for e in minute.heard_later if e.what != "metrics"]
-    kinds = {each.what: each.headers["Content-Type"].partition(";")[0] for each in heard}
+    received = minute.got_in_burst + [e for e in minute.got_later if e.what != "metrics"]
+    kinds = {each.what: each.headers["Content-Type"].partition(";")[0] for each in received}
 
-    assert {each.status for each in heard} == {503}
-    assert all(each.headers["Retry-After"] == "2" for each in heard)
+    assert {each.status for each in received} == {503}
+    assert all(each.headers["Retry-After"] == "2" for each in received)
     assert kinds.pop("page") == "text/html"
     assert set(kinds) == {"burst", "place", "read", "sign in", "ready"}
     assert set(kinds.values()) == {"application/problem+json"}
-    assert len(heard) > 200 + 16 * 5, "they were served on, for the whole minute"
-    assert slowest(heard) < LATER_SECONDS_MAX
+    assert len(received) > 200 + 16 * 5, "they were served on, for the whole minute"
+    assert slowest(received) < LATER_SECONDS_MAX
 
 
 def test_health_and_metrics_respond_whatever_the_database_does(minute: Minute) -> None:
-    metrics = [each for each in minute.heard_later if each.what == "metrics"]
+    metrics = [each for each in minute.got_later if each.what == "metrics"]
     assert metrics
     assert {each.status for each in metrics + minute.health} == {200}
     assert all(b"\ncharge_once_database_up 0.0\n" in each.body for each in metrics)
@@ -211,14 +211,14 @@ def test_threads_that_are_all_in_flight_are_free_at_the_deadline_and_what_commit
             few.release("response-stored")
             later = [pool.submit(timed, "place", small.place) for _ in range(40)]
             health = timed("health", partial(small.get, "/healthz"))
-            heard = [each.result() for each in in_flight + later]
+            received = [each.result() for each in in_flight + later]
         seconds_until(small.serves, what="the shop serves")
         retries = [small.place(key=key) for key in keys]
     until(shop.serves, what="the other server serves")
 
-    assert {each.status for each in heard} == {503}
-    assert min(each.seconds for each in heard[:4]) > 2.9, "all threads were held"
+    assert {each.status for each in received} == {503}
+    assert min(each.seconds for each in received[:4]) > 2.9, "all threads were held"
     assert health.status == 200
-    assert slowest([*heard, health]) < 3 + LATER_SECONDS_MAX
+    assert slowest([*received, health]) < 3 + LATER_SECONDS_MAX
     # The server woke before its own timeouts and found the COMMITs that nobody waited for.
     assert all(map(is_replay, retries))

@@ -10,7 +10,7 @@ from tests.support.live import until
 from tests.support.outages import (
     LATER_SECONDS_MAX,
     RECOVERY_SECONDS_MAX,
-    Heard,
+    Received,
     Response,
     Shop,
     open_shop,
@@ -41,10 +41,10 @@ def without_space(disk: Path, shop: Shop) -> Iterator[list[str]]:
         yield refused
 
 
-def assert_refused_in_time(heard: list[Heard]) -> None:
-    assert {each.status for each in heard} == {503}
-    assert {each.headers["Retry-After"] for each in heard} == {"2"}
-    assert max(each.seconds for each in heard) < LATER_SECONDS_MAX
+def assert_refused_in_time(received: list[Received]) -> None:
+    assert {each.status for each in received} == {503}
+    assert {each.headers["Retry-After"] for each in received} == {"2"}
+    assert max(each.seconds for each in received) < LATER_SECONDS_MAX
 
 
 def assert_as_before(shop: Shop, workers: set[int], keys: list[str]) -> None:
@@ -66,12 +66,12 @@ def test_a_full_disk_of_the_tables_is_503_for_writes_while_reads_and_replays_go_
             order, key, workers = shop.order(), uuid4().hex, shop.workers()
             paid, balance = shop.pay(order, key=key), shop.balance()
             with without_space(disk, shop) as keys:
-                heard = [timed("place", shop.place) for _ in range(5)]
+                received = [timed("place", shop.place) for _ in range(5)]
                 replay, listed, still = shop.pay(order, key=key), orders(shop), shop.balance()
             assert "53100" in shop.server.log.read_text(), "that was the reason"
             assert_as_before(shop, workers, keys)
 
-    assert_refused_in_time(heard)
+    assert_refused_in_time(received)
     assert (replay.status, replay.data) == (200, paid.data)
     assert listed.status == 200
     assert still == balance
@@ -90,8 +90,11 @@ def test_a_full_disk_of_the_log_is_503_until_the_database_is_started_with_room(
             write_log_up_to_the_end_of_a_file(postgres)
             with without_space(disk, shop) as keys:
                 until(lambda: postgres.cluster.state() == "stopped", what="the server gave up")
-                heard = [timed("place", shop.place) for _ in range(5)]
-                heard += [timed("read", lambda: orders(shop)), timed("ready", lambda: ready(shop))]
+                received = [timed("place", shop.place) for _ in range(5)]
+                received += [
+                    timed("read", lambda: orders(shop)),
+                    timed("ready", lambda: ready(shop)),
+                ]
             postgres.cluster.start()
             assert_as_before(shop, workers, keys)
             assert shop.get(f"/api/v1/orders/{placed}/").status == 200
@@ -99,7 +102,7 @@ def test_a_full_disk_of_the_log_is_503_until_the_database_is_started_with_room(
 
     assert "PANIC" in log
     assert "No space left on device" in log
-    assert_refused_in_time(heard)
+    assert_refused_in_time(received)
 
 
 def ready(shop: Shop) -> Response:
