@@ -39,7 +39,7 @@ def silent() -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(deadlines.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("web.database.deadlines.time.monotonic", lambda: now[0])
     return now
 
 

@@ -1,6 +1,6 @@
 """A database that refuses to write, as a demoted primary does, and one that is gone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.support.outages import (
 )
 from tests.support.own_postgres import own_postgres
 
+Calls = dict[str, Callable[[], Response]]
 ALLOW_WRITES = "SET default_transaction_read_only = off"
 
 
@@ -88,7 +89,7 @@ def test_a_demoted_database_is_503_for_writes_and_serves_reads_and_replays(shop:
     order, unpaid, key = shop.order(), shop.order(), uuid4().hex
     paid, balance, workers = shop.pay(order, key=key), shop.balance(), shop.workers()
     refused_key = uuid4().hex
-    writes = {
+    writes: Calls = {
         "place": shop.place,
         "pay": partial(shop.pay, unpaid, key=refused_key),
         "sign in": shop.sign_in,
@@ -136,7 +137,7 @@ def test_a_demoted_database_is_a_503_page_for_whoever_signs_in_or_changes_the_ba
 
 def test_a_database_that_is_gone_is_503_in_time_and_served_once_it_is_back(shop: Shop) -> None:
     order, key, workers = shop.order(), uuid4().hex, shop.workers()
-    calls = {
+    calls: Calls = {
         "pay": partial(shop.pay, order, key=key),
         "read": partial(shop.get, "/api/v1/orders/"),
         "sign in": shop.sign_in,
