@@ -136,6 +136,16 @@ class RateLimited(Refusal):
         self.retry_after = retry_after
 
 
+class ExecutionsLimited(RateLimited):
+    """The scope has committed as many first executions as it may; this one left nothing."""
+
+    same_key = True
+
+
+class ExecutionsOvertaken(ExecutionsLimited):
+    """The last of them was counted after the look-up, by concurrent requests."""
+
+
 class Unauthenticated(Refusal):
     """Nobody is signed in, and no other scope was given: a key belongs to somebody."""
 
