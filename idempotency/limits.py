@@ -21,7 +21,7 @@ TIMES: dict[str, Limits] = {
 }
 RATES = ("TOKEN_RATE", "EXECUTION_RATE")
 COUNT: Limits = (1, 1_000_000_000)
-WINDOW_SECONDS: Limits = (1, 24 * 3600)
+WINDOW_SECONDS: Limits = (1, 31 * 24 * 3600)
 
 
 def outside(chosen: Settings) -> Iterator[str]:

@@ -22,6 +22,7 @@ SETTLED_EARLIER: dict[str, Any] = {
 REASONS: dict[str, Any] = {
     "idempotency-key-in-use": gettext_lazy("the first click was still in flight"),
     "idempotency-key-invalid": gettext_lazy("the page was too old, or its key not the customer's"),
+    "rate-limited": gettext_lazy("the customer had sent too much of late"),
     "idempotency-key-reused": gettext_lazy("its key was used for another request"),
     "idempotency-key-expired": gettext_lazy("its key has expired"),
     "payment-mismatch": gettext_lazy("the payment was made on other terms"),
