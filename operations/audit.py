@@ -28,8 +28,9 @@ WITH responses AS MATERIALIZED (
            coalesce(parsed.body -> 'order', parsed.body) AS shown
       FROM idempotency_record r,
            LATERAL (SELECT convert_from(r.body, 'UTF8')::jsonb AS body OFFSET 0) AS parsed
-     WHERE r.body IS NOT NULL
-       AND (r.subject LIKE 'order:%%' OR r.content_type LIKE 'application/%%json'))"""
+     WHERE r.body IS NOT NULL AND (r.subject LIKE 'order:%%' OR r.content_type LIKE '%%json%%')
+       AND (r.subject LIKE 'order:%%'
+            OR coalesce(parsed.body -> 'order', parsed.body) ->> 'id' ~ '^[0-9a-f-]{36}$'))"""
 
 # (invariant, the rule in words, a query for the rows that break it)
 RULES: tuple[tuple[int, str, str], ...] = (
@@ -126,10 +127,11 @@ RULES: tuple[tuple[int, str, str], ...] = (
         RESPONSES  # noqa: S608 - constants
         + """
            SELECT r.id FROM responses r LEFT JOIN orders_order o ON o.id = (shown ->> 'id')::uuid
-            WHERE o.id IS NULL AND is_about_an_order OR (shown ->> 'amount')::bigint <> o.amount
-               OR shown ->> 'currency' <> o.currency
-               OR ((shown ->> 'status')::int IN (2, 3)
-                   AND (shown ->> 'status')::int <> o.status)""",
+            WHERE CASE WHEN o.id IS NULL THEN is_about_an_order
+                       ELSE (shown ->> 'amount')::bigint <> o.amount
+                            OR shown ->> 'currency' <> o.currency
+                            OR ((shown ->> 'status')::int IN (2, 3)
+                                AND (shown ->> 'status')::int <> o.status) END""",
     ),
     (
         6,
@@ -147,6 +149,9 @@ RULES: tuple[tuple[int, str, str], ...] = (
         RESPONSES  # noqa: S608 - constants
         + """
            SELECT r.id FROM responses r JOIN orders_order o ON o.id = (shown ->> 'id')::uuid
+            WHERE r.status = 202 AND o.status IN (2, 3)
+            UNION SELECT r.id FROM idempotency_record r
+             JOIN orders_order o ON r.subject = 'order:' || o.id
             WHERE r.status = 202 AND o.status IN (2, 3)""",
     ),
     (
