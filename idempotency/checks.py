@@ -1,6 +1,7 @@
 """System checks: settings, or a database, that would break the guarantee."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -82,7 +83,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         Error(sentence, hint="Nothing starts with it.", id="idempotency.E004")
         for sentence in outside(chosen)
     ]
-    if chosen.RETRY_HORIZON is not None and chosen.RETENTION < chosen.RETRY_HORIZON:
+    times = (chosen.RETENTION, chosen.RETRY_HORIZON)
+    if all(isinstance(time, timedelta) for time in times) and times[0] < times[1]:
         found.append(
             Error(
                 "IDEMPOTENCY['RETENTION'] is shorter than RETRY_HORIZON.",
