@@ -1,7 +1,6 @@
 """System checks: settings, or a database, that would break the guarantee."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -83,8 +82,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         Error(sentence, hint="Nothing starts with it.", id="idempotency.E004")
         for sentence in outside(chosen)
     ]
-    times = (chosen.RETENTION, chosen.RETRY_HORIZON)
-    if all(isinstance(time, timedelta) for time in times) and times[0] < times[1]:
+    horizon = chosen.RETRY_HORIZON
+    if not found and horizon is not None and horizon > chosen.RETENTION:
         found.append(
             Error(
                 "IDEMPOTENCY['RETENTION'] is shorter than RETRY_HORIZON.",

@@ -129,7 +129,7 @@ class RateLimited(Refusal):
     title = _("Rate limited")
     detail = _("Too many requests. Retry when the time in Retry-After has passed.")
     retryable = True
-    same_key = None
+    same_key: ClassVar[bool | None] = None
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()

@@ -32,7 +32,8 @@ def outside(chosen: Settings) -> Iterator[str]:
     for name, limits in TIMES.items():
         if not _is_within(getattr(chosen, name), timedelta, limits):
             yield _sentence(name, f"a timedelta from {limits[0]} to {limits[1]}", chosen)
-    if chosen.RETRY_HORIZON is not None and not isinstance(chosen.RETRY_HORIZON, timedelta):
+    horizon: Any = chosen.RETRY_HORIZON
+    if not isinstance(horizon, timedelta | None):
         yield _sentence("RETRY_HORIZON", "a timedelta, or None", chosen)
     for name in RATES:
         rate = getattr(chosen, name)

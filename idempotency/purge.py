@@ -66,8 +66,9 @@ def erase_scope(scope: str, *, batch: int = 1000, using: str = "default") -> int
 
 def delete_tombstones(*, batch: int = 1000, using: str = "default") -> int:
     """Delete tombstones whose key carries its own time, once that is refused everywhere."""
+    values: dict[str, Any] = {"tombstone_age": tombstone_age()}
     with connections[using].cursor() as cursor:
-        cursor.execute(RAISE_HORIZON, {"tombstone_age": tombstone_age()})
+        cursor.execute(RAISE_HORIZON, values)
     return _in_batches(DELETE_TOMBSTONES, using, {"batch": batch})
 
 

@@ -108,12 +108,13 @@ def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
     """Find a scope's key and try its locks, which the transaction then holds until its end."""
     with connections[using].cursor() as cursor:
         cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
-        version, fingerprint, newer, *others = cursor.fetchone()
-    locks_and_limits, response = others[:5], others[5:]
-    if version is None:
-        return Lookup(*locks_and_limits, stored=None)
-    fingerprints = {version: fingerprint, **_by_version(newer)}
-    return Lookup(*locks_and_limits, Stored(fingerprints, *response))
+        version, made, newer, key_won, subject_won, usable, too_old, full_for, *response = (
+            cursor.fetchone()
+        )
+    stored = None
+    if version is not None:
+        stored = Stored({version: made, **_by_version(newer)}, *response)
+    return Lookup(key_won, subject_won, usable, too_old, full_for, stored)
 
 
 def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:

@@ -72,7 +72,7 @@ def test_a_refusal_says_that_the_same_key_may_try_again_and_it_may(
 def test_forty_at_once_at_two_servers_are_ten_executions_and_thirty_429(
     client: Client, tmp_path: Path
 ) -> None:
-    limits = {"EXECUTION_RATE": [10, LONG_WINDOW]}
+    limits: dict[str, Any] = {"EXECUTION_RATE": [10, LONG_WINDOW]}
     with (
         server(tmp_path, **limits) as one,
         server(tmp_path, **limits) as other,
