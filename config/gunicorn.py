@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 try:
     # Checked here, before there are workers: gunicorn would restart those for ever. Not imported:
     # after a reload the workers read them anew.
-    runpy.run_path(str(ROOT / "config" / "settings.py"))
+    settings = runpy.run_path(str(ROOT / "config" / "settings.py"))
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 
@@ -25,9 +25,9 @@ env = environ.Env()  # with .env, which the settings have read
 wsgi_app = "config.wsgi:application"
 bind = f"{env.str('HOST', default='127.0.0.1')}:{env.int('PORT', default=8000)}"
 worker_class = "web.server.worker.BufferingWorker"
-workers = env.int("WEB_WORKERS", default=2)
-threads = env.int("WEB_THREADS", default=16)
-worker_connections = env.int("WEB_CONNECTIONS", default=1000)
+workers = settings["WEB_WORKERS"]
+threads = settings["WEB_THREADS"]
+worker_connections = settings["WEB_CONNECTIONS"]
 raw_env = [f"DATABASE_IDLE_SECONDS={env.int('DATABASE_IDLE_SECONDS', default=5)}"]
 timeout = 60
 graceful_timeout = 35  # longer than the longest `Prefer: wait`

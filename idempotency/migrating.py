@@ -17,8 +17,9 @@ IMPORTED = "imported"
 IMPORT = """
 INSERT INTO idempotency_record (
     identity, scope, key, fingerprint_version, fingerprint_by, fingerprint, method, path, subject,
-    content_type, headers, request_id)
-SELECT identity, '', '', 0, '', '', '', '', '', '', '{}', '' FROM unnest(%s::bytea[]) identity
+    content_type, headers, request_id, retained_until)
+SELECT identity, '', '', 0, '', '', '', '', '', '', '{}', '', now()
+  FROM unnest(%s::bytea[]) identity
 ON CONFLICT (identity) DO NOTHING
 """
 
@@ -42,7 +43,7 @@ def refuse_imported(key: str | None, *, using: str = "default") -> None:
     :param key: of the request, or what the other package would have stored; None: none
     :raises errors.KeyExpired: the other package may have executed it
     """
-    if key is not None and records.inquire(keys.identity(IMPORTED, key), using=using):
+    if key is not None and records.inquire(keys.identity(IMPORTED, key), using=using).is_used:
         raise errors.KeyExpired
 
 

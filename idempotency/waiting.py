@@ -63,6 +63,12 @@ def refuse_to_wait(*, using: str) -> None:
         cursor.execute("SET LOCAL lock_timeout = '1ms'")
 
 
+def allow_to_wait(*, using: str) -> None:
+    """Have the rest of the transaction wait for locks as its session does."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+
+
 def _wait_on_server(lock: int, *, seconds: float, using: str) -> bool:
     """Return True if the holder has ended; False if it has not within so long, or one statement."""
     milliseconds = max(1, int(min(seconds, STATEMENT_SECONDS_MAX) * 1000))

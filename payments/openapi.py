@@ -38,7 +38,7 @@ def _one(serializer: Any, description: str, name: str, example: Any) -> OpenApiR
 
 charge = described(
     Particulars(
-        problems={"not-found": {}, "payment-mismatch": {}},
+        problems={"not-found": {}, "payment-mismatch": {}, "rate-limited": {}},
         headers={200: ("Idempotent-Replayed",), 201: ("Location",)},
     ),
     operation_id="charge",

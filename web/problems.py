@@ -124,7 +124,7 @@ def explain(request: HttpRequest, slug: str) -> HttpResponse:
 def _refusal(refusal: Refusal) -> Response:
     if refusal.status >= 500:
         log.error("record refused", reason=refusal.slug)
-    problem = response(refusal.slug, detail=str(refusal.detail))
+    problem = response(refusal.slug, detail=str(refusal.detail), **refusal.members)
     for name, value in headers_of(refusal).items():
         problem[name] = value
     return problem

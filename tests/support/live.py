@@ -143,6 +143,7 @@ class LiveServer:
             "FAULT_FOLDER": str(folder),
             "TOKENS_PER_MINUTE": "1000000",
             "SIGN_INS_PER_MINUTE": "1000000",
+            "WRITES_PER_MINUTE": "1000000",
             **environment,
         }
 
