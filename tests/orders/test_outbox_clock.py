@@ -43,7 +43,7 @@ def let_pass(seconds: float) -> None:
     """Have a time pass for every row of the outbox."""
     moved = "created_at - make_interval(secs => %s), due_at = due_at - make_interval(secs => %s)"
     with connection.cursor() as cursor:
-        statement = f"UPDATE orders_paymentrequest SET created_at = {moved}"  # noqa: S608
+        statement = f"UPDATE orders_paymentrequest SET created_at = {moved}"
         cursor.execute(statement, [seconds, seconds])
 
 
