@@ -55,7 +55,7 @@ def test_a_rescheduled_request_is_due_after_its_pause_and_not_before(waiting: Or
     let_pass(590)
     assert claimed() == []
     let_pass(20)
-    assert [again.attempts for again in claimed()] == [2]
+    assert [due.attempts for due in claimed()] == [2]
 
 
 def test_a_requeued_request_is_due_at_once(waiting: Order) -> None:
@@ -64,7 +64,7 @@ def test_a_requeued_request_is_due_at_once(waiting: Order) -> None:
 
     assert outbox.requeue([waiting.pk]) == 1
 
-    assert [again.order_id for again in claimed()] == [waiting.pk]
+    assert [due.order_id for due in claimed()] == [waiting.pk]
 
 
 def test_the_payment_system_is_silent_once_a_request_has_waited_and_not_before(
