@@ -325,7 +325,9 @@ def test_without_a_log_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
         (["--without-log", "--dealt-with", __file__], 1, "is no file of order ids"),
     ],
 )
-def test_what_cant_be_read_is_reported_in_a_line(arguments: list[str], code: int, reason: str) -> None:
+def test_what_cant_be_read_is_reported_in_a_line(
+    arguments: list[str], code: int, reason: str
+) -> None:
     with pytest.raises(CommandError, match=reason) as error:
         call_command("after_restore", "--since", SINCE, *arguments)
 
