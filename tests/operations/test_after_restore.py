@@ -4,6 +4,9 @@ import gzip
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +16,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from rest_framework.test import APIClient
 
 from idempotency.models import Record
@@ -23,6 +27,7 @@ from orders import outbox
 from orders.models import Order, PaymentRequest
 from orders.services import pay_order
 from payments.models import Account, Payment
+from tests.support.live import ROOT, database_url
 
 T0 = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SINCE = T0.isoformat()
@@ -343,6 +348,37 @@ def test_a_truncated_archive_is_no_archive(tmp_path: Path) -> None:
 
     with pytest.raises(CommandError, match="Can't read the log"):
         call_command("after_restore", "--since", SINCE, "--log", str(tmp_path / "log.gz"))
+
+
+@RESTORED
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"DATABASE_URL": "postgres://u:s3cret@127.0.0.1:1/none"}, "Can't read the orders: "),
+        ({"ROLE": "payments"}, "Run it where the order system runs."),
+    ],
+    ids=["down", "the payment system"],
+)
+def test_where_there_are_no_orders_to_read_the_exit_code_is_2(
+    environment: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text(line())
+    here = {"DATABASE_URL": database_url(connection.get_connection_params()), "DEBUG": "true"}
+    ran = subprocess.run(
+        [
+            *(sys.executable, "manage.py", "after_restore", "--apply"),
+            *("--since", SINCE, "--log", str(tmp_path / "log")),
+        ],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | here | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"CommandError: {reason}")
+    assert "s3cret" not in ran.stderr
 
 
 # --- The repair

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import django.db
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 
 from operations.reconciliation.sides import SideUnreadable, find_side, settings_side
 from operations.restoring.archive import Archive, ArchiveUnreadable, read_archive
 from operations.restoring.comparison import Kind, RestoreReport, compare
-from operations.restoring.repair import hand_to_relay, refuse_lost_keys
 from operations.restoring.report import as_json, show
 from web.arguments import new_file, whole_number_up_to
 
@@ -53,6 +54,8 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=number, default=PRINTED, metavar="N", help=meaning)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not apps.is_installed("orders"):
+            raise CommandError("Run it where the order system runs.", returncode=2)
         try:
             archive = read_archive(options["log"], since=options["since"])
             report = _compare(archive, options)
@@ -61,6 +64,9 @@ class Command(BaseCommand):
                 report = _compare(archive, options)
         except (ArchiveUnreadable, SideUnreadable) as error:
             raise CommandError(str(error), returncode=2) from error
+        except django.db.Error as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CommandError(f"Can't read the orders: {reason}", returncode=2) from error
         if options["json"]:
             written = json.dumps(as_json(report), indent=2)
             options["json"].write_text(written + "\n", encoding="utf-8")
@@ -81,6 +87,9 @@ def _compare(archive: Archive, options: dict[str, Any]) -> RestoreReport:
 
 
 def _apply(report: RestoreReport) -> str:
+    # Its tables are not in every process.
+    from operations.restoring.repair import hand_to_relay, refuse_lost_keys  # noqa: PLC0415
+
     refused = refuse_lost_keys(report.lost_keys)
     handed = hand_to_relay(report.kinds[Kind.BEHIND])
     return f"{refused:,} forgotten keys refused from now on; {handed:,} orders handed to the relay."
