@@ -269,6 +269,7 @@ def test_forgotten_keys_are_refused_once_and_records_stay_as_they_are(
     stays = line(record=there, subject=f"order:{order.pk}", stored_status=200)
     lost = [line(record=f"{n:064x}", subject="") for n in range(3)]
 
+    assert run(*lost, stays)[0] == 1
     code, printed = run(*lost, stays, options=["--apply"])
 
     assert "3 forgotten keys refused from now on" in printed

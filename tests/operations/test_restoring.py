@@ -181,6 +181,9 @@ def test_the_order_system_is_restored(two: Shop, tmp_path: Path) -> None:
     assert (code, left(output)) == (0, {})
     assert two.orders.manage("audit").returncode == 0
     assert two.payments.manage("audit").returncode == 0
+    reconciled = two.orders.manage("reconcile", "--grace", "0")
+    assert "differences older than 0 s: 1." in reconciled.stdout
+    assert lost in reconciled.stdout
 
     # Open again: no retry runs a second time.
     two.orders.serve()

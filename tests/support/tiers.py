@@ -37,6 +37,7 @@ SECONDS = {"unit": 0.01, "database": 0.05, "processes": 0.7, "browser": 1.5}
 # More than their number of tests tells.
 SECONDS_OF_FILES = {
     "test_distributed.py": 40.0,
+    "test_restoring.py": 40.0,
     "test_serve.py": 20.0,
     "test_simulate.py": 18.0,
     "test_schema.py": 18.0,
