@@ -112,7 +112,7 @@ def _database() -> dict[str, Any]:
     :raises ImproperlyConfigured: it names no PostgreSQL; the message does not quote the URL
     """
     if not env.str("DATABASE_URL", default=""):
-        return {"ENGINE": "embedded_postgres", "NAME": "shop"}
+        return {"ENGINE": "web.database.embedded", "NAME": "shop"}
     database: dict[str, Any] = {}
     # A bare / in the password ends the host: what stands before it is then no port, or a port.
     with warnings.catch_warnings(action="ignore"), suppress(ValueError):  # they quote the URL
@@ -122,12 +122,14 @@ def _database() -> dict[str, Any]:
             "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name, "
             "with % escapes for special characters."
         )
-    return database
+    return database | {"ENGINE": "web.database"}
 
 
 DATABASES = {"default": _database()}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
+# Of a web server and a relay. The server's own timeouts come first, unless it is frozen.
+DATABASE_RESPONSE_SECONDS = env.int("DATABASE_RESPONSE_SECONDS", default=15)
 STATEMENT_TIMEOUTS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
@@ -220,6 +222,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Limits and retention: (how many, in how many seconds)
 WEB_THREADS = env.int("WEB_THREADS", default=16)
+# From a request's first byte to its last, and for taking a response; or the connection ends.
+WEB_CLIENT_SECONDS = env.int("WEB_CLIENT_SECONDS", default=10)
 IDEMPOTENCY = {
     "WAITING_THREADS_MAX": min(
         env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1

@@ -6,6 +6,8 @@ from django.apps import apps
 from django.db import DataError, connection, transaction
 from django.utils.translation import gettext_noop as _
 
+from web.database.deadlines import LONG_RESPONSE_SECONDS, responding_within
+
 # Of an order that is not settled though its payment is decided; after that it is a breach.
 GRACE = "5 minutes"
 
@@ -163,11 +165,12 @@ RULES: tuple[tuple[int, str, str], ...] = (
 
 def check_invariants() -> list[Finding]:
     """Check every rule in one read-only snapshot of the database; changes nothing."""
+    rules = [rule for rule in RULES if _has_its_tables(rule[2])]
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        rules = [rule for rule in RULES if _has_its_tables(rule[2])]
-        return [Finding(number, text, count_breaches(query)) for number, text, query in rules]
+        with responding_within(connection.connection, LONG_RESPONSE_SECONDS):
+            return [Finding(number, text, count_breaches(query)) for number, text, query in rules]
 
 
 def _has_its_tables(query: str) -> bool:

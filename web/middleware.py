@@ -16,7 +16,7 @@ from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
 from idempotency import key_digest, signals
-from web.pages import is_html
+from web.pages import is_html, unreadable
 from web.problems import for_status
 
 log = structlog.get_logger("request")
@@ -81,14 +81,13 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
     """Turn any HTML error under the API's paths into problem+json: a client parses JSON."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(_MACHINE) and (refused := _refused_body(request)):
+        is_machine = request.path.startswith(_MACHINE)
+        if refused := _refused_body(request):
             with translation.override(translation.get_language_from_request(request)):
-                return for_status(refused)
+                return for_status(refused) if is_machine else unreadable(request, refused)
         response = get_response(request)
         is_error = response.status_code >= 400 and is_html(response)
-        if not is_error or not request.path.startswith(_MACHINE):
-            return response
-        return for_status(response.status_code)
+        return for_status(response.status_code) if is_error and is_machine else response
 
     return middleware
 

@@ -92,10 +92,10 @@ def invalid(errors: list[dict[str, str]]) -> Response:
     return response("validation-error", detail=detail, errors=errors)
 
 
-def for_status(status: int) -> JsonResponse:
+def for_status(status: int, **members: Any) -> JsonResponse:
     """Return the problem for an error that arose outside of any API view."""
     problem = BY_STATUS.get(status, BY_STATUS[500 if status >= 500 else 400])
-    body = document(problem.slug, status=status, detail=problem.title)
+    body = document(problem.slug, status=status, detail=problem.title, **members)
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
 
 

@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import args_row
 
+from web.database.deadlines import LONG_RESPONSE_SECONDS, Connection, response_seconds
+
 ROWS_AT_A_TIME = 2_000
 # For URLs that don't say otherwise: a server that is gone is noticed within half a minute.
 TIMEOUTS = {
@@ -80,7 +82,9 @@ def connected(side: Side) -> Iterator[ConnectedSide]:
     :raises SideUnreadable: it can't be connected to
     """
     with _reading(side.name):
-        connection = psycopg.connect(**side.parameters, autocommit=True)
+        connection = Connection.connect(**side.parameters, autocommit=True)
+        if response_seconds():  # a web server's, whose threads no frozen database may hold
+            connection.response_seconds = LONG_RESPONSE_SECONDS
     with closing(connection):
         with _reading(side.name):
             [[now]] = connection.execute("SELECT clock_timestamp()").fetchall()
