@@ -95,7 +95,8 @@ def _run(
         return outcome.response
     if subject is not None:
         failpoint("committed")
-        signals.send(signals.executed, claim, subject=subject)
+        made = {"identity": claim.identity, "status": response.status_code}
+        signals.send(signals.executed, claim, subject=subject, **made)
     return response
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.functional import LazyObject, empty
 
-from idempotency import key_digest
+from idempotency import key_digest, signals
 from web.pages import is_html, unreadable
 from web.problems import for_status
 
@@ -64,6 +65,16 @@ class RequestLog:
         seconds = time.perf_counter() - started
         log.info("responded", **_log_fields(request, response), ms=round(seconds * 1000, 1))
         return response
+
+
+@receiver(signals.executed)
+def name_the_record(identity: bytes, subject: str, status: int, **_: Any) -> None:
+    """Have a request's log line name the record that it made: it may be lost with a backup.
+
+    The identity is a digest of scope and key: it finds the record, and can't be sent.
+    """
+    made = {"record": identity.hex(), "subject": subject, "stored_status": status}
+    structlog.contextvars.bind_contextvars(**made)
 
 
 def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:

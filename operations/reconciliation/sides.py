@@ -13,7 +13,6 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import args_row
 
-from operations.reconciliation.rows import OrderRow, PaymentRow
 from web.database.deadlines import LONG_RESPONSE_SECONDS, Connection, response_seconds
 
 ROWS_AT_A_TIME = 2_000
@@ -31,7 +30,7 @@ WITHOUT_TIMEOUTS: LiteralString = (
 )
 DJANGOS_OWN = {"context", "cursor_factory"}  # both sides are read in psycopg's own way
 
-Row = TypeVar("Row", OrderRow, PaymentRow)
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class SideUnreadable(Exception):
@@ -66,6 +65,14 @@ def find_side(*, name: str, url: str | None) -> Side:
     """
     url = url or os.environ.get(f"{name.upper()}_DATABASE_URL")
     return Side(name, _parsed(name, url) if url else _from_settings(name))
+
+
+def settings_side(name: str) -> Side:
+    """Return the database of the settings as a side, whatever the environment names.
+
+    :raises SideUnreadable: it can't be found
+    """
+    return Side(name, _from_settings(name))
 
 
 @contextmanager

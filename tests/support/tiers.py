@@ -39,6 +39,7 @@ SECONDS_OF_FILES = {
     "test_frozen_database.py": 90.0,
     "test_full_database.py": 40.0,
     "test_distributed.py": 40.0,
+    "test_restoring.py": 40.0,
     "test_serve.py": 20.0,
     "test_simulate.py": 18.0,
     "test_schema.py": 18.0,
