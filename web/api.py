@@ -1,14 +1,17 @@
-"""How the API reads bodies and pages lists, where DRF's own way would end in a 500."""
+"""How the API reads bodies and headers and pages lists, where DRF's own way ends in a 500."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.db.models import QuerySet
+from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.exceptions import ValidationError as ParameterError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -23,6 +26,35 @@ class JSONParser(parsers.JSONParser):
             return super().parse(stream, media_type, parser_context)
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply") from error
+
+
+class ByAcceptHeader(DefaultContentNegotiation):
+    """Negotiation by the Accept header alone: `format` is no parameter of this API."""
+
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        """Return the media ranges; those that can't be parsed match nothing, and are left out."""
+        return [each for each in super().get_accept_list(request) if _can_be_parsed(each)]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: Any = None
+    ) -> tuple[Any, str]:
+        """Choose a renderer; what the client wrote after the media type does not reach it.
+
+        DRF would put those parameters together anew, and parse them again after the view, where an
+        error is a 500. Without them a response has one form, whoever sends the retry.
+        """
+        renderer, _accepted = super().select_renderer(request, renderers, format_suffix)
+        return renderer, renderer.media_type
+
+
+def _can_be_parsed(media_range: str) -> bool:
+    try:
+        parse_header_parameters(media_range)
+    except Exception:  # email.message raises whatever its parts happen to raise
+        return False
+    return True
 
 
 class Pagination(CursorPagination):
