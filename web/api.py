@@ -6,7 +6,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.db.models import QuerySet
-from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import NotFound, ParseError
@@ -33,10 +32,6 @@ class ByAcceptHeader(DefaultContentNegotiation):
 
     settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
-    def get_accept_list(self, request: Request) -> list[str]:
-        """Return the media ranges; those that can't be parsed match nothing, and are left out."""
-        return [each for each in super().get_accept_list(request) if _can_be_parsed(each)]
-
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: Any = None
     ) -> tuple[Any, str]:
@@ -47,14 +42,6 @@ class ByAcceptHeader(DefaultContentNegotiation):
         """
         renderer, _accepted = super().select_renderer(request, renderers, format_suffix)
         return renderer, renderer.media_type
-
-
-def _can_be_parsed(media_range: str) -> bool:
-    try:
-        parse_header_parameters(media_range)
-    except Exception:  # email.message raises whatever its parts happen to raise
-        return False
-    return True
 
 
 class Pagination(CursorPagination):
