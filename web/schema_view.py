@@ -1,6 +1,6 @@
 """The OpenAPI schema, and the page that shows it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.http import JsonResponse
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -9,13 +9,17 @@ from rest_framework.views import APIView
 from idempotency.problems import CONTENT_TYPE
 from web.query import StrictQueryView
 
-Base = APIView if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    Base = APIView
+else:
+    Base = object
 
 
 class ProblemsInJson(Base):
     """For views that render something else: their errors are JSON all the same."""
 
-    def handle_exception(self, exc: Exception) -> JsonResponse:  # type: ignore[override]
+    def handle_exception(self, exc: Exception) -> Any:
+        """Return the problem of an error, which no renderer of the view takes part in."""
         problem = super().handle_exception(exc)
         response = JsonResponse(problem.data, status=problem.status_code, content_type=CONTENT_TYPE)
         for name, value in problem.items():

@@ -1,4 +1,4 @@
-"""For schemathesis: two of three valid bodies name what the database holds, so that orders are paid.
+"""For schemathesis: two of three valid bodies name what the database holds: orders are paid.
 
 The account's number is in the environment. The choice depends on the body alone: a seed repeats.
 """
@@ -18,10 +18,10 @@ def map_body(context: Any, body: Any) -> Any:
     chance = crc32(repr(body).encode(errors="replace")) % 3
     if not isinstance(body, dict) or chance == 0:
         return body
-    if _is_number(body.get("account")):
+    if _is_number(body.get("account"), up_to=2**63 - 1):
         return body | {"account": ACCOUNT}
     lines = body.get("lines")
-    if isinstance(lines, list) and lines and all(map(_is_line, lines)):
+    if isinstance(lines, list) and 0 < len(lines) <= 100 and all(map(_is_line, lines)):
         return body | {"lines": [{"sku": "TEA", "quantity": chance}]}
     return body
 
@@ -29,12 +29,11 @@ def map_body(context: Any, body: Any) -> Any:
 def _is_line(line: Any) -> bool:
     return (
         isinstance(line, dict)
+        and _is_number(line.get("quantity"), up_to=1000)
         and isinstance(line.get("sku"), str)
-        and _is_number(line.get("quantity"))
-        and line["quantity"] <= 1000
         and 0 < len(line["sku"]) <= 64
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _is_number(value: Any, *, up_to: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= up_to

@@ -29,7 +29,7 @@ EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "40")  # for each operation and kin
 def caller(alice: User) -> str:
     """Return the token of a caller for whom every operation may work."""
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
-    return Token.objects.create(user=alice).key
+    return str(Token.objects.create(user=alice).key)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -24,10 +24,12 @@ class World:
 
     :param rows: one of each model of the admin
     :param values: a value for each argument of a route
+    :param bodies: by route, what its owner would send
     """
 
     rows: dict[type[Model], Model]
     values: dict[str, Any]
+    bodies: dict[str, dict[str, Any]]
 
     def path(self, route: Route) -> str:
         return route.path(self.values)
@@ -58,7 +60,8 @@ def world(
     rows: dict[type[Model], Any] = {model: model._default_manager.first() for model in of_models}
     rows |= {Product: product, Account: alice_account, User: alice}
     assert rows.keys() == admin.site._registry.keys()
-    return World(rows, _values(rows, order, paid.json()["id"], basket.pk))
+    bodies = {"api/v1/orders/<uuid:order_id>/pay/": body}
+    return World(rows, _values(rows, order, paid.json()["id"], basket.pk), bodies)
 
 
 def _values(rows: dict[type[Model], Any], order: Order, paid: Any, basket: Any) -> dict[str, Any]:

@@ -446,7 +446,22 @@ BODIES = (
     b"0\r\n\r\n",
     b"\x1f\x8b\x08\x00",
 )
-NASTY = (None, True, -1, 1.5, 10**30, "", "\0", "\ud800", "x" * 5000, [], {}, [[]], {"a": {}}, "²")
+NASTY: tuple[object, ...] = (
+    None,
+    True,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "\0",
+    "\ud800",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    "²",
+)
 MEMBERS = {
     name: (*NASTY, *own)
     for name, own in {
