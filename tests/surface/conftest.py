@@ -41,17 +41,22 @@ def model_routes(model: type[Model]) -> str:
 
 @pytest.fixture
 def world(
-    as_alice: APIClient, alice: User, alice_account: Account, product: Product, order: Order
+    as_alice: APIClient,
+    alice: User,
+    alice_account: Account,
+    product: Product,
+    order: Order,
+    place: Any,
 ) -> World:
     """An order of alice's that is paid, one that is open, and all that comes with them."""
-    assert order.pk
     as_alice.post("/api/v1/tokens/")
     lines = {"lines": [{"sku": product.sku, "quantity": 2}]}
     placed = as_alice.post("/api/v1/orders/", lines, headers={"Idempotency-Key": "k-place"})
     body = {"account": alice_account.pk}
     paid = as_alice.post(f"{placed['Location']}pay/", body, headers={"Idempotency-Key": "k-pay"})
     assert paid.status_code == 200
-    PaymentRequest.objects.create(order_id=order.pk, body=b"{}", dead_lettered=True)
+    refused = place(customer=alice)  # an order that nobody pays here
+    PaymentRequest.objects.create(order_id=refused.pk, body=b"{}", dead_lettered=True)
     Group.objects.create(name="clerks")
     baskets.fill(customer=alice, quantities={product.sku: 1})
     basket = baskets.open_basket(customer=alice)

@@ -19,7 +19,6 @@ from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
-from orders.models import PaymentRequest
 from tests.support.live import LiveServer
 from tests.support.routes import routes
 from tests.surface.conftest import World
@@ -59,7 +58,6 @@ def production(_production: LiveServer, transactional_db: None) -> LiveServer:
 @pytest.fixture
 def target(world: World, alice: User) -> Target:
     """Every route but the lab's, and the credentials of a customer and of a superuser."""
-    PaymentRequest.objects.all().delete()  # it belongs to two systems: here its order can be paid
     root = User.objects.create_superuser("root")
     token = Token.objects.get(user=alice).key
     credentials: dict[str, dict[str, str]] = {"nobody": {}, "alice": {"Cookie": _session(alice)}}
