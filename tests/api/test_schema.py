@@ -1,6 +1,6 @@
 """The API against its own OpenAPI schema: more than 1,000 requests of random good and bad input.
 
-`make fuzz` sends many times as many, with other seeds: SCHEMA_SEEDS="1 2 3", SCHEMA_EXAMPLES=400.
+`make fuzz` sends many times as many, with other seeds: FUZZ_SEEDS="1 2 3", FUZZ_EXAMPLES=120.
 """
 
 import os
@@ -21,8 +21,8 @@ from tests.support.live import LiveServer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SEEDS = os.environ.get("SCHEMA_SEEDS", "1").split()
-EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "40")  # for each operation and kind of input
+SEEDS = os.environ.get("FUZZ_SEEDS", "1").split()
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "40")  # for each operation and kind of input
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Hostile headers, paths, bodies and methods against a real server: never a 5xx, never HTML.
 
-`make fuzz` sends many times as many; FUZZ_SEED and FUZZ_REQUESTS repeat a run.
+`make fuzz` sends many times as many; FUZZ_SEEDS and FUZZ_REQUESTS repeat a run.
 """
 
 import os
@@ -25,7 +25,7 @@ from tests.surface.conftest import World
 from tests.surface.fuzzing import Run, documented_statuses, fuzz
 from tests.surface.grammar import Target
 
-SEED = os.environ.get("FUZZ_SEED", "1")
+SEEDS = os.environ.get("FUZZ_SEEDS", "1").split()
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "4000"))
 SESSIONS = 5
 _ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -92,12 +92,13 @@ def run(target: Target) -> Run:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_hostile_request_gets_a_5xx_or_html_from_the_api(
-    production: LiveServer, run: Run
+    seed: str, production: LiveServer, run: Run
 ) -> None:
-    fuzz(production.port, run, seed=SEED, requests=REQUESTS)
+    fuzz(production.port, run, seed=seed, requests=REQUESTS)
 
-    print(f"\nseed {SEED}, {REQUESTS} requests: {run}")  # noqa: T201 - for `make fuzz`
+    print(f"\nseed {seed}, {REQUESTS} requests: {run}")  # noqa: T201 - for `make fuzz`
     assert not run.wrong, f"{len(run.wrong)} wrong replies\n" + "\n".join(run.wrong[:10])
     assert run.by_the_server < 0.4 * REQUESTS, "most requests reached the application"
     assert run.without_reply < 0.01 * REQUESTS
