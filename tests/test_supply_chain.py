@@ -53,7 +53,7 @@ def test_a_licence_that_binds_what_uses_it_is_seen() -> None:
     assert len(list(incompatible([package(each) for each in others]))) == len(others)
 
 
-def test_what_could_not_be_audited_is_said_and_does_not_pass() -> None:
+def test_what_could_not_be_audited_is_named_and_does_not_pass() -> None:
     skipped = {"name": "django", "skip_reason": "not found"}
     vulnerable = {"name": "x", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
     clean = {"name": "y", "version": "1", "vulns": []}

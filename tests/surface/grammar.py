@@ -83,11 +83,11 @@ def _headers(chance: random.Random, target: Target, body: bytes) -> list[tuple[s
     if chance.random() < 0.15:
         hostile.append((chance.choice(sorted(values.HEADERS)), chance.choice(values.ANYWHERE)))
     replaced = {name for name, _ in hostile if chance.random() < 0.9}
-    kept = [(name, value) for name, value in headers.items() if name not in replaced]
+    unchanged = [(name, value) for name, value in headers.items() if name not in replaced]
     if "Content-Length" not in replaced:
-        kept.append(("Content-Length", str(len(body))))
+        unchanged.append(("Content-Length", str(len(body))))
     chance.shuffle(hostile)
-    return kept + hostile
+    return unchanged + hostile
 
 
 def _value(chance: random.Random, name: str) -> str:
