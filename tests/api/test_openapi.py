@@ -105,6 +105,24 @@ def test_operations_and_components_have_the_names_that_clients_are_generated_fro
     assert set(schema["components"]["schemas"]) == COMPONENTS
 
 
+@pytest.mark.parametrize("query", ["lang=zz", "lang=%00", "version=%0a", "format=json"])
+def test_the_schema_takes_no_query_parameter(query: str) -> None:
+    response = APIClient().get(f"/api/schema/?{query}")
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/problem+json"
+    assert json.loads(response.content)["type"] == "/problems/validation-error"
+
+
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/"])
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "TRACE"])
+def test_what_renders_no_json_refuses_in_json_all_the_same(path: str, method: str) -> None:
+    response = APIClient().generic(method, path)
+    assert response.status_code == 405
+    assert response["Content-Type"] == "application/problem+json"
+    assert json.loads(response.content)["status"] == 405
+    assert response["Allow"] == "GET, HEAD"
+
+
 def test_every_operation_has_a_summary_a_described_tag_and_its_security(
     schema: Any, operations: dict[str, Any]
 ) -> None:
