@@ -13,6 +13,8 @@
 ## make test-processes     that tier alone: servers, relays, commands
 ## make test-browser       that tier alone: Chromium on a live server
 ## make coverage           the lines that no test reaches, in any tier or process
+## make fuzz               random requests, many times as many as the tests send; FUZZ_SEEDS="1 2 3"
+## make supply-chain       hashes, bandit, licences, known vulnerabilities
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
 ## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
@@ -33,7 +35,7 @@ TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
   test-fast test-unit test-database test-processes test-browser coverage package package-test \
-  compare-packages test-matrix lock translations screenshots clean help
+  compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -134,6 +136,19 @@ coverage: .venv/development .env translations redis chromium
 	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.project.settings
 	$$COVERAGE combine --quiet
 	$$COVERAGE report
+
+# Hostile headers first, then the operations of the schema and their links; cases and seeds are
+# printed. One failing request again: FUZZ_SEEDS=<its seed>, and the same FUZZ_REQUESTS.
+fuzz: export FUZZ_SEEDS ?= 1 2 3
+fuzz: export FUZZ_REQUESTS ?= 20000
+fuzz: export FUZZ_EXAMPLES ?= 120
+fuzz: export LOG_LEVEL = ERROR
+fuzz: .venv/development .env translations
+	.venv/bin/pytest -n 0 -q -s tests/surface/test_headers.py
+	.venv/bin/pytest -n 0 -q -s tests/api/test_schema.py
+
+supply-chain: .venv/development
+	$(RUN) -m tests.support.supply_chain
 
 package: .venv/development
 	rm -rf build/dist

@@ -1,5 +1,6 @@
 """Structured logs: one line of JSON per event, or a readable line in development."""
 
+import logging
 from typing import Any
 
 import structlog
@@ -11,6 +12,13 @@ SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Make what Django refuses of a client, such as a Host of its own, a warning of one line."""
+    if record.name.startswith("django.security."):
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True
 
 
 def logging_settings(*, level: str, human: bool) -> dict[str, Any]:
@@ -43,7 +51,14 @@ def logging_settings(*, level: str, human: bool) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "filters": {"without_traceback": {"()": lambda: without_traceback}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "structured",
+                "filters": ["without_traceback"],
+            }
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Django would log every 4xx once more; `web.middleware` logs each request once.

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "web.middleware.RequestLog",
     "operations.metrics.measured",
+    "web.middleware.cache_headers",
     "web.middleware.problems_for_the_api",
     "web.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
@@ -166,6 +167,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["web.api.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "web.api.ByAcceptHeader",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "web.api.Pagination",
     "DEFAULT_SCHEMA_CLASS": "web.schema.Schema",

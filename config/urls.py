@@ -5,14 +5,13 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from demo.sign_in import DemoSignInPage
 from idempotency.drf_views import TokenView
 from operations import health, metrics
 from web import problems
 from web.keys import KeyView
-from web.schema_view import SchemaView
+from web.schema_view import DocsView, SchemaView
 from web.sign_in import SignInView
 
 api: list[URLPattern | URLResolver] = [
@@ -38,7 +37,7 @@ urlpatterns = [
     path("metrics", metrics.scrape),
     path("api/v1/", include(api)),
     path("api/schema/", SchemaView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="docs.html"), name="docs"),
+    path("api/docs/", DocsView.as_view(), name="docs"),
     path("problems/<slug:slug>", problems.explain),
     path("admin/", admin.site.urls),
     re_path(r"^api/", problems.unknown_route),

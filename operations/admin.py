@@ -8,8 +8,11 @@ from django.utils.translation import gettext_lazy as _
 
 from idempotency.admin import RecordAdmin, TokenAdmin
 from idempotency.models import Record, Token
+from operations import user_admin
 from operations.records import order_of
 from web.read_only_admin import link, moment_of
+
+__all__ = ["RecordPage", "TokenPage", "user_admin"]
 
 admin.site.unregister([Record, Token])
 

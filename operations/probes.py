@@ -20,3 +20,8 @@ class HostChecks(CommonMiddleware):
         if request.path in PROBES:
             return None
         return super().process_request(request)
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        """Redirect a read only: of anything else a redirect would lose the body, and be a GET."""
+        is_read = request.method in {"GET", "HEAD"}
+        return is_read and super().should_redirect_with_slash(request)

@@ -42,6 +42,10 @@ FAILED = ORDER | {
     "status_label": "failed",
     "payment": ORDER["payment"] | {"outcome": "declined"},
 }
+_OF_THE_ORDER = {"order_id": "$response.body#/id"}
+_OF_THE_FIRST_ORDER = {"order_id": "$response.body#/results/0/id"}
+_OF_THE_ORDER_SHOWN = {"order_id": "$response.body#/order/id"}
+_OF_THE_KEY = {"key": "$request.header.Idempotency-Key"}
 
 
 class OrderProblemResponse(ProblemResponse):
@@ -73,7 +77,7 @@ list_products = described(
     },
 )
 list_orders = described(
-    Particulars(),
+    Particulars(links={200: {"get_order": _OF_THE_FIRST_ORDER, "pay_order": _OF_THE_FIRST_ORDER}}),
     operation_id="list_orders",
     summary="List the caller's orders, newest first",
     tags=["orders"],
@@ -86,7 +90,16 @@ list_orders = described(
     },
 )
 place_order = described(
-    Particulars(headers={201: ("Location",)}),
+    Particulars(
+        headers={201: ("Location",)},
+        links={
+            201: {
+                "get_order": _OF_THE_ORDER,
+                "pay_order": _OF_THE_ORDER,
+                "inquire_key": _OF_THE_KEY,
+            }
+        },
+    ),
     operation_id="place_order",
     summary="Place an order",
     tags=["orders"],
@@ -97,7 +110,7 @@ place_order = described(
     responses={201: _order("The order, submitted", placed=SUBMITTED)},
 )
 get_order = described(
-    Particulars(),
+    Particulars(links={200: {"pay_order": _OF_THE_ORDER}}),
     operation_id="get_order",
     summary="Get an order",
     tags=["orders"],
@@ -113,6 +126,11 @@ pay_order = described(
         },
         problem=OrderProblemResponse,
         headers={202: ("Location", "Retry-After")},
+        links={
+            200: {"get_order": _OF_THE_ORDER, "get_payment": _OF_THE_ORDER},
+            202: {"get_order": _OF_THE_ORDER, "inquire_key": _OF_THE_KEY},
+            402: {"get_order": _OF_THE_ORDER_SHOWN},
+        },
     ),
     operation_id="pay_order",
     summary="Pay an order",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import IsAuthenticated
@@ -36,6 +37,8 @@ from web.query import StrictQueryView
 
 Handler = Callable[..., HttpResponseBase]
 
+CATALOGUE_SECONDS = 60  # an old price misleads no longer; an order is priced when it is placed
+
 
 @extend_schema_view(get=openapi.list_products)
 class ProductsView(StrictQueryView, ListAPIView[Product]):
@@ -46,6 +49,12 @@ class ProductsView(StrictQueryView, ListAPIView[Product]):
     serializer_class = ProductResponse
     queryset = Product.objects.all()
     ordering = "sku"
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Return a page that is the same for everybody: any cache may store it for a minute."""
+        response = super().list(request, *args, **kwargs)
+        patch_cache_control(response, public=True, max_age=CATALOGUE_SECONDS)
+        return response
 
 
 class OrdersView(StrictQueryView, ListAPIView[Order]):

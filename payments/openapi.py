@@ -29,6 +29,7 @@ ENTRY = {
     "balance_after": 99_500,
     "created_at": "2026-01-02T03:04:05Z",
 }
+_OF_THE_FIRST = {"id": "$response.body#/results/0/id"}
 
 
 def _one(serializer: Any, description: str, name: str, example: Any) -> OpenApiResponse:
@@ -40,6 +41,7 @@ charge = described(
     Particulars(
         problems={"not-found": {}, "payment-mismatch": {}, "rate-limited": {}},
         headers={200: ("Idempotent-Replayed",), 201: ("Location",)},
+        links={201: {"get_payment": {"order_id": "$response.body#/order_id"}}},
     ),
     operation_id="charge",
     summary="Charge an account for an order",
@@ -59,7 +61,7 @@ get_payment = described(
     responses={200: _one(PaymentResponse, "The payment", "payment", PAYMENT)},
 )
 list_accounts = described(
-    Particulars(),
+    Particulars(links={200: {"get_account": _OF_THE_FIRST, "list_entries": _OF_THE_FIRST}}),
     operation_id="list_accounts",
     summary="List the caller's accounts",
     tags=["accounts"],

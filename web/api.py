@@ -1,5 +1,6 @@
-"""How the API reads bodies and pages lists, where DRF's own way would end in a 500."""
+"""How the API reads bodies and headers and pages lists, where DRF's own way ends in a 500."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,6 +10,7 @@ from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.exceptions import ValidationError as ParameterError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -23,6 +25,23 @@ class JSONParser(parsers.JSONParser):
             return super().parse(stream, media_type, parser_context)
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply") from error
+
+
+class ByAcceptHeader(DefaultContentNegotiation):
+    """Negotiation by the Accept header alone: `format` is no parameter of this API."""
+
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: Any = None
+    ) -> tuple[Any, str]:
+        """Choose a renderer; what the client wrote after the media type does not reach it.
+
+        DRF would put those parameters together anew, and parse them again after the view, where an
+        error is a 500. Without them a response has one form, whoever sends the retry.
+        """
+        renderer, _accepted = super().select_renderer(request, renderers, format_suffix)
+        return renderer, renderer.media_type
 
 
 class Pagination(CursorPagination):

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.dispatch import receiver
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils import translation
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.functional import LazyObject, empty
 
 from idempotency import key_digest, signals
@@ -87,7 +88,27 @@ def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], H
                 return for_status(refused) if is_machine else unreadable(request, refused)
         response = get_response(request)
         is_error = response.status_code >= 400 and is_html(response)
-        return for_status(response.status_code) if is_error and is_machine else response
+        return _problem_of(response) if is_error and is_machine else response
+
+    return middleware
+
+
+def cache_headers(get_response: GetResponse) -> GetResponse:
+    """State who may store a response: only its browser a page's, nobody the API's.
+
+    A response that calls itself public stays as it is: static files, the catalogue of the API.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if "public" in response.get("Cache-Control", ""):
+            return response
+        patch_vary_headers(response, ("Authorization", "Cookie"))
+        if request.path.startswith(_MACHINE):
+            patch_cache_control(response, private=True, no_store=True)
+        else:
+            patch_cache_control(response, private=True)
+        return response
 
     return middleware
 
@@ -101,6 +122,15 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
         return response
 
     return middleware
+
+
+def _problem_of(response: HttpResponseBase) -> JsonResponse:
+    """Return the problem for an HTML error, with the headers that its status requires."""
+    problem = for_status(response.status_code)
+    for name in ("Allow", "Retry-After"):
+        if name in response:
+            problem[name] = response[name]
+    return problem
 
 
 def _refused_body(request: HttpRequest) -> int | None:

@@ -101,11 +101,14 @@ class Particulars:
     :param problems: more problems that it may respond with, each with members of its example
     :param problem: what describes its problems, where they have members of their own
     :param headers: by status, the names of headers of the response
+    :param links: by status, the operations that take something of the response, by their id: for
+        each, where in the response (an OpenAPI run-time expression) each parameter stands
     """
 
     problems: Examples = field(default_factory=dict)
     problem: type[serializers.Serializer[Any]] = ProblemResponse
     headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    links: Mapping[int, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
 
 def described(particulars: Particulars, /, **operation: Any) -> Callable[[Handler], Handler]:
@@ -159,7 +162,10 @@ class TokenSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
             examples=[OpenApiExample("issued", _TOKEN)],
         )
         describe = described(
-            Particulars(problems={"rate-limited": {}}),
+            Particulars(
+                problems={"rate-limited": {}},
+                links={201: {"inquire_key": {"key": "$response.body#/token"}}},
+            ),
             operation_id="issue_token",
             summary="Issue a single-use token",
             tags=["tokens"],

@@ -2,22 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.views import APIView
-
-
-class ByAcceptHeader(DefaultContentNegotiation):
-    """Negotiation by the Accept header alone: `format` is no parameter of this API."""
-
-    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 class MomentField(serializers.DateTimeField):
@@ -46,7 +39,6 @@ class StrictQueryView(APIView):
     schema documents them from the same declaration. `query` holds the valid values.
     """
 
-    content_negotiation_class = ByAcceptHeader
     query_serializer: type[serializers.Serializer[Any]] = NoParameters
     query: Mapping[str, Any] = MappingProxyType({})
 

@@ -76,12 +76,21 @@ class Schema(AutoSchema):
         responses = operation["responses"] | self._problem_responses(operation)
         for status, response in responses.items():
             response["headers"] = self._headers(int(status))
+            if links := self._links(int(status)):
+                response["links"] = links
         operation["responses"] = dict(sorted(responses.items()))
         return operation
 
     def _headers(self, status: int) -> dict[str, Any]:
         names = sorted(self._header_names(status))
         return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+    def _links(self, status: int) -> dict[str, Any]:
+        links = self._particulars.links.get(status, {})
+        return {
+            operation_id: {"operationId": operation_id, "parameters": dict(parameters)}
+            for operation_id, parameters in links.items()
+        }
 
     def _header_names(self, status: int) -> set[str]:
         names = {"X-Request-Id", *self._particulars.headers.get(status, ())}
@@ -129,6 +138,15 @@ class Schema(AutoSchema):
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the headers that responses refer to (a drf-spectacular hook)."""
+    """Add the headers that responses refer to (a drf-spectacular hook).
+
+    A link to an operation of the other system, where that is another process, is dropped.
+    """
     result["components"]["headers"] = RESPONSE_HEADERS
+    operations = [each for path in result["paths"].values() for each in path.values()]
+    here = {operation["operationId"] for operation in operations}
+    for operation in operations:
+        for response in operation["responses"].values():
+            if links := response.pop("links", None):
+                response["links"] = {name: links[name] for name in links if name in here}
     return result

@@ -91,12 +91,36 @@ def problems_of(operation: Any) -> Iterator[Any]:
         yield from (example["value"] for example in media["examples"].values())
 
 
+def links_of(operations: dict[str, Any]) -> Iterator[Any]:
+    for operation in operations.values():
+        for response in operation["responses"].values():
+            yield from response.get("links", {}).values()
+
+
 def test_operations_and_components_have_the_names_that_clients_are_generated_from(
     schema: Any, operations: dict[str, Any]
 ) -> None:
     assert schema["openapi"] == "3.1.0"
     assert set(operations) == OPERATIONS
     assert set(schema["components"]["schemas"]) == COMPONENTS
+
+
+@pytest.mark.parametrize("query", ["lang=zz", "lang=%00", "version=%0a", "format=json"])
+def test_the_schema_takes_no_query_parameter(query: str) -> None:
+    response = APIClient().get(f"/api/schema/?{query}")
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/problem+json"
+    assert json.loads(response.content)["type"] == "/problems/validation-error"
+
+
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/"])
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "TRACE"])
+def test_what_renders_no_json_refuses_in_json_all_the_same(path: str, method: str) -> None:
+    response = APIClient().generic(method, path)
+    assert response.status_code == 405
+    assert response["Content-Type"] == "application/problem+json"
+    assert json.loads(response.content)["status"] == 405
+    assert response["Allow"] == "GET, HEAD"
 
 
 def test_every_operation_has_a_summary_a_described_tag_and_its_security(
@@ -192,6 +216,20 @@ def test_every_response_documents_the_request_id_and_every_header_is_described(
     assert all(header["description"] for header in described.values())
 
 
+def test_links_lead_from_placing_an_order_to_its_payment(operations: dict[str, Any]) -> None:
+    placed = operations["place_order"]["responses"]["201"]["links"]["pay_order"]
+    paid = operations["pay_order"]["responses"]["200"]["links"]
+
+    assert placed["parameters"] == {"order_id": "$response.body#/id"}
+    assert paid.keys() == {"get_order", "get_payment"}
+
+
+def test_every_link_names_an_operation_and_parameters_of_it(operations: dict[str, Any]) -> None:
+    for link in links_of(operations):
+        taken = {each["name"] for each in operations[link["operationId"]]["parameters"]}
+        assert link["parameters"].keys() <= taken
+
+
 @pytest.mark.parametrize(
     ("role", "environment"),
     [
@@ -222,6 +260,8 @@ def test_a_system_alone_describes_its_own_operations(role: str, environment: Any
     )
     for name in referred_to(schema):
         assert name in schema["components"]["schemas"]
+    own = {each["operationId"]: each for path in schema["paths"].values() for each in path.values()}
+    assert {link["operationId"] for link in links_of(own)} <= own.keys()
 
 
 def referred_to(value: Any) -> Iterator[str]:

@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 import structlog
 
+from config.logs import without_traceback
+
 
 @pytest.fixture
 def processed() -> Iterator[list[str]]:
@@ -34,3 +36,16 @@ def test_a_line_below_the_level_runs_no_processor(processed: list[str]) -> None:
     log.info("at the level")
 
     assert processed == ["at the level"]
+
+
+def test_what_django_refuses_of_a_client_is_a_warning_without_a_traceback() -> None:
+    bug = (None, None, None)
+    name = "django.security.DisallowedHost"
+    refused = logging.LogRecord(name, logging.ERROR, "", 0, "Invalid Host", (), bug)
+    of_ours = logging.LogRecord("problems", logging.ERROR, "", 0, "a bug", (), bug)
+
+    assert without_traceback(refused)
+    assert without_traceback(of_ours)
+
+    assert (refused.levelname, refused.exc_info) == ("WARNING", None)
+    assert (of_ours.levelname, of_ours.exc_info) == ("ERROR", bug)

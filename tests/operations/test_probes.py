@@ -46,3 +46,21 @@ def test_pages_and_the_api_refuse_an_unknown_host_before_they_redirect_it_to_htt
 ) -> None:
     settings.SECURE_SSL_REDIRECT = True
     assert Client(HTTP_HOST=ADDRESS).get(path).status_code == 400
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("path", ["/orders", "/basket"])
+def test_only_a_read_is_redirected_to_the_slash_that_it_lacks(
+    path: str, debug: bool, db: None, settings: Any
+) -> None:
+    settings.DEBUG = debug
+    redirected = Client().get(path)
+    assert (redirected.status_code, redirected["Location"]) == (301, f"{path}/")
+    assert Client().post(path, {"a": "b"}).status_code == 404
+    assert Client().put(path).status_code == 404
+
+
+def test_a_method_that_a_probe_has_not_is_a_problem_that_names_the_others() -> None:
+    refused = Client().post("/metrics")
+    assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD")
+    assert refused["Content-Type"] == "application/problem+json"

@@ -110,11 +110,18 @@ class Shop:
 
 @contextmanager
 def open_shop(
-    postgres: OwnPostgres, folder: Path, *, tablespace: str = "pg_default", **options: int
+    postgres: OwnPostgres,
+    folder: Path,
+    *,
+    tablespace: str = "pg_default",
+    workers: int = 3,
+    threads: int = 8,
 ) -> Iterator[Shop]:
     """Serve the shop from a new database."""
     seeded = postgres.prepare(tablespace)
-    with LiveServer(database=postgres.parameters, folder=folder, **options) as server:
+    with LiveServer(
+        database=postgres.parameters, folder=folder, workers=workers, threads=threads
+    ) as server:
         yield Shop(server, postgres, seeded)
 
 

@@ -42,7 +42,9 @@ SECONDS_OF_FILES = {
     "test_restoring.py": 40.0,
     "test_serve.py": 20.0,
     "test_simulate.py": 18.0,
-    "test_schema.py": 18.0,
+    "test_schema.py": 25.0,
+    "test_headers.py": 25.0,
+    "test_access.py": 15.0,
     "test_matrix.py": 12.0,
 }
 

@@ -1,0 +1,51 @@
+"""Users and groups in the admin: only a superuser makes anybody more powerful."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = object
+
+admin.site.unregister([User, Group])
+
+
+class OnlySuperusersGrant(ModelAdmin):
+    """Shows what grants power; to whoever is no superuser as text that no form changes.
+
+    With Django's own pages, a member of staff who may change users could tick "superuser" on their
+    own row, and one who may change groups could add any permission to their own group.
+    """
+
+    granting: tuple[str, ...] = ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if request.user.is_superuser else (*fields, *self.granting)
+
+
+@admin.register(User)
+class UserPage(OnlySuperusersGrant, UserAdmin):  # type: ignore[type-arg]
+    """Django's own; a superuser's row and password are for superusers."""
+
+    granting = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_within_reach(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_within_reach(request, obj) and super().has_delete_permission(request, obj)
+
+
+@admin.register(Group)
+class GroupPage(OnlySuperusersGrant, GroupAdmin):
+    granting = ("permissions",)
+
+
+def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
+    return user is None or not user.is_superuser or bool(request.user.is_superuser)
