@@ -51,7 +51,7 @@ def hourly(alice: User, place: Callable[..., Order], monkeypatch: pytest.MonkeyP
 
     def place_at(moment: datetime) -> str:
         with monkeypatch.context() as patch:
-            patch.setattr("orders.services.timezone.now", lambda: moment)
+            patch.setattr("orders.clock.read_at", lambda row: moment)
             return str(place(customer=alice).pk)
 
     return [place_at(NOON + timedelta(hours=hours)) for hours in (-1, 0, 1)]

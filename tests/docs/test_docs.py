@@ -21,7 +21,7 @@ CALLS = re.findall(r"^\| `(GET|POST) ([^`]+)`( \(key\))? \| (.*) \|$", CONTRACT,
 PROBLEMS = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", CONTRACT, re.MULTILINE)
 # What any operation may return, and the key's own refusals: documented once, not in every row.
 COMMON = {"400", "401", "403", "404", "406", "411", "413", "415", "503"}
-OF_THE_KEY = {"409", "410", "422"}
+OF_THE_KEY = {"409", "410", "422", "429"}
 
 
 def in_both_languages(name: str) -> pytest.MarkDecorator:
