@@ -128,6 +128,18 @@ def test_a_page_that_asks_what_is_accepted_gets_by_what_can_be_parsed(db: None) 
     assert choose_language("a/b;a*=x''y, text/html") == 302
 
 
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 415), ("identity, br", 415), ("", 400), ("Identity", 400)]
+)
+def test_a_body_in_a_coding_that_nobody_decodes_is_415(coding: str, status: int, db: None) -> None:
+    got, problem = call(
+        *("/api/v1/sign-in/", "POST", b"{}"),
+        CONTENT_TYPE="application/json",
+        HTTP_CONTENT_ENCODING=coding,
+    )
+    assert (got, problem["status"]) == (status, status)
+
+
 @pytest.mark.parametrize("header", ["HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_METHOD_OVERRIDE"])
 def test_no_header_and_no_parameter_makes_a_request_another_ones(header: str, db: None) -> None:
     body = b'{"_method": "DELETE"}'
