@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 try:
     # Checked here, before there are workers: gunicorn would restart those for ever. Not imported:
     # after a reload the workers read them anew.
-    runpy.run_path(str(ROOT / "config" / "settings.py"))
+    settings = runpy.run_path(str(ROOT / "config" / "settings.py"))
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 
@@ -24,9 +24,10 @@ env = environ.Env()  # with .env, which the settings have read
 
 wsgi_app = "config.wsgi:application"
 bind = f"{env.str('HOST', default='127.0.0.1')}:{env.int('PORT', default=8000)}"
-worker_class = "gthread"
-workers = env.int("WEB_WORKERS", default=2)
-threads = env.int("WEB_THREADS", default=16)
+worker_class = "web.server.worker.BufferingWorker"
+workers = settings["WEB_WORKERS"]
+threads = settings["WEB_THREADS"]
+worker_connections = settings["WEB_CONNECTIONS"]
 raw_env = [f"DATABASE_IDLE_SECONDS={env.int('DATABASE_IDLE_SECONDS', default=5)}"]
 timeout = 60
 graceful_timeout = 35  # longer than the longest `Prefer: wait`
@@ -35,6 +36,11 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 errorlog = "-"
 loglevel = env.str("GUNICORN_LOG_LEVEL", default="warning")
 control_socket_disable = True
+sendfile = False  # a thread would wait for the client to take the file
+# No header of a client's changes path, prefix or scheme. What a proxy forwards: web/proxies.py
+forwarder_headers = ""
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
 
 
 # --- The folder that all workers count in (operations/metrics.py): new with every server

@@ -10,6 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 
+from config.environment import whole
 from config.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -45,7 +46,7 @@ if PAYMENTS_URL and not PAYMENTS_TOKEN:
         "PAYMENTS_URL needs PAYMENTS_TOKEN: a token of a user there who may charge."
     )
 # A payment without a result for so long makes the outbox "stuck", in /readyz and /metrics.
-OUTBOX_STUCK_SECONDS = env.int("OUTBOX_STUCK_SECONDS", default=60)
+OUTBOX_STUCK_SECONDS = whole("OUTBOX_STUCK_SECONDS", default=60, most=24 * 3600)
 
 INSTALLED_APPS = [
     "simulator",
@@ -113,7 +114,7 @@ def _database() -> dict[str, Any]:
     :raises ImproperlyConfigured: it names no PostgreSQL; the message does not quote the URL
     """
     if not env.str("DATABASE_URL", default=""):
-        return {"ENGINE": "embedded_postgres", "NAME": "shop"}
+        return {"ENGINE": "web.database.embedded", "NAME": "shop"}
     database: dict[str, Any] = {}
     # A bare / in the password ends the host: what stands before it is then no port, or a port.
     with warnings.catch_warnings(action="ignore"), suppress(ValueError):  # they quote the URL
@@ -123,18 +124,20 @@ def _database() -> dict[str, Any]:
             "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name, "
             "with % escapes for special characters."
         )
-    return database
+    return database | {"ENGINE": "web.database"}
 
 
 DATABASES = {"default": _database()}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
+# Of a web server and a relay. The server's own timeouts come first, unless it is frozen.
+DATABASE_RESPONSE_SECONDS = whole("DATABASE_RESPONSE_SECONDS", default=15, least=0, most=3_600)
 STATEMENT_TIMEOUTS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",
     # The web server sets it: what a storm opened is given back when it is over.
-    "idle_session_timeout": f"{env.int('DATABASE_IDLE_SECONDS', default=0)}s",
+    "idle_session_timeout": f"{whole('DATABASE_IDLE_SECONDS', default=0, least=0, most=86_400)}s",
 }
 DATABASES["default"] |= {
     "CONN_MAX_AGE": 60,
@@ -221,17 +224,33 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Limits and retention: (how many, in how many seconds)
-WEB_THREADS = env.int("WEB_THREADS", default=16)
+A_MINUTE_MAX = 100_000_000
+WEB_WORKERS = whole("WEB_WORKERS", default=2, most=1_000)
+WEB_THREADS = whole("WEB_THREADS", default=16, most=1_000)
+WEB_CONNECTIONS = whole("WEB_CONNECTIONS", default=1_000, least=10, most=100_000)
+# From a request's first byte to its last, and for taking a response; or the connection ends.
+WEB_CLIENT_SECONDS = whole("WEB_CLIENT_SECONDS", default=10, most=3_600)
+# Of one caller: what it places and pays, and its edits of the basket. A demo's customer is a crowd.
+WRITE_RATE = (
+    whole("WRITES_PER_MINUTE", default=10_000 if DEBUG else 300, most=A_MINUTE_MAX),
+    60,
+)
+# Of one service at the payment system's own interface.
+CHARGE_RATE = (whole("CHARGES_PER_MINUTE", default=60_000, most=A_MINUTE_MAX), 60)
 IDEMPOTENCY = {
     "WAITING_THREADS_MAX": min(
-        env.int("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2), WEB_THREADS - 1
+        whole("IDEMPOTENCY_WAITERS", default=WEB_THREADS // 2, least=0, most=1_000),
+        WEB_THREADS - 1,
     ),
     "POOLER": DATABASE_POOLER,
-    "RETENTION": timedelta(days=env.int("IDEMPOTENCY_RETENTION_DAYS", default=30)),
-    "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
-    "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
+    "RETENTION": timedelta(days=whole("IDEMPOTENCY_RETENTION_DAYS", default=30, most=3_650)),
+    "TOKEN_LIFETIME": timedelta(
+        minutes=whole("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30, most=24 * 60)
+    ),
+    "TOKEN_RATE": (whole("TOKENS_PER_MINUTE", default=60, most=A_MINUTE_MAX), 60),
+    "EXECUTION_RATE": WRITE_RATE,
 }
-SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
+SIGN_IN_RATE = (whole("SIGN_INS_PER_MINUTE", default=20, most=A_MINUTE_MAX), 60)
 
 # --- Lab: it makes tables of its own and throws them away, so never in production
 LAB_ENABLED = DEBUG and not DATABASE_POOLER

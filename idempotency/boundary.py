@@ -21,7 +21,7 @@ from idempotency.database_errors import (
     sqlstate,
     violated_constraint,
 )
-from idempotency.errors import Refusal, TokenOvertaken
+from idempotency.errors import ExecutionsOvertaken, Refusal, TokenOvertaken
 from idempotency.failpoints import failpoint
 
 RUNS_MAX = 3
@@ -83,7 +83,9 @@ def _run(
                 busy_subject = outcome.busy_subject
                 if busy_subject:  # go on only as far as that needs no waiting
                     waiting.refuse_to_wait(using=claim.using)
-                response, subject = _execute_and_store(claim, execute, subject_of)
+                response, subject = _execute_and_store(
+                    claim, execute, subject_of, may_wait=busy_subject is None
+                )
     except OperationalError as error:
         if busy_subject is None or sqlstate(error) != LOCK_NOT_AVAILABLE:
             raise
@@ -93,12 +95,17 @@ def _run(
         return outcome.response
     if subject is not None:
         failpoint("committed")
-        signals.send(signals.executed, claim, subject=subject)
+        made = {"identity": claim.identity, "status": response.status_code}
+        signals.send(signals.executed, claim, subject=subject, **made)
     return response
 
 
 def _execute_and_store(
-    claim: Claim, execute: Callable[[], HttpResponse], subject_of: SubjectOf | None
+    claim: Claim,
+    execute: Callable[[], HttpResponse],
+    subject_of: SubjectOf | None,
+    *,
+    may_wait: bool,
 ) -> tuple[HttpResponse, str | None]:
     """Return the response, and the subject that it is stored with; None: it is rolled back."""
     failpoint("key-claimed")
@@ -108,8 +115,10 @@ def _execute_and_store(
         transaction.set_rollback(True, using=claim.using)
         return response, None
     subject = subject_of(response) if subject_of else claim.subject
+    if claim.rate and not may_wait:  # the scope's counter is held for a commit only, by anybody
+        waiting.allow_to_wait(using=claim.using)
     # The unique constraint, and the token that is gone, reveal a duplicate that committed between
-    # our look-up and our lock.
+    # our look-up and our lock; the counter, others of the scope that did.
     records.store(claim.row(subject=subject), response, using=claim.using)
     failpoint("response-stored")
     return response, subject
@@ -123,7 +132,7 @@ def _retried_where_safe(run: Callable[[], HttpResponse | Busy]) -> HttpResponse 
     for attempt in range(1, RUNS_MAX):
         try:
             return run()
-        except (Error, TokenOvertaken) as error:
+        except (Error, TokenOvertaken, ExecutionsOvertaken) as error:
             if not _is_worth_retrying(error):
                 raise
             time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - jitter, no secret
@@ -132,5 +141,6 @@ def _retried_where_safe(run: Callable[[], HttpResponse | Busy]) -> HttpResponse 
 
 def _is_worth_retrying(error: Exception) -> bool:
     """Return True if the next run may end otherwise: anew, or with a duplicate's response."""
-    overtaken = isinstance(error, TokenOvertaken) or violated_constraint(error) == ONCE
-    return overtaken or is_repeatable(error)
+    if isinstance(error, TokenOvertaken | ExecutionsOvertaken):
+        return True
+    return violated_constraint(error) == ONCE or is_repeatable(error)

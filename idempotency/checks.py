@@ -9,9 +9,13 @@ from django.db import connections
 from psycopg import IsolationLevel
 
 from idempotency.conf import conf
+from idempotency.limits import outside
 
 # (table, trigger): what migrations made, and any session of the owner could disable.
-GUARDS = (("idempotency_record", "idempotency_record_kept"),)
+GUARDS = (
+    ("idempotency_record", "idempotency_record_kept"),
+    ("idempotency_horizon", "idempotency_horizon_kept"),
+)
 ENABLED = """
 SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s AND tgenabled IN ('O', 'A')
 """
@@ -72,18 +76,14 @@ def _of_a_session(database: dict[str, Any]) -> list[str]:
 
 @register("idempotency")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check the limits of the settings against each other."""
-    found: list[CheckMessage] = []
+    """Check the settings by themselves, and against each other."""
     chosen = conf()
-    if chosen.RETENTION.total_seconds() <= 0:
-        found.append(
-            Error(
-                "IDEMPOTENCY['RETENTION'] is not above zero.",
-                hint="No response would ever be replayed.",
-                id="idempotency.E004",
-            )
-        )
-    if chosen.RETRY_HORIZON is not None and chosen.RETENTION < chosen.RETRY_HORIZON:
+    found: list[CheckMessage] = [
+        Error(sentence, hint="Nothing starts with it.", id="idempotency.E004")
+        for sentence in outside(chosen)
+    ]
+    horizon = chosen.RETRY_HORIZON
+    if not found and horizon is not None and horizon > chosen.RETENTION:
         found.append(
             Error(
                 "IDEMPOTENCY['RETENTION'] is shorter than RETRY_HORIZON.",

@@ -21,7 +21,8 @@ class Settings:
     :param REPLAYED_HEADER: the response header that marks a replay
     :param SCOPE: who a key belongs to: a callable, or its dotted name, that takes the request and
         returns a text; None: `user:<pk>` of the authenticated user
-    :param RETENTION: how long a response is replayed; afterwards its key is refused with 410
+    :param RETENTION: how long a response is replayed; afterwards its key is refused with 410. Each
+        record keeps what held when it was made: a later value is for later records
     :param RETRY_HORIZON: for how long clients and queues retry a request; a check compares it with
         RETENTION; None: unknown
     :param RESPONSE_BYTES_MAX: a larger response is refused before the commit
@@ -34,6 +35,8 @@ class Settings:
     :param WAITING_THREADS_MAX: threads of one process that may wait at the same time
     :param TOKEN_LIFETIME: how long an issued token may wait for its first use
     :param TOKEN_RATE: tokens that a scope may be issued: (how many, in how many seconds)
+    :param EXECUTION_RATE: first executions that a scope may commit by requests: (how many, in how
+        many seconds); None: any number. A replay never counts
     :param POOLER: True where a pooler in transaction mode is between the server and PostgreSQL
     :param PROBLEM_TYPE: the `type` of a problem document, by its slug
     """
@@ -52,6 +55,7 @@ class Settings:
     WAITING_THREADS_MAX: int = 1
     TOKEN_LIFETIME: timedelta = timedelta(minutes=30)
     TOKEN_RATE: tuple[int, int] = (60, 60)
+    EXECUTION_RATE: tuple[int, int] | None = None
     POOLER: bool = False
     PROBLEM_TYPE: str = "/problems/{slug}"
 
@@ -68,6 +72,15 @@ def conf() -> Settings:
     if unknown := given.keys() - _NAMES:
         raise ImproperlyConfigured(f"IDEMPOTENCY has no setting {', '.join(sorted(unknown))}.")
     return Settings(**given)
+
+
+def tombstone_age() -> timedelta:
+    """Return how old a key that carries its time is when its tombstone may be deleted.
+
+    Never below 30 days: until then a new key of a client whose clock is behind is not refused.
+    """
+    retention = conf().RETENTION
+    return retention + max(retention, timedelta(days=30))
 
 
 def called(setting: Callable[..., Any] | str | None) -> Callable[..., Any] | None:

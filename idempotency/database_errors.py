@@ -2,6 +2,7 @@
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.utils import InternalError
+from psycopg.errors import ConnectionTimeout
 
 UNIQUE_VIOLATION = "23505"
 LOCK_NOT_AVAILABLE = "55P03"
@@ -19,9 +20,12 @@ def is_repeatable(error: Exception) -> bool:
     """Return True if the transaction may be retried at once, by a caller who dedups its effect.
 
     After a lost connection the COMMIT may have taken place: only something that finds its own
-    record, as the boundary does, may retry it.
+    record, as the boundary does, may retry it. A server that did not respond in time is no use to
+    retry: that would take as long.
     """
     state = sqlstate(error)
+    if isinstance(error.__cause__, ConnectionTimeout):
+        return False
     if state is None:
         return isinstance(error, OperationalError | InterfaceError)
     return state in _ROLLED_BACK_BY_CONFLICT or state in _CONNECTION_LOST or state.startswith("08")

@@ -129,11 +129,21 @@ class RateLimited(Refusal):
     title = _("Rate limited")
     detail = _("Too many requests. Retry when the time in Retry-After has passed.")
     retryable = True
-    same_key = None
+    same_key: ClassVar[bool | None] = None
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()
         self.retry_after = retry_after
+
+
+class ExecutionsLimited(RateLimited):
+    """The scope has committed as many first executions as it may; this one left nothing."""
+
+    same_key = True
+
+
+class ExecutionsOvertaken(ExecutionsLimited):
+    """The last of them was counted after the look-up, by concurrent requests."""
 
 
 class Unauthenticated(Refusal):

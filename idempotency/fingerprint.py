@@ -1,13 +1,18 @@
 """The fingerprint of a request: equal for requests for the same thing, whatever their spelling.
 
 Method, path, query and body count. Of a parsed body, member order, white space and the spelling of
-numbers do not; of a file, its content counts. Each version stays computable for as long as records
-made with it are retained, so that an upgrade replays them.
+numbers do not; of a file, its content counts.
+
+A record holds the fingerprint in every version that its writer knows, and a reader compares the
+newest one that it knows too. So servers of two releases understand each other's records, in a
+rolling upgrade and after a roll-back. How to change what counts: add the next version to
+`_VERSIONS`, and leave the older one there. It goes in a later release, one retention after the last
+server that knew nothing newer: until then it has to be written as well as read.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -18,7 +23,6 @@ from django.utils.datastructures import MultiValueDict
 
 from idempotency.errors import BodyTooDeep
 
-VERSION = 1
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
@@ -43,16 +47,22 @@ class Content:
         return cls(request.method or "", request.path, query, body)
 
 
-def compute(content: Content, *, version: int = VERSION) -> str | None:
-    """Return a request's fingerprint in a version, or None where this code knows no such version.
+def compute(content: Content) -> dict[int, str]:
+    """Return a request's fingerprint in every version that this code knows, the oldest first.
 
     :raises errors.BodyTooDeep: it can't be walked
     """
-    make = _VERSIONS.get(version)
-    try:
-        return make(content) if make else None
-    except RecursionError as error:
-        raise BodyTooDeep from error
+    return {version: _made(content, version) for version in sorted(_VERSIONS)}
+
+
+def matches(content: Content, recorded: Mapping[int, str]) -> bool | None:
+    """Return whether a record is about this request; None: it has no version that is known here.
+
+    :param recorded: the record's fingerprints, by their version
+    :raises errors.BodyTooDeep: the request can't be walked
+    """
+    known = recorded.keys() & _VERSIONS.keys()
+    return _made(content, max(known)) == recorded[max(known)] if known else None
 
 
 def body_of(request: HttpRequest) -> Any:
@@ -66,6 +76,13 @@ def body_of(request: HttpRequest) -> Any:
         except (ValueError, RecursionError):
             return request.body
     return request.body or None
+
+
+def _made(content: Content, version: int) -> str:
+    try:
+        return _VERSIONS[version](content)
+    except RecursionError as error:
+        raise BodyTooDeep from error
 
 
 def _version_1(content: Content) -> str:

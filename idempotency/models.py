@@ -1,5 +1,7 @@
 """The dedup table, the single-use tokens, and the counters that limit their issue."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -24,6 +26,8 @@ class Record(models.Model):
     # The project's own fingerprint function, where one made it.
     fingerprint_by = models.CharField(max_length=255, blank=True, editable=False)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    # In the newer versions that its writer knew, by their number; null where it knew one.
+    newer_fingerprints = models.JSONField(null=True, editable=False)
     method = models.CharField(_("method"), max_length=16, blank=True)
     path = models.TextField(_("path"), blank=True)
     # What the request is about, such as `order:<uuid>`, where its view says so.
@@ -34,6 +38,10 @@ class Record(models.Model):
     body = models.BinaryField(null=True)
     request_id = models.CharField(_("request id"), max_length=128, blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
+    # What its writer promised; the default is for the servers of a release that knew no promise.
+    retained_until = models.DateTimeField(
+        _("retained until"), db_default=Now() + timedelta(days=30), editable=False
+    )
 
     class Meta:
         verbose_name = _("idempotency record")
@@ -52,9 +60,9 @@ class Record(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["created_at"],
+                fields=["retained_until"],
                 condition=Q(body__isnull=False),
-                name="idempotency_record_to_purge",
+                name="idempotency_record_expires",
             ),
             models.Index(
                 fields=["key_made_at"],
@@ -73,6 +81,22 @@ class Record(models.Model):
         if self.status is None:
             return gettext("tombstone")
         return f"{self.method} {self.path} → {self.status}".strip()
+
+
+class Horizon(models.Model):
+    """One row: keys that were made before this, as they say, are refused, used or not.
+
+    Their tombstones may be deleted. It never moves back.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    keys_made_before = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="idempotency_horizon_is_one")]
+
+    def __str__(self) -> str:
+        return f"{self.keys_made_before}"
 
 
 class Token(models.Model):

@@ -5,35 +5,54 @@ from typing import Any
 from django.db import connections
 
 from idempotency import signals
-from idempotency.conf import conf
+from idempotency.conf import tombstone_age
 
-# All of the request goes but its identity, and what it was about. Two purges share the work.
+# All of the request goes but its identity, and what it was about. Two purges share the work. Each
+# record says itself when: the setting of the process that purges doesn't matter.
 TOMBSTONE = """
 WITH batch AS (
     SELECT id FROM idempotency_record
      WHERE {condition} AND body IS NOT NULL
-     ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+     ORDER BY retained_until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE idempotency_record record
    SET status = NULL, body = NULL, content_type = '', headers = '{{}}', scope = '', key = '',
-       method = '', path = '', subject = {subject}, request_id = ''
+       method = '', path = '', subject = {subject}, request_id = '',
+       retained_until = {retained_until}
   FROM batch WHERE record.id = batch.id AND record.body IS NOT NULL
 """
-EXPIRED = TOMBSTONE.format(condition="created_at < now() - %(retention)s", subject="record.subject")
-OF_SCOPE = TOMBSTONE.format(condition="scope = %(scope)s", subject="''")
+EXPIRED = TOMBSTONE.format(
+    condition="retained_until < now()",
+    subject="record.subject",
+    retained_until="record.retained_until",
+)
+# Its promise is withdrawn in the same statement: the guard lets no response go before its time.
+OF_SCOPE = TOMBSTONE.format(
+    condition="scope = %(scope)s",
+    subject="''",
+    retained_until="least(record.retained_until, now())",
+)
 
-# The key of such a tombstone says itself how old it is, and is refused by that from then on.
+# From now on every server refuses the keys that were made earlier, whatever its settings, so that
+# their tombstones may go. It never moves back.
+RAISE_HORIZON = """
+INSERT INTO idempotency_horizon AS horizon (id, keys_made_before)
+VALUES (1, now() - %(tombstone_age)s::interval)
+ON CONFLICT (id) DO UPDATE
+   SET keys_made_before = excluded.keys_made_before
+ WHERE horizon.keys_made_before < excluded.keys_made_before
+"""
 DELETE_TOMBSTONES = """
 DELETE FROM idempotency_record WHERE id IN (
-    SELECT id FROM idempotency_record
-     WHERE body IS NULL AND key_made_at < now() - 2 * %(retention)s
-       AND created_at < now() - 2 * %(retention)s
-     LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    SELECT record.id FROM idempotency_record record, idempotency_horizon
+     WHERE record.body IS NULL AND record.key_made_at < keys_made_before
+       AND record.created_at < keys_made_before
+     LIMIT %(batch)s FOR UPDATE OF record SKIP LOCKED)
 """
 
 
 def purge_records(*, batch: int = 1000, using: str = "default") -> int:
     """Turn every response past its retention into a tombstone; a repeated call finds no more."""
-    purged = _in_batches(EXPIRED, using, {"retention": conf().RETENTION, "batch": batch})
+    purged = _in_batches(EXPIRED, using, {"batch": batch})
     signals.purged.send_robust(sender=None, count=purged)
     return purged
 
@@ -46,9 +65,11 @@ def erase_scope(scope: str, *, batch: int = 1000, using: str = "default") -> int
 
 
 def delete_tombstones(*, batch: int = 1000, using: str = "default") -> int:
-    """Delete tombstones whose key carries its own time, after a second retention."""
-    values = {"retention": conf().RETENTION, "batch": batch}
-    return _in_batches(DELETE_TOMBSTONES, using, values)
+    """Delete tombstones whose key carries its own time, once that is refused everywhere."""
+    values: dict[str, Any] = {"tombstone_age": tombstone_age()}
+    with connections[using].cursor() as cursor:
+        cursor.execute(RAISE_HORIZON, values)
+    return _in_batches(DELETE_TOMBSTONES, using, {"batch": batch})
 
 
 def delete_expired(*, using: str = "default") -> tuple[int, int]:

@@ -10,18 +10,23 @@ from idempotency.errors import RateLimited
 # `limit` get a row back. A subject's next window takes over its row.
 COUNT = """
 INSERT INTO idempotency_ratecount AS counter (subject, ends_at, count)
-VALUES (%(subject)s, to_timestamp(%(seconds)s * (1 + floor(
-            extract(epoch FROM clock_timestamp()) / %(seconds)s))), 1)
+SELECT %(rate_subject)s, to_timestamp(%(rate_seconds)s * (1 + floor(
+           extract(epoch FROM clock_timestamp()) / %(rate_seconds)s))), 1
 ON CONFLICT (subject) DO UPDATE
    SET ends_at = greatest(counter.ends_at, excluded.ends_at),
        count = CASE WHEN counter.ends_at < excluded.ends_at THEN 1 ELSE counter.count + 1 END
- WHERE counter.ends_at < excluded.ends_at OR counter.count < %(limit)s
+ WHERE counter.ends_at < excluded.ends_at OR counter.count < %(rate_limit)s
 RETURNING count
 """
 
-LEFT = """
-SELECT ceil(extract(epoch FROM ends_at - clock_timestamp()))::int
-  FROM idempotency_ratecount WHERE subject = %(subject)s
+# Nothing is counted where no token was consumed.
+COUNT_FROM_CONSUMED = COUNT.replace("ON CONFLICT", "FROM consumed ON CONFLICT")
+
+# Seconds until the next window, where this one is full.
+FULL_FOR = """
+SELECT greatest(1, ceil(extract(epoch FROM ends_at - clock_timestamp())))::int
+  FROM idempotency_ratecount
+ WHERE subject = %(rate_subject)s AND count >= %(rate_limit)s AND ends_at > clock_timestamp()
 """
 
 
@@ -30,16 +35,21 @@ def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> 
 
     :raises RateLimited: the window already holds `limit` acts; says when the next one begins
     """
-    values: dict[str, str | int] = {"subject": _short(subject), "limit": limit, "seconds": seconds}
+    values: dict[str, str | int] = {
+        "rate_subject": counter(subject),
+        "rate_limit": limit,
+        "rate_seconds": seconds,
+    }
     with connections[using].cursor() as cursor:
         cursor.execute(COUNT, values)
         if cursor.fetchone() is None:
-            cursor.execute(LEFT, values)
-            raise RateLimited(retry_after=max(1, cursor.fetchone()[0]))
+            cursor.execute(FULL_FOR, values)
+            (seconds_left,) = cursor.fetchone() or (1,)
+            raise RateLimited(retry_after=seconds_left)
 
 
-def _short(subject: str) -> str:
-    """Return a subject that fits: a long one by its digest, so that no two share a counter."""
+def counter(subject: str) -> str:
+    """Return the name of a subject's counter: of a long one its digest, so that no two share it."""
     if len(subject) <= 255:
         return subject
     return f"{subject[:190]}#{hashlib.sha256(subject.encode()).hexdigest()}"

@@ -1,45 +1,63 @@
 """The dedup table's statements: look a key up while claiming it, store and replace its response."""
 
+import json
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connections
 from django.http import HttpResponse
 
-from idempotency import errors
-from idempotency.conf import conf
+from idempotency import errors, rate_limit
+from idempotency.conf import conf, tombstone_age
 from idempotency.stored import Stored, columns_of
 
-# One clock decides about retention and tokens: the database's.
-LOOK_UP = """
-SELECT pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
+# The tombstone of a key that was made so long ago may be gone: see `purge`.
+TOO_OLD = """
+coalesce(%(key_made_at)s::timestamptz < greatest(
+    now() - %(tombstone_age)s::interval, (SELECT keys_made_before FROM idempotency_horizon)), false)
+"""
+
+# One clock decides about retention, tokens and rates: the database's.
+LOOK_UP = f"""
+SELECT record.fingerprint_version, record.fingerprint, record.newer_fingerprints::text,
+       pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
        EXISTS (SELECT FROM idempotency_token token
                 WHERE token.digest = %(token_digest)s AND token.scope = %(scope)s
                   AND token.expires_at > now()),
-       coalesce(%(key_made_at)s::timestamptz < now() - 2 * %(retention)s::interval, false),
-       record.fingerprint_version, record.fingerprint_by, record.fingerprint, record.created_at,
-       record.created_at > now() - %(retention)s::interval, record.status, record.content_type,
-       record.headers::text, record.body
+       {TOO_OLD}, ({rate_limit.FULL_FOR}),
+       record.fingerprint_by, record.created_at, record.retained_until > now(), record.status,
+       record.content_type, record.headers::text, record.body
   FROM (VALUES (1)) AS always
   LEFT JOIN idempotency_record record ON record.identity = %(identity)s
-"""
+"""  # noqa: S608 - all parts are constants
 
+# `retained_until` is a promise: no later setting, purge or other server shortens it.
 STORE = """
 INSERT INTO idempotency_record (
     identity, scope, key, key_made_at, fingerprint_version, fingerprint_by, fingerprint,
-    method, path, subject, status, content_type, headers, body, request_id)
+    newer_fingerprints, method, path, subject, status, content_type, headers, body, request_id,
+    retained_until)
 SELECT %(identity)s, %(scope)s, %(key)s, %(key_made_at)s::timestamptz, %(fingerprint_version)s,
-       %(fingerprint_by)s, %(fingerprint)s, %(method)s, %(path)s, %(subject)s, %(status)s,
-       %(content_type)s, %(headers)s::jsonb, %(body)s, %(request_id)s
+       %(fingerprint_by)s, %(fingerprint)s, %(newer_fingerprints)s::jsonb, %(method)s, %(path)s,
+       %(subject)s, %(status)s, %(content_type)s, %(headers)s::jsonb, %(body)s, %(request_id)s,
+       now() + %(retention)s::interval
 """
 
 # The DELETE takes effect once: whoever stores a response for a token has consumed that token.
-CONSUME_AND_STORE = f"""
-WITH consumed AS (
+CONSUME = """
     DELETE FROM idempotency_token
      WHERE digest = %(token_digest)s AND scope = %(scope)s AND expires_at > now()
- RETURNING digest)
-{STORE} FROM consumed
-"""  # noqa: S608 - both parts are constants
+ RETURNING digest"""
+
+# The counter is locked last, after the effect and the token: whoever holds it is about to commit
+# and waits for nobody.
+STORE_AS: dict[tuple[bool, bool], str] = {  # by (is the key a token, is the scope's rate limited)
+    (False, False): STORE,
+    (True, False): f"WITH consumed AS ({CONSUME}) {STORE} FROM consumed",
+    (False, True): f"WITH counted AS ({rate_limit.COUNT}) {STORE} FROM counted",
+    (True, True): f"WITH consumed AS ({CONSUME}), counted AS ({rate_limit.COUNT_FROM_CONSUMED}) "
+    f"{STORE} FROM counted",
+}
 
 # Whoever was given a 202 gets the outcome from now on, whatever their keys.
 REPLACE_PROVISIONAL = """
@@ -57,10 +75,12 @@ SELECT EXISTS (
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
 
-INQUIRE = """
-SELECT status, created_at, created_at > now() - %(retention)s::interval
-  FROM idempotency_record WHERE identity = %(identity)s
-"""
+INQUIRE = f"""
+SELECT record.id IS NOT NULL, {TOO_OLD}, record.status, record.created_at,
+       record.retained_until > now()
+  FROM (VALUES (1)) AS always
+  LEFT JOIN idempotency_record record ON record.identity = %(identity)s
+"""  # noqa: S608 - both parts are constants
 
 
 class Lookup(NamedTuple):
@@ -70,16 +90,31 @@ class Lookup(NamedTuple):
     subject_won: bool
     token_usable: bool
     key_is_too_old: bool
+    full_for_seconds: int | None  # until the scope's rate allows another first execution
     stored: Stored | None
+
+
+class Inquiry(NamedTuple):
+    """What is recorded of a key: a record, a tombstone, or nothing."""
+
+    is_used: bool
+    is_too_old: bool
+    status: int | None
+    created_at: datetime | None
+    is_retained: bool | None
 
 
 def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
     """Find a scope's key and try its locks, which the transaction then holds until its end."""
     with connections[using].cursor() as cursor:
-        cursor.execute(LOOK_UP, wanted | {"retention": conf().RETENTION})
-        key_won, subject_won, token_usable, too_old, version, *others = cursor.fetchone()
-    stored = None if version is None else Stored(version, *others)
-    return Lookup(key_won, subject_won, token_usable, too_old, stored)
+        cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
+        version, made, newer, key_won, subject_won, usable, too_old, full_for, *response = (
+            cursor.fetchone()
+        )
+    stored = None
+    if version is not None:
+        stored = Stored({version: made, **_by_version(newer)}, *response)
+    return Lookup(key_won, subject_won, usable, too_old, full_for, stored)
 
 
 def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:
@@ -87,13 +122,15 @@ def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:
 
     :param row: the columns that the request gives: who, which key, what for
     :raises errors.TokenOvertaken: the token was consumed, or expired, after the look-up
+    :raises errors.ExecutionsOvertaken: it was, or others have used up the scope's rate since then
     :raises errors.Unstorable: the response is too large
     """
+    is_token, is_limited = row["token_digest"] is not None, row["rate_subject"] is not None
+    values = row | columns_of(response) | {"retention": conf().RETENTION}
     with connections[using].cursor() as cursor:
-        statement = CONSUME_AND_STORE if row["token_digest"] else STORE
-        cursor.execute(statement, row | columns_of(response))
+        cursor.execute(STORE_AS[is_token, is_limited], values)
         if cursor.rowcount != 1:
-            raise errors.TokenOvertaken
+            raise errors.ExecutionsOvertaken(retry_after=1) if is_limited else errors.TokenOvertaken
 
 
 def replace_provisional(subject: str, response: HttpResponse, *, using: str = "default") -> int:
@@ -114,9 +151,17 @@ def is_locked(lock: int, *, using: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def inquire(identity: bytes, *, using: str) -> Any:
-    """Return (status, created_at, whether it is retained) of a key's record, or None."""
+def inquire(identity: bytes, *, using: str, key_made_at: datetime | None = None) -> Inquiry:
+    """Return what is recorded of a key; changes nothing."""
+    values: dict[str, Any] = {
+        "identity": identity,
+        "key_made_at": key_made_at,
+        "tombstone_age": tombstone_age(),
+    }
     with connections[using].cursor() as cursor:
-        values: dict[str, Any] = {"identity": identity, "retention": conf().RETENTION}
         cursor.execute(INQUIRE, values)
-        return cursor.fetchone()
+        return Inquiry(*cursor.fetchone())
+
+
+def _by_version(newer: str | None) -> dict[int, str]:
+    return {int(version): made for version, made in json.loads(newer or "{}").items()}

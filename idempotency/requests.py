@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from idempotency import errors, keys
 from idempotency.adapters import Adapter, adapter_of
 from idempotency.claim import Claim
-from idempotency.conf import called
+from idempotency.conf import called, conf
 from idempotency.fingerprint import Content
 from idempotency.scope import scope_of
 
@@ -37,6 +37,7 @@ def claim_by(
         subject=subject,
         request_id=request_id(adapter.http),
         using=using,
+        rate=conf().EXECUTION_RATE,
     )
 
 
@@ -66,6 +67,7 @@ def claim_of_form(
         content=content,
         subject=subject,
         request_id=request_id(request),
+        rate=conf().EXECUTION_RATE,
     )
 
 

@@ -1,8 +1,8 @@
 """What became of requests, for counts and journals: sent after the commit, outside the money path.
 
 Each is sent with `scope`, `key_digest`, `subject` and `request_id`, never the key; `refused` also
-with the `slug` of the problem, `purged` with `count` alone. A receiver that fails is logged and
-changes nothing.
+with the `slug` of the problem, `executed` with the `identity` of its record and the stored
+`status`, `purged` with `count` alone. A receiver that fails is logged and changes nothing.
 """
 
 import logging

@@ -19,7 +19,7 @@ WAIT_HEADER = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="`wait=N`: how many seconds a duplicate may wait for the first response.",
 )
-REFUSALS = (errors.KeyInUse, errors.KeyExpired, errors.KeyReused)
+REFUSALS = (errors.KeyInUse, errors.KeyExpired, errors.KeyReused, errors.ExecutionsLimited)
 
 
 def key_header(*, required: bool) -> OpenApiParameter:
@@ -65,6 +65,8 @@ def document(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             names = {parameter["name"] for parameter in operation.get("parameters", ())}
             if conf().KEY_HEADER in names:
                 for refusal in REFUSALS:
+                    if refusal is errors.ExecutionsLimited and conf().EXECUTION_RATE is None:
+                        continue
                     operation["responses"].setdefault(
                         str(refusal.status),
                         {"description": str(refusal.title), "content": {CONTENT_TYPE: {}}},

@@ -16,9 +16,8 @@ NEVER_STORED = frozenset({"set-cookie", "content-type", "content-length"})
 class Stored(NamedTuple):
     """What the dedup table holds under a key; without status and body it is a tombstone."""
 
-    version: int
+    fingerprints: dict[int, str]  # by their version
     made_by: str
-    fingerprint: str
     created_at: datetime
     is_retained: bool
     status: int | None

@@ -19,13 +19,13 @@ def state_of(scope: str, key: str, *, using: str = "default") -> dict[str, Any] 
     :raises errors.KeyInvalid: this is no key
     """
     claim = Claim(scope, keys.checked(key))
-    found = records.inquire(claim.identity, using=using)
-    if found is None:
-        return {"state": "in_flight"} if records.is_locked(claim.key_lock, using=using) else None
-    status, created_at, is_retained = found
-    if status is None or not is_retained:
+    found = records.inquire(claim.identity, using=using, key_made_at=claim.key_made_at)
+    if found.is_used and found.is_retained and found.status and found.created_at:
+        completed_at = found.created_at.isoformat()
+        return {"state": "completed", "status": found.status, "completed_at": completed_at}
+    if found.is_used or found.is_too_old:
         return {"state": "expired"}
-    return {"state": "completed", "status": status, "completed_at": created_at.isoformat()}
+    return {"state": "in_flight"} if records.is_locked(claim.key_lock, using=using) else None
 
 
 @never_cache

@@ -11,6 +11,7 @@ from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
 from idempotency.errors import KeyInUse
 
 POLL_SECONDS = 0.03
+STATEMENT_SECONDS_MAX = 5.0  # of one wait on the server, below a project's own deadlines
 
 _lock = threading.Lock()
 _waiting = 0
@@ -25,14 +26,13 @@ def wait_for(lock: int, *, seconds: float, using: str = "default") -> None:
 
     :raises KeyInUse: it did not within so many seconds, or too many threads wait already
     """
+    deadline = time.monotonic() + seconds
     if seconds <= 0 or not _enter():
         raise KeyInUse
     try:
-        _wait_on_server(lock, milliseconds=max(1, int(seconds * 1000)), using=using)
-    except OperationalError as error:
-        if sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise KeyInUse from error
-        raise
+        while not _wait_on_server(lock, seconds=deadline - time.monotonic(), using=using):
+            if time.monotonic() >= deadline:
+                raise KeyInUse
     finally:
         _leave()
 
@@ -63,11 +63,25 @@ def refuse_to_wait(*, using: str) -> None:
         cursor.execute("SET LOCAL lock_timeout = '1ms'")
 
 
-def _wait_on_server(lock: int, *, milliseconds: int, using: str) -> None:
-    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
-        cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])
-        # Shared: all who wait go on together when the holder ends, not one after another.
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
+def allow_to_wait(*, using: str) -> None:
+    """Have the rest of the transaction wait for locks as its session does."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+
+
+def _wait_on_server(lock: int, *, seconds: float, using: str) -> bool:
+    """Return True if the holder has ended; False if it has not within so long, or one statement."""
+    milliseconds = max(1, int(min(seconds, STATEMENT_SECONDS_MAX) * 1000))
+    try:
+        with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+            cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])
+            # Shared: all who wait go on together when the holder ends, not one after another.
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
+    except OperationalError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
+            return False
+        raise
+    return True
 
 
 def _enter() -> bool:

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from orders.models import Order, PaymentRequest
 from payments.client import Payment
@@ -104,7 +104,7 @@ def dead_lettered_among(order_ids: Collection[UUID]) -> set[UUID]:
 
 def is_silent() -> bool:
     """Return True if the payment system failed a request, or has not responded for a while."""
-    since = timezone.now() - timedelta(seconds=SILENT_SECONDS)
+    since = Now() - timedelta(seconds=SILENT_SECONDS)
     waiting = PaymentRequest.objects.filter(settled_at=None, dead_lettered=False)
     return waiting.filter(Q(attempts__gt=1) | ~Q(last_error="") | Q(created_at__lt=since)).exists()
 
@@ -136,7 +136,7 @@ def claim(*, relay: int, limit: int) -> list[ClaimedRequest]:
 
 def reschedule(request: ClaimedRequest, *, relay: int, error: str, seconds: float) -> None:
     """Release a request, due again after a time: its outcome is unknown."""
-    due_at = timezone.now() + timedelta(seconds=seconds)
+    due_at = Now() + timedelta(seconds=seconds)
     _claimed(request, relay).update(claimed_by=None, last_error=error, due_at=due_at)
 
 
@@ -148,7 +148,7 @@ def dead_letter(request: ClaimedRequest, *, relay: int, error: str) -> None:
 def requeue(order_ids: Collection[UUID]) -> int:
     """Put dead-lettered requests back into the queue; a repeated call matches no row."""
     refused = PaymentRequest.objects.filter(pk__in=order_ids, dead_lettered=True)
-    return refused.update(dead_lettered=False, claimed_by=None, due_at=timezone.now())
+    return refused.update(dead_lettered=False, claimed_by=None, due_at=Now())
 
 
 def _claimed(request: ClaimedRequest, relay: int) -> Any:

@@ -7,11 +7,10 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import prefetch_related_objects
-from django.utils import timezone
 
 from idempotency import waiting
 from idempotency.failpoints import failpoint
-from orders import outbox
+from orders import clock, outbox
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, OrderLine, Product
 from payments import client
@@ -53,13 +52,14 @@ def place_order(*, customer: Any, lines: Sequence[Line]) -> Order:
     :raises ProductNotFound: a sku is unknown
     :raises MixedCurrencies: the products are priced in different currencies
     """
-    products = Product.objects.in_bulk([line.sku for line in lines], field_name="sku")
+    skus = [line.sku for line in lines]
+    products = Product.objects.annotate(**clock.READ_AT).in_bulk(skus, field_name="sku")
     order_lines = [_priced(line, products) for line in lines]
     currencies = {products[line.sku].currency for line in lines}
     if len(currencies) != 1:
         raise MixedCurrencies
     amount = sum(line.amount for line in order_lines)
-    now = timezone.now()
+    now = clock.read_at(next(iter(products.values())))
     order = Order.objects.create(
         customer=customer,
         amount=amount,
@@ -121,7 +121,7 @@ def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
 
     A repeated call, or a late duplicate of the result, changes nothing and returns None.
     """
-    order = Order.objects.get(pk=order_id)
+    order = Order.objects.annotate(**clock.READ_AT).get(pk=order_id)
     if not advance(order, Order.complete if payment.succeeded else Order.fail):
         return None
     outbox.close(order, payment)
@@ -159,7 +159,7 @@ def find_order(*, customer: Any, order_id: UUID) -> Order:
     :raises OrderNotFound: there is no such order, or it is another customer's
     """
     try:
-        return Order.objects.get(pk=order_id, customer=customer)
+        return Order.objects.annotate(**clock.READ_AT).get(pk=order_id, customer=customer)
     except Order.DoesNotExist as error:
         raise OrderNotFound from error
 
@@ -171,7 +171,7 @@ def advance(order: Order, transition: Transition, **changes: object) -> bool:
     changes nothing and returns False.
     """
     source, target = declared_by(transition)
-    changes |= {"status": target, "updated_at": timezone.now()}
+    changes |= {"status": target, "updated_at": clock.read_at(order)}
     # Won or lost here: after the winner's commit, the loser's UPDATE matches no row.
     if Order.objects.filter(pk=order.pk, status=source).update(**changes) != 1:
         return False

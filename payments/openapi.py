@@ -39,7 +39,7 @@ def _one(serializer: Any, description: str, name: str, example: Any) -> OpenApiR
 
 charge = described(
     Particulars(
-        problems={"not-found": {}, "payment-mismatch": {}},
+        problems={"not-found": {}, "payment-mismatch": {}, "rate-limited": {}},
         headers={200: ("Idempotent-Replayed",), 201: ("Location",)},
         links={201: {"get_payment": {"order_id": "$response.body#/order_id"}}},
     ),

@@ -2,6 +2,7 @@
 
 A timeout, a reset, a 5xx, half a response or one that makes no sense mean *unknown*: the payment
 may have been made. The same request is retried, for ever; an unknown outcome is never a failure.
+A payment of the order id on other terms is *refused*: it never changes, so no retry can help.
 """
 
 import json
@@ -17,7 +18,8 @@ from django.db import connection
 from payments.client import Payment
 
 CONNECT_SECONDS, READ_SECONDS = 1.0, 5.0
-TERMS = ("order_id", "account_id", "amount", "currency")
+TERMS = ("account_id", "amount", "currency")
+MISMATCH = "/problems/payment-mismatch"
 RETRYABLE = frozenset({408, 425, 429})
 
 
@@ -51,17 +53,28 @@ def charge(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome:
     :param request_id: of the customer's request, as the digest of its key: for the logs over there
     """
     response = _send("POST", "payments/", body=body, request_id=request_id, key_digest=key_digest)
-    return _outcome(response, terms=json.loads(body))
+    outcome = _outcome(response, terms=json.loads(body))
+    if outcome == Refused(f"409 {MISMATCH}"):  # it doesn't say which terms differ; the payment does
+        return inquire(body, request_id=request_id, key_digest=key_digest) or outcome
+    if isinstance(outcome, Decided) and _other_terms(outcome.payment, body):
+        return Unknown("a response about another payment")
+    return outcome
 
 
 def inquire(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome | None:
-    """Look up how a payment went, `GET payments/{order_id}/`; None: there is none yet."""
+    """Look up how a payment went, `GET payments/{order_id}/`; None: there is none yet.
+
+    One on other terms is refused: it never changes, and a retry of either call gets the same.
+    """
     terms = json.loads(body)
     path = f"payments/{UUID(terms['order_id'])}/"
     response = _send("GET", path, request_id=request_id, key_digest=key_digest)
     if not isinstance(response, Unknown) and response.status == 404:
         return None
-    return _outcome(response, terms=terms)
+    outcome = _outcome(response, terms=terms)
+    if isinstance(outcome, Decided) and (others := _other_terms(outcome.payment, body)):
+        return Refused(f"{MISMATCH}: other {', '.join(others)}")
+    return outcome
 
 
 def _send(
@@ -93,14 +106,22 @@ def _outcome(response: urllib3.BaseHTTPResponse | Unknown, *, terms: dict[str, A
 
 
 def _payment(content: bytes, *, terms: dict[str, Any]) -> Decided | Unknown:
-    """Believe a response only if it is whole, and about the payment that was requested."""
+    """Believe a response only if it is whole, and about the order that was requested."""
     try:
-        payment = json.loads(content)
-        if any(payment[name] != terms[name] for name in TERMS):
+        document = json.loads(content)
+        if any(type(document[name]) is not type(terms[name]) for name in TERMS):
+            return Unknown("a response that makes no sense")
+        if document["order_id"] != terms["order_id"]:
             return Unknown("a response about another payment")
-        return Decided(Payment.parsed(payment))
+        return Decided(Payment.parsed(document))
     except (ValueError, KeyError, TypeError):
         return Unknown("a response that makes no sense")
+
+
+def _other_terms(payment: Payment, body: bytes) -> list[str]:
+    """Return the names of the terms that differ; the values may not be this customer's to see."""
+    terms = json.loads(body)
+    return [name for name in TERMS if getattr(payment, name) != terms[name]]
 
 
 def _problem_type(content: bytes) -> str:

@@ -1,7 +1,10 @@
 """The API of accounts, entries and payments, and the payment system's own interface."""
 
+from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema_view
@@ -12,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from structlog.contextvars import bind_contextvars
 
+from idempotency import rate_limit
 from payments import openapi, services
 from payments.models import Account, Entry, Payment
 from payments.serializers import AccountResponse, ChargeRequest, EntryResponse, PaymentResponse
@@ -36,13 +40,26 @@ class ChargeView(APIView):
         wanted = ChargeRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
-        paid = services.pay(**wanted.validated_data)
+        paid = _counted(request, wanted.validated_data)
         payment = PaymentResponse(paid.payment).data
         if paid.first:
             return Response(
                 payment, 201, headers={"Location": f"{request.path}{payment['order_id']}/"}
             )
         return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
+
+
+@transaction.atomic
+def _counted(request: Request, terms: dict[str, Any]) -> services.Paid:
+    """Make a payment that its caller's rate allows; a repeated call gets the first, uncounted.
+
+    :raises RateLimited: this would be one too many; nothing is charged
+    """
+    paid = services.pay(**terms)
+    if paid.first:  # counted last: the counter's row is locked for no longer than the commit
+        limit, seconds = settings.CHARGE_RATE
+        rate_limit.count(f"charge:user:{request.user.pk}", limit=limit, seconds=seconds)
+    return paid
 
 
 class PaymentView(StrictQueryView):

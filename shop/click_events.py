@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from orders import clock
 from shop.events import OrderEvent, StatementShown
 from shop.models import Click, ClickAction, ClickOutcome
 from shop.statements import CONDITIONAL, DESCRIPTIONS, WAITED
@@ -22,6 +22,7 @@ SETTLED_EARLIER: dict[str, Any] = {
 REASONS: dict[str, Any] = {
     "idempotency-key-in-use": gettext_lazy("the first click was still in flight"),
     "idempotency-key-invalid": gettext_lazy("the page was too old, or its key not the customer's"),
+    "rate-limited": gettext_lazy("the customer had sent too much of late"),
     "idempotency-key-reused": gettext_lazy("its key was used for another request"),
     "idempotency-key-expired": gettext_lazy("its key has expired"),
     "payment-mismatch": gettext_lazy("the payment was made on other terms"),
@@ -55,7 +56,7 @@ def _outcome(click: Click) -> tuple[str, str]:
         case ClickOutcome.REFUSED:
             reason = REASONS.get(click.reason, click.reason)
             return _("refused: %(reason)s") % {"reason": reason}, "bad"
-    if timezone.now() - click.received_at > RESPONSE_OVERDUE:
+    if clock.read_at(click) - click.received_at > RESPONSE_OVERDUE:
         return _("no response within a minute"), "bad"
     return _("no response yet"), "busy"
 

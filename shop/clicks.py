@@ -8,8 +8,8 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import Error, connection
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 
 from shop.models import Click, ClickAction, ClickOutcome
 from shop.statements import StatementRecorder
@@ -94,7 +94,7 @@ def _record_outcome(click: Click | None, in_progress: ClickInProgress) -> None:
     try:
         Click.objects.filter(pk=click.pk).update(
             order_id=in_progress.order_id,
-            responded_at=timezone.now(),
+            responded_at=Now(),
             outcome=in_progress.outcome,
             reason=in_progress.reason[:64],
             statements=in_progress.recorder.statements,

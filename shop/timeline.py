@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from idempotency.models import Record
-from orders import responses
+from orders import clock, responses
 from orders.models import Order, PaymentRequest
 from shop import events
 from shop.click_events import clicked
@@ -86,7 +86,8 @@ def _clicks(order: Order) -> list[Click]:
         key = shorten_key(str(basket.pk))
         placing = ClickAction.PLACE
         of_order |= Q(customer=order.customer_id, order_id=None, action=placing, key=key)
-    return list(Click.objects.filter(of_order).order_by("id")[:REQUESTS_SHOWN_MAX])
+    clicks = Click.objects.filter(of_order).annotate(**clock.READ_AT)
+    return list(clicks.order_by("id")[:REQUESTS_SHOWN_MAX])
 
 
 def _without_clicks(records: Sequence[Record], clicks: Sequence[Click]) -> Iterator[Record]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.dispatch import receiver
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.functional import LazyObject, empty
 
-from idempotency import key_digest
-from web.pages import is_html
+from idempotency import key_digest, signals
+from web.pages import is_html, unreadable
 from web.problems import for_status
 
 log = structlog.get_logger("request")
@@ -67,18 +68,27 @@ class RequestLog:
         return response
 
 
+@receiver(signals.executed)
+def name_the_record(identity: bytes, subject: str, status: int, **_: Any) -> None:
+    """Have a request's log line name the record that it made: it may be lost with a backup.
+
+    The identity is a digest of scope and key: it finds the record, and can't be sent.
+    """
+    made = {"record": identity.hex(), "subject": subject, "stored_status": status}
+    structlog.contextvars.bind_contextvars(**made)
+
+
 def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:
     """Turn any HTML error under the API's paths into problem+json: a client parses JSON."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(_MACHINE) and (refused := _refused_body(request)):
+        is_machine = request.path.startswith(_MACHINE)
+        if refused := _refused_body(request):
             with translation.override(translation.get_language_from_request(request)):
-                return for_status(refused)
+                return for_status(refused) if is_machine else unreadable(request, refused)
         response = get_response(request)
         is_error = response.status_code >= 400 and is_html(response)
-        if not is_error or not request.path.startswith(_MACHINE):
-            return response
-        return _problem_of(response)
+        return _problem_of(response) if is_error and is_machine else response
 
     return middleware
 

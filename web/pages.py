@@ -53,7 +53,12 @@ def is_html(response: HttpResponseBase) -> bool:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return 400 for a request that can't be read; Django's handler400."""
-    return _without_database(request, 400)
+    return unreadable(request, 400)
+
+
+def unreadable(request: HttpRequest, status: int) -> HttpResponse:
+    """Return the page about a form that is too long, or of unknown length."""
+    return _without_database(request, status)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

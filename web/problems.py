@@ -92,10 +92,10 @@ def invalid(errors: list[dict[str, str]]) -> Response:
     return response("validation-error", detail=detail, errors=errors)
 
 
-def for_status(status: int) -> JsonResponse:
+def for_status(status: int, **members: Any) -> JsonResponse:
     """Return the problem for an error that arose outside of any API view."""
     problem = BY_STATUS.get(status, BY_STATUS[500 if status >= 500 else 400])
-    body = document(problem.slug, status=status, detail=problem.title)
+    body = document(problem.slug, status=status, detail=problem.title, **members)
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
 
 
@@ -124,7 +124,7 @@ def explain(request: HttpRequest, slug: str) -> HttpResponse:
 def _refusal(refusal: Refusal) -> Response:
     if refusal.status >= 500:
         log.error("record refused", reason=refusal.slug)
-    problem = response(refusal.slug, detail=str(refusal.detail))
+    problem = response(refusal.slug, detail=str(refusal.detail), **refusal.members)
     for name, value in headers_of(refusal).items():
         problem[name] = value
     return problem

@@ -129,6 +129,8 @@ class Schema(AutoSchema):
             *(_OF_KEYS if self._is_keyed else ()),
         ]
         yield from ((slug, {}) for slug in slugs)
+        if self._is_keyed:
+            yield "rate-limited", {"same_key": True}
 
     @staticmethod
     def _takes(operation: dict[str, Any], name: str) -> bool:

@@ -1,9 +1,13 @@
 """The OpenAPI schema, and the page that shows it."""
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from django.http import JsonResponse
+from django.http import HttpResponse, JsonResponse
+from django.utils import translation
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from idempotency.problems import CONTENT_TYPE
@@ -13,6 +17,10 @@ if TYPE_CHECKING:
     Base = APIView
 else:
     Base = object
+
+
+_making = Lock()
+_made: dict[tuple[str, str], HttpResponse] = {}
 
 
 class ProblemsInJson(Base):
@@ -31,10 +39,27 @@ class SchemaView(ProblemsInJson, StrictQueryView, SpectacularAPIView):
     """The schema in the language of the Accept-Language header; no query parameter changes it.
 
     Those of drf-spectacular would: `version` ends in a header, and each new `lang` loads all
-    translations once more and keeps them.
+    translations once more and keeps them. A process makes each form of it once, as that takes a
+    fifth of a second and anybody may ask; one thread at a time, as drf-spectacular's first run is
+    not safe in two.
     """
 
     http_method_names = ("get", "head")
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the schema; a repeated call gets the same one."""
+        form = (request.accepted_renderer.media_type, translation.get_language() or "")
+        with _making:
+            if form not in _made:
+                _made[form] = self._rendered(request)
+        made = _made[form]
+        return HttpResponse(made.content, headers=dict(made.items()))
+
+    def _rendered(self, request: Request) -> HttpResponse:
+        document: Any = self._get_schema_response(request)  # type: ignore[no-untyped-call]
+        rendered: HttpResponse = self.finalize_response(request, document).render()
+        return rendered
 
 
 class DocsView(ProblemsInJson, SpectacularSwaggerSplitView):

@@ -1,6 +1,7 @@
 """Processes of the test project on the test database: a web server, a worker, a broker."""
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -86,12 +87,16 @@ def started(
 
 
 @contextmanager
-def server(folder: Path, **idempotency: int) -> Iterator["Server"]:
-    """Serve the test project until the block ends or a failpoint kills it."""
+def server(folder: Path, *, versions: str = "1", **idempotency: Any) -> Iterator["Server"]:
+    """Serve the test project until the block ends or a failpoint kills it.
+
+    :param versions: of the fingerprint, that this server knows
+    :param idempotency: its settings; RETENTION in seconds
+    """
     port = free_port()
     command = [sys.executable, "-m", f"{PROJECT}.serve", str(port)]
-    chosen = str(idempotency).replace("'", '"')
-    with started(command, folder=folder, IDEMPOTENCY=chosen) as process:
+    environment = {"IDEMPOTENCY": json.dumps(idempotency), "FINGERPRINT_VERSIONS": versions}
+    with started(command, folder=folder, **environment) as process:
         until(
             lambda: process.poll() is not None or _listens(port),
             what=f"a server on {port}; its log is {folder / 'log'}",
@@ -109,8 +114,13 @@ class Server(NamedTuple):
     port: int
     process: subprocess.Popen[bytes]
 
-    def post(self, path: str, client: Client, key: str = "k") -> Response:
+    def post(self, path: str, client: Client, key: str = "k", *, amount: int = 1) -> Response:
         """Send a request with a signed-in client's session."""
+        return self.send("POST", path, client, key, f'{{"amount": {amount}}}'.encode())
+
+    def send(
+        self, method: str, path: str, client: Client, key: str = "k", body: bytes = b""
+    ) -> Response:
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
         connected = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {
@@ -120,7 +130,7 @@ class Server(NamedTuple):
             "Content-Type": "application/json",
         }
         try:
-            connected.request("POST", path, b'{"amount": 1}', headers)
+            connected.request(method, path, body, headers)
             response = connected.getresponse()
             return Response(response.status, response.headers, response.read())
         finally:

@@ -75,6 +75,7 @@ def age(days: int) -> None:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(
             "UPDATE idempotency_record SET created_at = created_at - make_interval(days => %s),"
-            " key_made_at = key_made_at - make_interval(days => %s)",
-            [days, days],
+            " key_made_at = key_made_at - make_interval(days => %s),"
+            " retained_until = retained_until - make_interval(days => %s)",
+            [days, days, days],
         )

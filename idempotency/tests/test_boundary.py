@@ -1,6 +1,7 @@
 """The boundary around a view without any guard: what is stored, replayed, refused, rolled back."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -224,6 +225,7 @@ def test_a_duplicate_that_commits_between_our_lookup_and_our_lock_wins_and_is_re
             "content_type": "application/json",
             "headers": "{}",
             "body": b'{"by": "the duplicate"}',
+            "retention": timedelta(days=1),
         }
         with duplicate.cursor() as cursor:
             cursor.execute(STORE, row)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
@@ -47,6 +48,39 @@ def test_settings_that_break_the_guarantee_are_named(settings: Any) -> None:
     }
     settings.WEB_THREADS = 4
     assert ids() == {"idempotency.E004", "idempotency.W001", "idempotency.W002"}
+
+
+WRONG = [
+    *[("RETENTION", value) for value in (timedelta(0), timedelta(-1), timedelta(4000), 30, None)],
+    *[("TOKEN_LIFETIME", value) for value in (timedelta(0), timedelta(-1), 30)],
+    *[("RETRY_HORIZON", 7)],
+    *[("WAIT_SECONDS", value) for value in (-1, 5000, "5", True, None, 1.5)],
+    *[("WAIT_SECONDS_MAX", -1), ("WAITING_THREADS_MAX", -1), ("WAITING_THREADS_MAX", "all")],
+    *[("RESPONSE_BYTES_MAX", 0), ("RESPONSE_BYTES_MAX", 10**10)],
+    *[("TOKEN_RATE", value) for value in ((0, 60), (60, 0), (-1, 60), 60, (60,), ("60", 60), None)],
+    *[("EXECUTION_RATE", value) for value in ((0, 60), (60, 10**9), 60, "60")],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=repr)
+def test_a_setting_outside_of_its_limits_stops_every_start(
+    name: str, value: Any, settings: Any
+) -> None:
+    settings.IDEMPOTENCY = {name: value}
+    with pytest.raises(ImproperlyConfigured) as refused:
+        apps.get_app_config("idempotency").ready()
+    assert str(refused.value).startswith(f"IDEMPOTENCY['{name}'] is ")
+    assert str(refused.value).endswith(f", not {value!r}.")
+    assert "idempotency.E004" in ids()
+
+
+def test_settings_at_their_limits_start(settings: Any) -> None:
+    for retention in (timedelta(minutes=1), timedelta(days=3650)):
+        settings.IDEMPOTENCY = {"RETENTION": retention, "WAITING_THREADS_MAX": 0}
+        apps.get_app_config("idempotency").ready()
+    for rate in (None, (1, 1), [300, 60]):
+        settings.IDEMPOTENCY = {"EXECUTION_RATE": rate}
+        apps.get_app_config("idempotency").ready()
 
 
 def test_a_retention_shorter_than_the_retry_horizon_is_an_error(settings: Any) -> None:

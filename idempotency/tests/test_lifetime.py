@@ -128,7 +128,10 @@ def test_the_tombstone_of_a_key_from_the_future_stays_until_its_own_time_is_over
     post(client, "/plain/", key=key)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("UPDATE idempotency_record SET created_at = now() - interval '61 days'")
+        cursor.execute(
+            "UPDATE idempotency_record SET created_at = now() - interval '61 days',"
+            " retained_until = now() - interval '31 days'"
+        )
     purge()
 
     assert Record.objects.count() == 1

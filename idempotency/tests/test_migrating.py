@@ -4,15 +4,16 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test import Client
 
-from idempotency import read_key
+from idempotency import read_key, signals
 from idempotency.migrating import import_keys, refuse_imported
 from idempotency.models import Record
 from idempotency.tests.conftest import charges, signed_in
-from idempotency.tests.project.models import User
+from idempotency.tests.project.models import Charge, User
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,3 +62,51 @@ def test_an_imported_key_is_a_tombstone_like_any_other(client: Client) -> None:
     )
     call_command("purge_idempotency_records", verbosity=0)
     assert Record.objects.count() == 2500
+
+
+def test_a_key_that_a_restored_backup_has_forgotten_is_refused_by_its_identity(
+    client: Client,
+) -> None:
+    logged: list[str] = []
+
+    def receive(identity: bytes, **_: Any) -> None:
+        logged.append(identity.hex())
+
+    signals.executed.connect(receive)
+    try:
+        assert post(client, "/plain/", key="lost").status_code == 200
+    finally:
+        signals.executed.disconnect(receive)
+    forget_everything()
+    text = "\n".join(logged)
+
+    assert "1 keys imported" in import_lines(text, identities=True)
+    assert "0 keys imported" in import_lines(text, identities=True)
+
+    assert post(client, "/plain/", key="lost").status_code == 410
+    assert charges() == 0
+    assert post(client, "/plain/", key="other").status_code == 200
+
+
+def test_an_import_of_identities_overwrites_no_record(client: Client) -> None:
+    first = post(client, "/plain/", key="here")
+    identity = bytes(Record.objects.get().identity).hex()
+
+    assert "0 keys imported" in import_lines(identity, identities=True)
+
+    assert post(client, "/plain/", key="here").content == first.content
+
+
+@pytest.mark.parametrize("line", ["no hex", "abcd", "ab" * 33])
+def test_what_is_no_identity_is_refused_in_a_line(line: str) -> None:
+    with pytest.raises(CommandError, match="is no identity of a record"):
+        import_lines(line, identities=True)
+    assert not Record.objects.exists()
+
+
+def forget_everything() -> None:
+    """Do what restoring an older backup does."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM idempotency_record")
+    Charge.objects.all().delete()

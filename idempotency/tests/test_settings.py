@@ -118,13 +118,16 @@ def test_a_redacted_body_is_what_is_stored_and_replayed(client: Client, settings
 
 
 def test_retention_decides_how_long_a_response_is_replayed(client: Client, settings: Any) -> None:
-    post(client, "/plain/")
-    age(3)
     settings.IDEMPOTENCY = {"RETENTION": timedelta(days=4)}
-    assert post(client, "/plain/")["Idempotent-Replayed"] == "true"
+    post(client, "/plain/", key="for-four-days")
     settings.IDEMPOTENCY = {"RETENTION": timedelta(days=2)}
-    assert post(client, "/plain/").status_code == 410
-    assert charges() == 1
+    post(client, "/plain/", key="for-two-days")
+    age(3)
+    assert post(client, "/plain/", key="for-four-days")["Idempotent-Replayed"] == "true"
+    assert post(client, "/plain/", key="for-two-days").status_code == 410
+    age(1)
+    assert post(client, "/plain/", key="for-four-days").status_code == 410
+    assert charges() == 2
 
 
 @pytest.mark.parametrize("path", ["/api/tokens/", "/django/tokens/"])

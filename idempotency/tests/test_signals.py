@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from idempotency import signals
+from idempotency.models import Record
 from idempotency.tests.conftest import charges
 from idempotency.tests.processes import until
 from idempotency.tests.project.models import User
@@ -37,7 +38,12 @@ def test_executed_is_sent_after_the_commit_with_the_subject_and_no_key(client: C
     ((committed, facts),) = seen
     assert committed == 1
     assert facts["subject"] == "thing:7"
-    assert facts.keys() == {"scope", "key_digest", "subject", "request_id"}
+    assert facts.keys() == {
+        *("scope", "key_digest", "subject", "request_id"),
+        *("identity", "status"),
+    }
+    record = Record.objects.get()
+    assert (facts["identity"], facts["status"]) == (bytes(record.identity), record.status)
     assert "secret-key" not in str(facts)
 
 

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop, ngettext
@@ -18,7 +18,7 @@ from operations.dashboard.lists import Listed, duration
 from operations.health import Outbox
 
 if apps.is_installed("orders"):
-    from orders import outbox
+    from orders import clock, outbox
     from orders.models import Order, PaymentRequest
 
 # Stored in English; whoever shows the log translates it.
@@ -66,7 +66,7 @@ def pending_orders() -> Listed[PendingOrder]:
     rows = rows.defer("payment_request__body", "payment_request__response").order_by("updated_at")
     listed = Listed[Any].of(rows[: Listed.read])
     return Listed(
-        [PendingOrder(row, _since(row.updated_at), _outbox_state(row)) for row in listed.rows],
+        [PendingOrder(row, _since(row, row.updated_at), _outbox_state(row)) for row in listed.rows],
         listed.more,
     )
 
@@ -87,11 +87,12 @@ def backlog() -> Backlog:
 
 def dead_letters() -> Listed[DeadLetter]:
     """Return the payment requests that were refused, oldest first."""
-    rows = PaymentRequest.objects.filter(dead_lettered=True, settled_at=None).defer(
-        "body", "response"
-    )
+    refused = PaymentRequest.objects.filter(dead_lettered=True, settled_at=None)
+    rows = refused.annotate(**clock.READ_AT).defer("body", "response")
     listed = Listed[Any].of(rows.order_by("created_at")[: Listed.read])
-    return Listed([DeadLetter(row, _since(row.created_at)) for row in listed.rows], listed.more)
+    return Listed(
+        [DeadLetter(row, _since(row, row.created_at)) for row in listed.rows], listed.more
+    )
 
 
 @transaction.atomic
@@ -111,7 +112,7 @@ def requeue_and_log(order_id: UUID, *, user: Any) -> bool:
 
 
 def _pending() -> Any:
-    return Order.objects.filter(status=Order.Status.PAYING)
+    return Order.objects.filter(status=Order.Status.PAYING).annotate(**clock.READ_AT)
 
 
 def _outbox_state(order: Any) -> str | Promise:
@@ -130,5 +131,5 @@ def _outbox_state(order: Any) -> str | Promise:
     return text % {"count": request.attempts}
 
 
-def _since(moment: datetime) -> str:
-    return duration((timezone.now() - moment).total_seconds())
+def _since(row: Any, moment: datetime) -> str:
+    return duration((clock.read_at(row) - moment).total_seconds())

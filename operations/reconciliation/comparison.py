@@ -20,6 +20,8 @@ A second payment of an order id, which UNIQUE refuses, would stand alone: as one
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+from uuid import UUID
 
 from operations.reconciliation.report import Difference, DifferenceKind, ReconciliationReport
 from operations.reconciliation.rows import (
@@ -33,7 +35,23 @@ from operations.reconciliation.rows import (
 )
 from operations.reconciliation.sides import Side, connected, snapshot
 
-Pair = tuple[OrderRow | None, PaymentRow | None]
+
+class Placed(Protocol):
+    """An order's row, of whichever query."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+class Made(Protocol):
+    """A payment's row, of whichever query."""
+
+    @property
+    def order_id(self) -> UUID: ...
+
+
+AnOrder = TypeVar("AnOrder", bound=Placed)
+APayment = TypeVar("APayment", bound=Made)
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,9 @@ def compare(
     return report
 
 
-def outer_join(orders: Iterable[OrderRow], payments: Iterable[PaymentRow]) -> Iterator[Pair]:
+def outer_join(
+    orders: Iterable[AnOrder], payments: Iterable[APayment]
+) -> Iterator[tuple[AnOrder | None, APayment | None]]:
     """Pair rows that are sorted by order id, as they come; None where a row stands alone."""
     placed, made = iter(orders), iter(payments)
     order, payment = next(placed, None), next(made, None)

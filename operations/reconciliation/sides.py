@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import args_row
 
-from operations.reconciliation.rows import OrderRow, PaymentRow
+from web.database.deadlines import LONG_RESPONSE_SECONDS, Connection, response_seconds
 
 ROWS_AT_A_TIME = 2_000
 # For URLs that don't say otherwise: a server that is gone is noticed within half a minute.
@@ -30,7 +30,7 @@ WITHOUT_TIMEOUTS: LiteralString = (
 )
 DJANGOS_OWN = {"context", "cursor_factory"}  # both sides are read in psycopg's own way
 
-Row = TypeVar("Row", OrderRow, PaymentRow)
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class SideUnreadable(Exception):
@@ -67,6 +67,14 @@ def find_side(*, name: str, url: str | None) -> Side:
     return Side(name, _parsed(name, url) if url else _from_settings(name))
 
 
+def settings_side(name: str) -> Side:
+    """Return the database of the settings as a side, whatever the environment names.
+
+    :raises SideUnreadable: it can't be found
+    """
+    return Side(name, _from_settings(name))
+
+
 @contextmanager
 def connected(side: Side) -> Iterator[ConnectedSide]:
     """Connect to a side and read its time; a repeated call makes another connection.
@@ -74,7 +82,9 @@ def connected(side: Side) -> Iterator[ConnectedSide]:
     :raises SideUnreadable: it can't be connected to
     """
     with _reading(side.name):
-        connection = psycopg.connect(**side.parameters, autocommit=True)
+        connection = Connection.connect(**side.parameters, autocommit=True)
+        if response_seconds():  # a web server's, whose threads no frozen database may hold
+            connection.response_seconds = LONG_RESPONSE_SECONDS
     with closing(connection):
         with _reading(side.name):
             [[now]] = connection.execute("SELECT clock_timestamp()").fetchall()

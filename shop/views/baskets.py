@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from idempotency.errors import KeyInUse, Refusal
+from idempotency import rate_limit, scope_of
+from idempotency.errors import KeyInUse, RateLimited, Refusal
 from orders import once, services
 from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order
@@ -72,6 +74,9 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
         except KeyInUse as error:  # the first click is still in flight
             click.refuse(error.slug)
             return error_page(request, 503, retry_after=error.retry_after)
+        except RateLimited as error:
+            click.refuse(error.slug)
+            raise
         except NOT_PLACED as error:
             return _not_placed(click, error, basket)
         order_id = click.order_id = UUID(json.loads(response.content)["id"])
@@ -96,9 +101,14 @@ def reorder(request: HttpRequest, order_id: UUID) -> HttpResponse:
 def _fill(
     request: HttpRequest, quantities: Mapping[str, int] | None, *, note: str = ""
 ) -> HttpResponse:
-    """Set quantities in the basket and show it; `note` names the message to show there."""
+    """Set quantities in the basket and show it; `note` names the message to show there.
+
+    :raises RateLimited: the customer has edited the basket too often of late
+    """
     if quantities is None:
         return redirect_back("shop:basket", note="quantity")
+    limit, seconds = settings.WRITE_RATE
+    rate_limit.count(f"basket:{scope_of(request)}", limit=limit, seconds=seconds)
     try:
         baskets.fill(customer=request.user, quantities=quantities)
     except baskets.BasketFull:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from idempotency import scope_of, tokens
-from idempotency.errors import KeyInvalid, Refusal
+from idempotency.errors import KeyInvalid, RateLimited, Refusal
 from orders import once, services
 from orders.models import Order
 from payments import client
@@ -54,6 +54,9 @@ def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
             response = _pay(request, order, key)
         except KeyInvalid:  # an expired token, most likely
             return _back_to_checkout(click, order_id, KeyInvalid.slug, note="renewed")
+        except RateLimited as error:
+            click.refuse(error.slug)
+            raise
         except Refusal as refusal:  # the key was used, or the first click is still in flight
             click.refuse(slug := refusal.slug)
             return redirect_with(problems.response(slug), "shop:order", order_id)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = ["manage.py", "check"]
@@ -76,6 +79,66 @@ def test_a_wrong_role_is_refused(
     environment: dict[str, str], reason: str, command: list[str]
 ) -> None:
     assert refusal(command, DEBUG="true", **environment).startswith(reason)
+
+
+# Every number of the settings, with the least that it may be.
+NUMBERS = {
+    "WEB_WORKERS": 1,
+    "WEB_THREADS": 1,
+    "IDEMPOTENCY_WAITERS": 0,
+    "IDEMPOTENCY_RETENTION_DAYS": 1,
+    "IDEMPOTENCY_TOKEN_LIFETIME_MINUTES": 1,
+    "TOKENS_PER_MINUTE": 1,
+    "WRITES_PER_MINUTE": 1,
+    "CHARGES_PER_MINUTE": 1,
+    "SIGN_INS_PER_MINUTE": 1,
+    "OUTBOX_STUCK_SECONDS": 1,
+    "DATABASE_IDLE_SECONDS": 0,
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_below_its_limit_is_refused(name: str) -> None:
+    line = refusal(MANAGE, DEBUG="true", **{name: str(NUMBERS[name] - 1)})
+    assert line.startswith(f"{name} is a whole number from {NUMBERS[name]} to ")
+    assert line.endswith(f", not '{NUMBERS[name] - 1}'.")
+
+
+@pytest.mark.parametrize("value", ["0", "-30", "3651", "many", "1e3", "9" * 5_000])
+def test_the_web_server_does_not_start_with_an_absurd_retention(value: str) -> None:
+    line = refusal(GUNICORN, DEBUG="true", IDEMPOTENCY_RETENTION_DAYS=value)
+    assert line.startswith("IDEMPOTENCY_RETENTION_DAYS is a whole number from 1 to 3,650, not '")
+    assert len(line) < 120
+
+
+@pytest.mark.parametrize("value", ["", " ", "1.5", "-1", "+1", "0x10", "١", "101", "nan"])
+def test_what_is_no_whole_number_within_its_limits_is_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_NUMBER", value)
+    with pytest.raises(ImproperlyConfigured, match=r"^SOME_NUMBER is a whole number from 1 to 100"):
+        whole("SOME_NUMBER", default=7, most=100)
+
+
+def test_a_number_within_its_limits_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert whole("SOME_NUMBER", default=7, most=100) == 7
+    for value in ("1", "100", " 42 "):
+        monkeypatch.setenv("SOME_NUMBER", value)
+        assert whole("SOME_NUMBER", default=7, most=100) == int(value)
+
+
+@pytest.mark.parametrize(("threads", "waiters"), [("1", 0), ("2", 1), ("16", 8)])
+def test_at_least_one_thread_never_waits(threads: str, waiters: int) -> None:
+    name = "s.IDEMPOTENCY['WAITING_THREADS_MAX']"
+    assert read(name, DEBUG="true", WEB_THREADS=threads) == [waiters]
+    assert read(name, DEBUG="true", WEB_THREADS=threads, IDEMPOTENCY_WAITERS="900") == [
+        int(threads) - 1
+    ]
+
+
+def test_one_caller_writes_less_in_production_than_in_the_demo() -> None:
+    assert read("s.WRITE_RATE", **PRODUCTION) == [[300, 60]]
+    assert read("s.WRITE_RATE", DEBUG="true") == [[10_000, 60]]
 
 
 def test_the_settings_raise_what_django_expects_of_wrong_settings() -> None:

@@ -31,6 +31,15 @@ INSERT_ACCOUNT = """
 INSERT INTO payments_account (owner_id, currency, opening_balance, balance)
 VALUES ({owner}, '{currency}', {opening}, {balance})
 """
+SETTLEMENT_IN_FRANCS = (
+    "(SELECT id FROM payments_account WHERE owner_id IS NULL AND currency = 'CHF')"
+)
+INSERT_LATER_ORDER = """
+INSERT INTO orders_order (id, customer_id, status, amount, currency, created_at, updated_at)
+VALUES ('{{later}}', {{customer}}, 0, {amount}, '{currency}', now(), now());
+INSERT INTO orders_orderline (order_id, product_id, sku, name, quantity, unit_price)
+SELECT '{{later}}', product_id, sku, name, 1, {amount} FROM orders_orderline LIMIT 1
+"""
 INSERT_REQUEST = """
 INSERT INTO orders_paymentrequest
     (order_id, body, request_id, key_digest, attempts, last_error, dead_lettered)
@@ -54,6 +63,24 @@ def entry(account: object, amount: int, *, payment: str = "{new}", currency: str
     return INSERT_ENTRY.format(payment=payment, account=account, amount=amount, currency=currency)
 
 
+def debit(account: str) -> str:
+    """Take what an order costs from a balance, beside its entry."""
+    return f"UPDATE payments_account SET balance = balance - 500 WHERE id = {account}"
+
+
+def settle_later_order(amount: int, currency: str) -> list[str]:
+    """Pay an order id, then place and settle an order of that id, on terms of its own."""
+    return [
+        payment("'{later}'", "'succeeded'"),
+        entry("{account}", -500),
+        entry("{settlement}", 500),
+        debit("{account}"),
+        INSERT_LATER_ORDER.format(amount=amount, currency=currency),
+        "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{later}'",
+        "UPDATE orders_order SET status = 2 WHERE id = '{later}'",
+    ]
+
+
 @pytest.fixture
 def world(
     alice: User, alice_account: Account, bob_account: Account, place: Callable[..., Order]
@@ -71,9 +98,10 @@ def world(
         "payment": payment,
         "account": alice_account.pk,
         "other_account": bob_account.pk,
-        "third_account": open_account(owner=alice, currency="EUR", opening_balance=5).pk,
+        "third_account": open_account(owner=alice, currency="EUR", opening_balance=5_000).pk,
         "settlement": Account.objects.get(owner=None).pk,
         "new": uuid4(),
+        "later": uuid4(),
     }
 
 
@@ -125,6 +153,31 @@ REFUSED: list[tuple[str, list[str]]] = [
         "orders_payment_on_order_terms",
         [payment("'{submitted}'", "'declined'", account="{other_account}")],
     ),
+    # Another account of the same customer's is another account, before and after the payment.
+    (
+        "orders_payment_on_order_terms",
+        [
+            "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
+            payment("'{submitted}'", "'declined'", account="{third_account}"),
+        ],
+    ),
+    (
+        "orders_order_settled_as_paid",
+        [
+            payment("'{submitted}'", "'succeeded'", account="{third_account}"),
+            entry("{third_account}", -500),
+            entry("{settlement}", 500),
+            debit("{third_account}"),
+            "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
+            "UPDATE orders_order SET status = 2 WHERE id = '{submitted}'",
+        ],
+    ),
+    (
+        "orders_payment_on_order_terms",
+        [payment("'{submitted}'", "'declined'", currency="USD")],
+    ),
+    ("orders_order_settled_as_paid", settle_later_order(499, "EUR")),
+    ("orders_order_settled_as_paid", settle_later_order(500, "USD")),
     ("orders_order_terms", ["UPDATE orders_order SET amount = 1 WHERE id = '{paid}'"]),
     ("orders_order_terms", ["UPDATE orders_order SET currency = 'USD' WHERE id = '{paid}'"]),
     (
@@ -163,6 +216,64 @@ REFUSED: list[tuple[str, list[str]]] = [
         [
             entry("{other_account}", -1, payment="{payment}"),
             "UPDATE payments_account SET balance = balance - 1 WHERE id = {other_account}",
+        ],
+    ),
+    # Each leg: its account, its amount, its currency. The first of these lets 100 units vanish.
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'"),
+            entry("{account}", -500),
+            entry("{settlement}", 400),
+            debit("{account}"),
+        ],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'", amount=600),
+            entry("{account}", -500),
+            entry("{settlement}", 600),
+            debit("{account}"),
+        ],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'"),
+            entry("{third_account}", -500),
+            entry("{settlement}", 500),
+            debit("{third_account}"),
+        ],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'"),
+            entry("{account}", -500),
+            entry("{third_account}", 500),
+            debit("{account}"),
+            "UPDATE payments_account SET balance = balance + 500 WHERE id = {third_account}",
+        ],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'"),
+            entry("{account}", -500),
+            INSERT_ACCOUNT.format(owner="NULL", currency="CHF", opening="NULL", balance="NULL"),
+            entry(SETTLEMENT_IN_FRANCS, 500, currency="CHF"),
+            debit("{account}"),
+        ],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        [
+            payment("gen_random_uuid()", "'succeeded'", currency="CHF"),
+            entry("{account}", -500),
+            INSERT_ACCOUNT.format(owner="NULL", currency="CHF", opening="NULL", balance="NULL"),
+            entry(SETTLEMENT_IN_FRANCS, 500, currency="CHF"),
+            debit("{account}"),
         ],
     ),
     (

@@ -4,13 +4,16 @@ import re
 from typing import Any
 
 import pytest
+from django.core.management import load_command_class
 from rest_framework.test import APIClient
 
 from idempotency import errors
 from operations.audit import RULES
+from operations.restoring import report
+from operations.restoring.comparison import Kind
 from simulator.report import HEADINGS, HEADINGS_WITH_PROXY
 from simulator.scenarios import SCENARIOS
-from tests.docs.documents import ALL, ROOT, first_columns, links
+from tests.docs.documents import ALL, ROOT, first_columns, links, tables
 from web.catalogue import CATALOGUE
 
 CONTRACT = ALL["docs/contract.md"]
@@ -90,6 +93,21 @@ def test_two_systems_shows_the_table_that_its_storm_prints(document: str) -> Non
     (table,) = re.findall(r"```text\n[^`]*?( +orders .*?)```", document, re.DOTALL)
     assert all(heading in table for heading in HEADINGS_WITH_PROXY)
     assert all(plan.row in table for plan in SCENARIOS["rpc_retry"])
+
+
+@in_both_languages("docs/restoring.md")
+def test_the_runbook_names_only_options_of_the_command(document: str) -> None:
+    parser = load_command_class("operations", "after_restore").create_parser("manage.py", "x")
+    options = {option for action in parser._actions for option in action.option_strings}
+    commands = re.findall(r"after_restore (--.*)", document)
+    named = {option for line in commands for option in re.findall(r"--[a-z-]+", line)}
+    assert {"--since", "--log", "--dealt-with"} <= named <= options
+
+
+def test_the_runbook_says_what_to_do_about_everything_that_the_command_lists() -> None:
+    printed = [report.LOST_KEYS, report.DAMAGED, *(kind.value for kind in Kind)]
+    rows = {row[0].strip() for table in tables(ALL["docs/restoring.md"]) for row in table}
+    assert {text.partition(":")[0] for text in printed} <= rows
 
 
 @in_both_languages("docs/configuration.md")

@@ -1,6 +1,8 @@
 """The audit finds what was corrupted past every guard, and exits with 1."""
 
+import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,6 +15,7 @@ from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
 from tests.conftest import read_only
+from tests.support.records import make_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,6 +80,42 @@ def test_the_audit_finds(rule: int, paid: None) -> None:
         breaches = findings()
         transaction.set_rollback(True)
     assert breaches[RULES[rule][1]] >= 1
+
+
+NO_202_LEFT = "no 202 is left once its order is settled"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"subject": ""},
+        {"subject": "order:another"},
+        {"path": "/prefix/api/v1/orders/pay/"},
+        {"path": "", "subject": "", "content_type": "application/json; charset=utf-8"},
+    ],
+    ids=["as stored", "no subject", "another subject", "a prefix", "no path"],
+)
+def test_a_202_of_a_settled_order_is_found_by_what_it_shows(
+    columns: dict[str, str], paid: None, alice: User
+) -> None:
+    order = Order.objects.get()
+    shown = {"id": str(order.pk), "amount": order.amount, "currency": "EUR", "status": 1}
+    stored = {"subject": f"order:{order.pk}", "content_type": "application/json"} | columns
+    assert findings()[NO_202_LEFT] == 0
+    make_record(alice, "provisional", status=202, body=json.dumps(shown).encode(), **stored)
+    assert findings()[NO_202_LEFT] == 1
+
+
+@pytest.mark.parametrize("body", [b'{"id": 7, "amount": "1.50"}', b"[]", b"null", b'"202"'])
+def test_a_response_that_shows_no_order_is_none_of_the_audits(
+    body: bytes, paid: None, alice: User
+) -> None:
+    make_record(alice, "other", status=202, body=body, content_type="application/json")
+    shown = json.dumps({"id": str(uuid4()), "amount": "1.50", "status": "new"}).encode()
+    make_record(alice, "stranger", status=200, body=shown, content_type="application/json")
+    make_record(alice, "picture", status=200, body=b"\xff\xfe", content_type="image/png")
+    assert not any(findings().values())
 
 
 def findings() -> dict[str, int]:

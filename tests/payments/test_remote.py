@@ -5,13 +5,13 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from orders import outbox
+from orders import outbox, relay
 from orders.models import Order, PaymentRequest
 from orders.once import settle_once
 from orders.services import pay_order, settle_order
@@ -23,6 +23,7 @@ from tests.support.live import free_port
 
 ORDER = str(uuid4())
 ASKED = {"order_id": ORDER, "account_id": 7, "amount": 500, "currency": "EUR", "customer": "alice"}
+ALL_TERMS = "account_id, amount, currency"
 BODY = json.dumps(ASKED).encode()
 PAYMENT = {
     **{name: ASKED[name] for name in ("order_id", "account_id", "amount", "currency")},
@@ -36,10 +37,12 @@ class PaymentSystem(ThreadingHTTPServer):
     """Responds to everything in one way, and keeps what it was sent."""
 
     status, content, whole = 200, b"", True
+    by_method: dict[str, tuple[int, bytes]]
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.sent: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.by_method = {}  # where GET and POST get different responses
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,11 +51,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.sent.append((self.command, self.path, dict(self.headers), body))
-        self.send_response(self.server.status)
-        length = len(self.server.content) + (0 if self.server.whole else 10)
+        same = self.server.status, self.server.content
+        status, content = self.server.by_method.get(self.command, same)
+        self.send_response(status)
+        length = len(content) + (0 if self.server.whole else 10)
         self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(self.server.content)
+        self.wfile.write(content)
 
     do_GET = do_POST  # noqa: N815 - as http.server wants it
 
@@ -135,6 +140,101 @@ def test_an_inquiry_tells_no_payment_from_no_response(system: PaymentSystem) -> 
     system.status, system.content = 200, other()
     assert remote.inquire(BODY, request_id="r") == Decided(Payment.parsed(PAYMENT))
     assert system.sent[-1][:2] == ("GET", f"/api/v1/payments/{ORDER}/")
+
+
+OTHER_TERMS = "/problems/payment-mismatch: other "
+MISMATCH = (409, b'{"type": "/problems/payment-mismatch"}')
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        (other(account_id=8), Refused(f"{OTHER_TERMS}account_id")),
+        (other(amount=501), Refused(f"{OTHER_TERMS}amount")),
+        (other(currency="USD"), Refused(f"{OTHER_TERMS}currency")),
+        (other(amount=1, currency="USD", account_id=8), Refused(f"{OTHER_TERMS}{ALL_TERMS}")),
+        (other(amount=1, outcome="declined"), Refused(f"{OTHER_TERMS}amount")),
+        (other(order_id=str(uuid4())), Unknown("a response about another payment")),
+        (other(order_id=str(uuid4()), amount=1), Unknown("a response about another payment")),
+        (other(amount="500"), Unknown("a response that makes no sense")),
+        (other(amount=501.5), Unknown("a response that makes no sense")),
+        (other(amount=True), Unknown("a response that makes no sense")),
+        (other(currency=None), Unknown("a response that makes no sense")),
+        (other(amount=1, outcome="perhaps"), Unknown("a response that makes no sense")),
+        (other(amount=1, id="none"), Unknown("a response that makes no sense")),
+        (other(amount=1)[:-1], Unknown("a response that makes no sense")),
+    ],
+)
+def test_an_inquiry_that_sees_other_terms_is_final_and_a_malformed_response_is_not(
+    content: bytes, outcome: remote.Outcome, system: PaymentSystem
+) -> None:
+    system.content = content
+
+    assert remote.inquire(BODY, request_id="r") == outcome
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("inquiry", "outcome"),
+    [
+        ((200, other(account_id=8)), Refused(f"{OTHER_TERMS}account_id")),
+        ((200, other()), Decided(Payment.parsed(PAYMENT))),
+        ((404, b""), Refused("409 /problems/payment-mismatch")),
+        ((503, b""), Unknown("HTTP 503")),
+        ((200, b"<html>"), Unknown("a response that makes no sense")),
+        ((403, b""), Refused("403")),
+    ],
+)
+def test_a_charge_that_is_refused_for_its_terms_inquires_which_ones_differ(
+    inquiry: tuple[int, bytes], outcome: remote.Outcome, system: PaymentSystem
+) -> None:
+    system.by_method = {"POST": MISMATCH, "GET": inquiry}
+
+    assert remote.charge(BODY, request_id="r") == outcome
+    assert [method for method, *_ in system.sent] == ["POST", "GET"]
+
+
+NONE_YET, OURS, OTHERS = (404, b""), (200, other()), (200, other(account_id=8))
+SILENT, DENIED = (503, b""), (403, b"")
+# What the relay makes of it, by (attempt, inquiry, charge), and what it sends.
+ATTEMPTS: list[tuple[int, tuple[int, bytes], tuple[int, bytes], type, str]] = [
+    (1, NONE_YET, OURS, Decided, "POST"),
+    (1, OTHERS, MISMATCH, Refused, "POST GET"),
+    (1, NONE_YET, SILENT, Unknown, "POST"),
+    (1, NONE_YET, OTHERS, Unknown, "POST"),
+    (1, NONE_YET, DENIED, Refused, "POST"),
+    (2, OURS, SILENT, Decided, "GET"),
+    (2, OTHERS, SILENT, Refused, "GET"),
+    (2, SILENT, OURS, Unknown, "GET"),
+    (2, DENIED, OURS, Refused, "GET"),
+    (2, NONE_YET, OURS, Decided, "GET POST"),
+    (2, NONE_YET, SILENT, Unknown, "GET POST"),
+    (2, NONE_YET, OTHERS, Unknown, "GET POST"),
+    (2, NONE_YET, MISMATCH, Refused, "GET POST GET"),
+    (2, NONE_YET, DENIED, Refused, "GET POST"),
+    (99, OTHERS, OURS, Refused, "GET"),
+    (99, SILENT, OURS, Unknown, "GET"),
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("attempt", "inquiry", "charge", "meaning", "methods"), ATTEMPTS)
+def test_what_an_attempt_of_the_relay_comes_to(
+    attempt: int,
+    inquiry: tuple[int, bytes],
+    charge: tuple[int, bytes],
+    meaning: type,
+    methods: str,
+    system: PaymentSystem,
+) -> None:
+    system.by_method = {"GET": inquiry, "POST": charge}
+    request = outbox.ClaimedRequest(UUID(ORDER), BODY, "r", "", attempts=attempt)
+
+    outcome = relay._send(request)
+
+    assert isinstance(outcome, meaning), outcome
+    assert " ".join(method for method, *_ in system.sent) == methods
 
 
 @pytest.mark.django_db(transaction=True)

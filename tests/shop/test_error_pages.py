@@ -134,6 +134,7 @@ def test_a_form_that_is_too_long_is_a_page(browser: Client, fields: dict[str, st
     page = through(browser).send(Form("/basket/", fields))
 
     assert page.status in {400, 413}
+    assert page.says("too long")
     assert is_error_page(page)
 
 

@@ -52,7 +52,7 @@ class _Fixtures:
     def django_db_modify_db_settings(cls, django_db_blocker: Any) -> Iterator[None]:
         """Name this worker's database, and drop it at the end; drop those of killed runs."""
         with processes_allowed():
-            if settings.DATABASES[DEFAULT_DB_ALIAS]["ENGINE"] == "embedded_postgres":
+            if "embedded" in settings.DATABASES[DEFAULT_DB_ALIAS]["ENGINE"]:
                 _make_room()
             with django_db_blocker.unblock():
                 session = _outside_django()

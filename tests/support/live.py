@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -120,8 +120,16 @@ class LiveServer:
     """gunicorn with `tests.support.wsgi`; its failpoints are armed by files in a folder."""
 
     def __init__(
-        self, *, database: dict[str, Any], folder: Path, workers: int = 3, threads: int = 8
+        self,
+        *,
+        database: dict[str, Any],
+        folder: Path,
+        workers: int = 3,
+        threads: int = 8,
+        options: Sequence[str] = (),
+        **environment: str,
     ) -> None:
+        self.options = options
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
@@ -135,12 +143,15 @@ class LiveServer:
             "FAULT_FOLDER": str(folder),
             "TOKENS_PER_MINUTE": "1000000",
             "SIGN_INS_PER_MINUTE": "1000000",
+            "WRITES_PER_MINUTE": "1000000",
+            **environment,
         }
 
     def __enter__(self) -> Self:
         command = [
             *ends_with_the_run(),  # a run that is killed leaves no server
             *(sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"),
+            *self.options,
             "tests.support.wsgi:application",
         ]
         with self.log.open("wb") as log:

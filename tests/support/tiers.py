@@ -36,7 +36,10 @@ STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn
 SECONDS = {"unit": 0.01, "database": 0.05, "processes": 0.7, "browser": 1.5}
 # More than their number of tests tells.
 SECONDS_OF_FILES = {
+    "test_frozen_database.py": 90.0,
+    "test_full_database.py": 40.0,
     "test_distributed.py": 40.0,
+    "test_restoring.py": 40.0,
     "test_serve.py": 20.0,
     "test_simulate.py": 18.0,
     "test_schema.py": 25.0,

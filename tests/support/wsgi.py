@@ -5,11 +5,12 @@ import signal
 import time
 from pathlib import Path
 
+from tests.support import clock  # isort: skip  # first: it may be wrong by then
 from config.wsgi import application
 from idempotency import failpoints
 from lab.page import runs
 
-__all__ = ["application"]
+__all__ = ["application", "clock"]
 
 FOLDER = Path(os.environ["FAULT_FOLDER"])
 

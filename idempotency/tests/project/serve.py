@@ -14,7 +14,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 if __name__ == "__main__":
     application = get_wsgi_application()
-    from idempotency.tests.project import faults  # noqa: F401 - arms the failpoints
+    from idempotency.tests.project import faults, versions  # noqa: F401 - arm and install theirs
 
     port = int(sys.argv[1])
     make_server("127.0.0.1", port, application, Server, WSGIRequestHandler).serve_forever()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -62,3 +63,5 @@ REST_FRAMEWORK = {
 USE_TZ = True
 STATIC_URL = "static/"
 IDEMPOTENCY = json.loads(os.environ.get("IDEMPOTENCY", "{}"))  # of a live server
+if "RETENTION" in IDEMPOTENCY:
+    IDEMPOTENCY["RETENTION"] = timedelta(seconds=IDEMPOTENCY["RETENTION"])

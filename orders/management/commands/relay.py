@@ -3,10 +3,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from payments import client
 from web.arguments import number_up_to
+from web.database.deadlines import expect_responses
 
 CONCURRENCY_MAX = 256
 
@@ -33,6 +35,7 @@ class Command(BaseCommand):
             raise CommandError("A relay is for an order system that has a PAYMENTS_URL.")
         from orders.relay import Relay  # noqa: PLC0415 - its tables are not in every process
 
+        expect_responses(within_seconds=settings.DATABASE_RESPONSE_SECONDS)
         relay = Relay(concurrency=options["concurrency"])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: relay.stop())

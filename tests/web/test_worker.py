@@ -1,0 +1,113 @@
+"""The worker's main loop, without a server: what it holds for its clients is bounded."""
+
+import selectors
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+
+from web.server import worker as module
+from web.server.connection import Connection
+from web.server.worker import BufferingWorker
+
+Pair = tuple[Connection, socket.socket]
+
+
+class Worker(BufferingWorker):
+    """A worker that starts nothing: its loop's parts are called by the test."""
+
+    def __init__(self) -> None:
+        self.cfg = Config()
+        self.alive = True
+        self.nr_conns = 0
+        self.polled = {}
+        self.next_sweep = 0.0
+        self.poller = selectors.DefaultSelector()
+        self.submitted: list[Connection] = []
+
+    def enqueue_req(self, conn: Connection) -> None:
+        self.submitted.append(conn)
+
+    def connect(self) -> Pair:
+        """Return a connection that waits for its request, and the client's end."""
+        ours, clients = socket.socketpair()
+        conn = Connection(self.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        self.nr_conns += 1
+        self._poll(conn, self._receive, 60)
+        return conn, clients
+
+    def turn(self) -> None:
+        self.wait_for_and_dispatch_events(0)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    for conn in list(worker.polled):
+        worker._drop(conn)
+    worker.poller.close()
+
+
+def test_what_clients_do_not_read_is_bounded_and_the_longest_wait_goes(
+    worker: Worker, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(module, "UNSENT_BYTES_MAX", 25)
+    pairs = [worker.connect() for _ in range(4)]
+    for conn, _ in pairs[1:]:  # the first has nothing to read
+        conn.sock.unsent += b"x" * 10
+
+    worker.murder_keepalived()
+
+    assert list(worker.polled) == [pairs[0][0], pairs[2][0], pairs[3][0]]
+    assert worker.nr_conns == 3
+    for _, client in pairs:
+        client.close()
+
+
+def test_a_connection_that_was_ended_in_the_same_turn_is_not_ended_twice(worker: Worker) -> None:
+    pairs = [worker.connect() for _ in range(2)]
+    for _, client in pairs:
+        client.close()  # both are readable in one turn, and the first to be seen ends the other
+    original = worker._receive
+
+    def end_all(conn: Connection) -> None:
+        for each in list(worker.polled):
+            if each is not conn:
+                worker._drop(each)
+        original(conn)
+
+    for conn, _ in pairs:
+        worker._forget(conn)
+        worker._poll(conn, end_all, 60)
+    worker.turn()
+
+    assert worker.nr_conns == 0
+    assert not worker.polled
+
+
+def test_a_request_is_handed_over_once_and_only_as_a_whole(worker: Worker) -> None:
+    conn, client = worker.connect()
+    with client:
+        for part in (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n", b"\r\n", b"a"):
+            client.sendall(part)
+            worker.turn()
+            assert worker.submitted == []
+        client.sendall(b"b")
+        worker.turn()
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # the next one waits for its response
+        worker.turn()
+        assert worker.submitted == [conn]
+        assert bytes(conn.sock.received).endswith(b"\r\n\r\nab")
+        conn.close()
+
+
+def test_a_thread_is_never_blocked_by_a_client(worker: Worker) -> None:
+    conn, client = worker.connect()
+    with client:
+        conn.sock.setblocking(True)  # as gunicorn does
+        assert conn.sock.recv(100) == b""
+        conn.sock.sendall(b"x" * 10_000_000)
+        assert len(conn.sock.unsent) > 1_000_000

@@ -1,0 +1,50 @@
+"""The engine "web.database": Django's own, with the deadline of this process, if it has one."""
+
+from collections import defaultdict
+from types import ModuleType
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+
+from web.database.deadlines import Breaker, Connection, responding_within, response_seconds
+
+CONNECT_SECONDS = 2.0  # where the settings have no `connect_timeout`
+
+# psycopg, as Django knows it, but for the class of its connections.
+driver = ModuleType("psycopg")
+vars(driver).update(vars(psycopg), connect=Connection.connect)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A PostgreSQL connection that no thread waits for longer than this process's deadline."""
+
+    Database = driver
+    _breakers: dict[str, Breaker] = defaultdict(Breaker)  # on the class: of all threads, by alias
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect; at once fail where the server was silent a moment ago."""
+        seconds = response_seconds()
+        if seconds is None:
+            return super().get_new_connection(conn_params)
+        breaker = self._breakers[self.alias]
+        with breaker.attempt(seconds=self._connect_seconds()):
+            session = super().get_new_connection(conn_params)
+        session.response_seconds, session.breaker = seconds, breaker
+        return session
+
+    def is_usable(self) -> bool:
+        """Return True if the session's server responds as fast as it accepts connections."""
+        if response_seconds() is None:
+            return super().is_usable()
+        seconds, session = self._connect_seconds(), self.connection
+        try:
+            attempt = self._breakers[self.alias].attempt(seconds=seconds)
+            with attempt, responding_within(session, seconds):
+                session.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _connect_seconds(self) -> float:
+        return float(self.settings_dict["OPTIONS"].get("connect_timeout", CONNECT_SECONDS))

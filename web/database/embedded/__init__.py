@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL with deadlines: ENGINE = "web.database.embedded"."""

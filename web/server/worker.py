@@ -1,0 +1,210 @@
+"""The web server's worker: gunicorn's gthread, whose threads only see whole requests.
+
+The main loop receives requests, and sends what a client is slow to read, for any number of clients
+at once. A thread works only between the last byte of a request and the first of its response, so a
+slow or silent client occupies none. It occupies a connection, until a deadline and for as long as
+there is room: a new connection takes the place of the one that waits longest.
+"""
+
+import resource
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from django.conf import settings
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from web.server.connection import Connection
+
+LINGER_SECONDS = 2.0  # for it to read a refusal before its connection goes (RFC 9112, section 9.6)
+SWEEP_SECONDS = 0.25
+UNSENT_BYTES_MAX = 64 * 1024 * 1024  # of all responses that a worker still has to send
+SPARE_FILES = 512  # of a worker, beside its clients' connections
+
+
+class ErrorSink:
+    """Takes gunicorn's HTML about a request that it can't parse; `status` is all it is read for."""
+
+    status = 400
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self.status = int(data.split(b" ", 2)[1])
+
+
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]
+    """Has its clients wait in the main loop: `polled` holds them, the longest wait first."""
+
+    def init_process(self) -> None:
+        """Make room for as many open files as there may be connections, and run."""
+        self.polled: dict[Connection, None] = {}
+        self.next_sweep = 0.0
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = max(soft, self.worker_connections + SPARE_FILES)
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        super().init_process()
+
+    # --- A request's way: accept, receive, a thread (gthread's `handle`), finish_request, send
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection; where there is no room, end the one that waits longest."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections and self.polled:
+            self._drop(next(iter(self.polled)))
+        conn = Connection(self.cfg, client, address, listener.getsockname())
+        self._poll(conn, self._receive, settings.WEB_CLIENT_SECONDS)
+
+    def _receive(self, conn: Connection) -> None:
+        data = conn.sock.client.recv(65536)
+        if not data:
+            self._drop(conn)
+            return
+        if not conn.sock.received:  # a request's time begins with its first byte
+            self._await(conn, settings.WEB_CLIENT_SECONDS)
+        conn.sock.received += data
+        self._submit_if_whole(conn)
+
+    def _submit_if_whole(self, conn: Connection) -> None:
+        if conn.has_whole_request():
+            self._forget(conn)
+            self.enqueue_req(conn)
+        elif conn.has_endless_head():
+            self._refuse(conn, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Have the application respond; a connection whose body is not awaited closes then."""
+        if conn.is_refused:
+            req.force_close()
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Respond to a request that gunicorn can't parse as the API does: by a problem."""
+        sink = ErrorSink()
+        super().handle_error(req, sink, addr, exc)
+        client.sendall(_problem(sink.status))
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """Send the rest of a response, then wait for the client's next request, or close."""
+        conn.closes = bool(fs.cancelled() or fs.exception()) or not fs.result()
+        self._guarded(self._send, conn)
+
+    def _send(self, conn: Connection) -> None:
+        conn.sock.sendall(b"")
+        if conn.sock.unsent:
+            if conn not in self.polled:
+                self._poll(conn, self._send, settings.WEB_CLIENT_SECONDS, event=EVENT_WRITE)
+            return
+        self._forget(conn)
+        if not conn.closes:
+            conn.begin_next_request()
+            begun = bool(conn.sock.received)
+            seconds = settings.WEB_CLIENT_SECONDS if begun else self.cfg.keepalive
+            self._poll(conn, self._receive, seconds)
+            self._submit_if_whole(conn)
+        elif conn.is_refused or conn.sock.received:
+            # Closed while bytes are unread, a connection loses its response as well.
+            conn.sock.client.shutdown(socket.SHUT_WR)
+            self._poll(conn, self._discard, LINGER_SECONDS)
+        else:
+            self._drop(conn)
+
+    def _discard(self, conn: Connection) -> None:
+        if not conn.sock.client.recv(65536):
+            self._drop(conn)
+
+    def _refuse(self, conn: Connection, status: int) -> None:
+        """Respond to a request that is not here as a whole, and close."""
+        self._forget(conn)
+        conn.closes = conn.is_refused = True
+        conn.sock.sendall(_problem(status))
+        self._send(conn)
+
+    # --- Waiting for clients
+
+    def _poll(
+        self,
+        conn: Connection,
+        callback: Callable[[Connection], None],
+        seconds: float,
+        *,
+        event: int = EVENT_READ,
+    ) -> None:
+        """Call back when a client sends, or takes, something, until a deadline."""
+        self._await(conn, seconds)
+        self.poller.register(conn.sock.client, event, partial(self._called_back, callback, conn))
+
+    def _called_back(
+        self, callback: Callable[[Connection], None], conn: Connection, _client: Any
+    ) -> None:
+        if conn in self.polled:  # or it was dropped meanwhile
+            self._guarded(callback, conn)
+
+    def _guarded(self, callback: Callable[[Connection], None], conn: Connection) -> None:
+        try:
+            callback(conn)
+        except BlockingIOError:
+            return
+        except OSError:  # the client is gone
+            self._drop(conn)
+
+    def _await(self, conn: Connection, seconds: float) -> None:
+        """Put a connection at the end of the line, with a deadline."""
+        seconds = seconds if self.alive else min(seconds, STOP_KEEPALIVE_LINGER)
+        conn.deadline = time.monotonic() + seconds
+        self.polled.pop(conn, None)
+        self.polled[conn] = None
+
+    def _forget(self, conn: Connection) -> None:
+        if conn in self.polled:
+            del self.polled[conn]
+            self.poller.unregister(conn.sock.client)
+
+    def _drop(self, conn: Connection) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End the connections whose deadline has passed, or all; gthread calls this in its loop."""
+        now = time.monotonic()
+        if now < self.next_sweep and not force:
+            return
+        self.next_sweep = now + SWEEP_SECONDS
+        for conn in [conn for conn in self.polled if force or conn.deadline <= now]:
+            if conn.has_part_of_request() and not force:
+                self._guarded(partial(self._refuse, status=HTTPStatus.REQUEST_TIMEOUT), conn)
+            else:
+                self._drop(conn)
+        unsent = [conn for conn in self.polled if conn.sock.unsent]
+        while sum(len(conn.sock.unsent) for conn in unsent) > UNSENT_BYTES_MAX:
+            self._drop(unsent.pop(0))
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Have nobody keep a stopping worker waiting beyond a deadline."""
+        for conn in self.polled:
+            conn.deadline = min(conn.deadline, deadline)
+
+
+def _problem(status: int) -> bytes:
+    """Return a whole HTTP response, after which the connection closes."""
+    from web.problems import for_status  # noqa: PLC0415 - needs Django, which only workers load
+
+    outcome = "unknown" if status == HTTPStatus.INTERNAL_SERVER_ERROR else "none"
+    body = for_status(status, outcome=outcome)
+    reason = HTTPStatus(status).phrase
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {body['Content-Type']}\r\n"
+        f"Content-Length: {len(body.content)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body.content
