@@ -134,12 +134,14 @@ def _problem_of(response: HttpResponseBase) -> JsonResponse:
 
 
 def _refused_body(request: HttpRequest) -> int | None:
-    """Return the status that refuses a body unread, for an unknown or excessive length, or None."""
+    """Return the status that refuses a body unread, for its length or its coding, or None."""
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
     if "HTTP_TRANSFER_ENCODING" in request.META:
         return 411
-    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
+    if length > settings.MAX_BODY_BYTES:
         return 413
-    return None
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    return 415 if length and coding not in {"", "identity"} else None  # RFC 9110, section 8.4
 
 
 def _key_digest(request: HttpRequest) -> dict[str, str]:

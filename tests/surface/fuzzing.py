@@ -16,12 +16,14 @@ from tests.surface.raw import Reply, Wire
 CONNECTIONS = 6
 MACHINE = ("/api/", "/healthz", "/readyz", "/metrics")
 PAGES_OF_THE_API = ("/api/docs/",)
-# Before there is an application: the web server itself refuses what it can't read (gunicorn).
-BY_THE_SERVER = frozenset({400, 403, 414, 417, 431, 501, 505})
+# Before there is an application: the web server itself refuses what it can't read, by a problem.
+BY_THE_SERVER = frozenset({400, 403, 408, 411, 413, 414, 417, 431, 501, 505})
 # Any call may also return these (docs/contract.md); 404 where the path is none of a route's.
 ANY_CALL = frozenset({400, 403, 404, 405, 406, 411, 413, 415})
 UNDOCUMENTED = frozenset({200, 401})  # such as OPTIONS, and what a hostile path leads to
-PAGES = frozenset({200, 204, 206, 301, 302, 303, 304, 400, 403, 404, 405, 409, 413, 416, 429})
+PAGES = frozenset(
+    {200, 204, 206, 301, 302, 303, 304, 400, 403, 404, 405, 409, 411, 413, 415, 416, 429}
+)
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Run:
         self.statuses[reply.status] += 1
         if "x-request-id" not in reply.headers:
             self.by_the_server += 1
-            complaints = [] if reply.status in BY_THE_SERVER else ["made by no application"]
+            complaints = list(_complaints_of_the_server(reply))
         else:
             complaints = list(self._complaints(request, reply))
         for complaint in complaints:
@@ -82,6 +84,13 @@ def _path(request: HostileRequest) -> str:
     except ValueError:
         return ""
     return unquote(path.partition("?")[0].partition("#")[0], errors="replace")
+
+
+def _complaints_of_the_server(reply: Reply) -> Iterator[str]:
+    if reply.status not in BY_THE_SERVER:
+        yield "is made by no application"
+    if reply.content_type != "application/problem+json":
+        yield "is no problem"
 
 
 def _complaints_of_the_api(request: HostileRequest, reply: Reply) -> Iterator[str]:

@@ -40,8 +40,8 @@ def _connection_stays() -> Iterator[None]:
     signals.request_started.connect(close_old_connections)
 
 
-def call(path: str, method: str = "GET", body: bytes = b"", **environ: str) -> tuple[int, Any]:
-    """Return status and parsed body of a request to the WSGI application."""
+def text_of(path: str, method: str = "GET", body: bytes = b"", **environ: str) -> tuple[int, str]:
+    """Return status and body of a request to the WSGI application."""
     statuses: list[str] = []
 
     def start(status: str, *_: Any) -> Any:
@@ -49,7 +49,13 @@ def call(path: str, method: str = "GET", body: bytes = b"", **environ: str) -> t
 
     made = RequestFactory().generic(method, path, body).environ
     sent = b"".join(application(made | {"HTTP_HOST": "localhost"} | environ, start))
-    return int(statuses[0][:3]), json.loads(sent) if sent.startswith(b"{") else sent.decode()
+    return int(statuses[0][:3]), sent.decode()
+
+
+def call(path: str, method: str = "GET", body: bytes = b"", **environ: str) -> tuple[int, Any]:
+    """Return the same with the body parsed, if it is JSON."""
+    status, text = text_of(path, method, body, **environ)
+    return status, json.loads(text) if text.startswith("{") else text
 
 
 @pytest.mark.parametrize("content_type", UNREADABLE + ODD)
@@ -86,8 +92,9 @@ def test_a_page_is_shown_whatever_the_content_type(content_type: str, db: None) 
     ("accept", "status"),
     [
         ("application/json;a*=x''y", 406),
-        ("text/html, application/json;q*=x''y, */*;q=0.1", 200),
-        ("""application/json; a=";b*=x''y\"""", 200),
+        ("application/json;a*=us-ascii''b;a*0=c", 406),
+        ("text/html, application/json;a*=us-ascii''b;a*0=c, */*;q=0.1", 200),
+        ("""*/*; a=";b*=x''y\"""", 200),
         ("application/json; indent=4", 200),
     ],
 )
@@ -99,9 +106,44 @@ def test_a_media_range_that_cant_be_parsed_matches_nothing(
     assert body.keys() >= ({"results"} if status == 200 else {"type"})
 
 
-def test_a_page_that_asks_for_html_is_given_whatever_accept_says(db: None) -> None:
-    status, _ = call("/language/", "POST", HTTP_ACCEPT="text/html;a*=x''y")
-    assert status == 403  # it has no CSRF token
+def test_a_response_has_one_form_whatever_accept_adds_to_the_media_type(product: Product) -> None:
+    plain, indented = (
+        text_of("/api/v1/products/", HTTP_ACCEPT=f"application/json{more}")
+        for more in ("", "; indent=4")
+    )
+    assert plain == indented
+
+
+def test_a_page_that_asks_what_is_accepted_gets_by_what_can_be_parsed(db: None) -> None:
+    def choose_language(accept: str) -> int:
+        cookie, token = f"csrftoken={'x' * 32}", "x" * 32
+        return call(
+            *("/language/", "POST"),
+            HTTP_ACCEPT=accept,
+            HTTP_COOKIE=cookie,
+            HTTP_X_CSRFTOKEN=token,
+        )[0]
+
+    assert choose_language("text/html;a*=x''y") == 204
+    assert choose_language("a/b;a*=x''y, text/html") == 302
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 415), ("identity, br", 415), ("", 400), ("Identity", 400)]
+)
+def test_a_body_in_a_coding_that_nobody_decodes_is_415(coding: str, status: int, db: None) -> None:
+    got, problem = call(
+        *("/api/v1/sign-in/", "POST", b"{}"),
+        CONTENT_TYPE="application/json",
+        HTTP_CONTENT_ENCODING=coding,
+    )
+    assert (got, problem["status"]) == (status, status)
+
+
+@pytest.mark.parametrize("header", ["HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_METHOD_OVERRIDE"])
+def test_no_header_and_no_parameter_makes_a_request_another_ones(header: str, db: None) -> None:
+    body = b'{"_method": "DELETE"}'
+    assert call("/api/v1/sign-in/?_method=PUT", "POST", body, **{header: "GET"})[0] == 415
 
 
 def test_a_form_is_utf_8_whatever_it_claims() -> None:
