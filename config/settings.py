@@ -130,6 +130,8 @@ DATABASES = {"default": _database()}
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
 # Of a web server and a relay. The server's own timeouts come first, unless it is frozen.
 DATABASE_RESPONSE_SECONDS = env.int("DATABASE_RESPONSE_SECONDS", default=15)
+if DATABASE_RESPONSE_SECONDS < 0:
+    raise ImproperlyConfigured("DATABASE_RESPONSE_SECONDS is a number of seconds, or 0: for ever.")
 STATEMENT_TIMEOUTS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
