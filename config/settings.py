@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 
 from config.logs import logging_settings
+from web.proxies import trusted_proxies
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -70,6 +71,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "web.proxies.forwarded_by_trusted_proxies",  # first: what follows reads REMOTE_ADDR
     "web.middleware.RequestLog",
     "operations.metrics.measured",
     "web.middleware.problems_for_the_api",
@@ -254,6 +256,8 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+# Whose X-Forwarded-* headers are read; without any, BEHIND_TLS_PROXY trusts every peer's.
+TRUSTED_PROXIES = trusted_proxies(env.list("TRUSTED_PROXIES", default=[]))
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # No script or style within a page, and nothing from anywhere else.
