@@ -65,7 +65,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
@@ -160,7 +159,7 @@ if not DATABASE_POOLER:
 # --- REST
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "web.authentication.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -193,7 +192,7 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
     "TAGS": [
-        {"name": "sign-in", "description": "The API token of a user"},
+        {"name": "sign-in", "description": "A user's API tokens: issued, listed, revoked"},
         {"name": "products", "description": "The catalogue"},
         {"name": "orders", "description": "A customer's orders: place, pay, list"},
         {"name": "accounts", "description": "A customer's accounts: balances and entries"},
@@ -231,6 +230,9 @@ IDEMPOTENCY = {
     "TOKEN_LIFETIME": timedelta(minutes=env.int("IDEMPOTENCY_TOKEN_LIFETIME_MINUTES", default=30)),
     "TOKEN_RATE": (env.int("TOKENS_PER_MINUTE", default=60), 60),
 }
+API_TOKEN_LIFETIME_DAYS = env.int("API_TOKEN_LIFETIME_DAYS", default=90)
+if API_TOKEN_LIFETIME_DAYS < 1:
+    raise ImproperlyConfigured("API_TOKEN_LIFETIME_DAYS is a number of days, 1 or more.")
 SIGN_IN_RATE = (env.int("SIGN_INS_PER_MINUTE", default=20), 60)
 
 # --- Lab: it makes tables of its own and throws them away, so never in production

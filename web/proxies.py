@@ -32,12 +32,12 @@ def forwarded_by_trusted_proxies(
         peer = request.META.get("REMOTE_ADDR", "")
         if _is_trusted(_address(peer) or peer):
             request.META["REMOTE_ADDR"] = _client(peer, request.META.get(FORWARDED_FOR, ""))
-            kept = {name for name in request.META if name.startswith("HTTP_X_FORWARDED_")}
-            kept.discard(FORWARDED_FOR)  # its left end is whatever the client sent
+            readable = {name for name in request.META if name.startswith("HTTP_X_FORWARDED_")}
+            readable.discard(FORWARDED_FOR)  # its left end is whatever the client sent
         else:
             request.META["REMOTE_ADDR"] = str(_address(peer) or peer)
-            kept = _kept_of_anybody()
-        for name in [name for name in request.META if _is_forwarded(name) and name not in kept]:
+            readable = _readable_of_anybody()
+        for name in [name for name in request.META if _is_forwarded(name) and name not in readable]:
             del request.META[name]
         return get_response(request)
 
@@ -98,7 +98,7 @@ def _is_forwarded(name: str) -> bool:
     return name.startswith("HTTP_X_FORWARDED_") or name == "HTTP_FORWARDED"
 
 
-def _kept_of_anybody() -> set[str]:
+def _readable_of_anybody() -> set[str]:
     """Return the header that BEHIND_TLS_PROXY alone trusts; with TRUSTED_PROXIES, none."""
     header = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
     return {header[0]} if header and not settings.TRUSTED_PROXIES else set()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
 from orders.models import Product
 from payments.models import Account
+from tests.support.api_tokens import api_token_of
 from tests.support.live import LiveServer
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ def test_random_input_gets_documented_responses_and_no_5xx(
     server: LiveServer, alice: User, alice_account: Account, product: Product, tmp_path: Path
 ) -> None:
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
-    token = Token.objects.create(user=alice).key
+    token = api_token_of(alice)
     command: list[str | Path] = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
         *("run", f"{server.url}/api/schema/", "--checks", "all", "--max-examples", "60"),

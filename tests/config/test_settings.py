@@ -78,6 +78,22 @@ def test_a_wrong_role_is_refused(
     assert refusal(command, DEBUG="true", **environment).startswith(reason)
 
 
+@pytest.mark.parametrize("command", [MANAGE, GUNICORN], ids=" ".join)
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"TRUSTED_PROXIES": "10.0.0.1,proxy.example"}, "TRUSTED_PROXIES: 'proxy.example' does"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES: 0.0.0.0/0 trusts every client"),
+        ({"API_TOKEN_LIFETIME_DAYS": "0"}, "API_TOKEN_LIFETIME_DAYS is a number of days"),
+    ],
+    ids=["nonsense", "everybody", "API_TOKEN_LIFETIME_DAYS"],
+)
+def test_a_wrong_setting_of_signing_in_is_refused(
+    environment: dict[str, str], reason: str, command: list[str]
+) -> None:
+    assert refusal(command, DEBUG="true", **environment).startswith(reason)
+
+
 def test_the_settings_raise_what_django_expects_of_wrong_settings() -> None:
     ran = run(["-c", "import config.settings"], DEBUG="true", ROLE="neither")
     assert ran.stderr.splitlines()[-1].startswith("django.core.exceptions.ImproperlyConfigured:")
