@@ -182,7 +182,7 @@ def test_a_known_address_has_a_limit_of_its_own(url: str) -> None:
 
 
 def test_a_stranger_who_names_another_address_each_time_is_counted_as_one(url: str) -> None:
-    stranger = {"source_address": ("127.0.0.2", 0)}  # no trusted proxy
+    stranger: Any = {"source_address": ("127.0.0.2", 0)}  # no trusted proxy
 
     tried = Counter(api(url, "alice", at=f"192.0.2.{n}", **stranger) for n in range(LIMIT + 1))
 
