@@ -304,7 +304,7 @@ def test_staff_who_may_delete_tokens_revoke_in_the_admin_and_nobody_else(owner: 
 
     shown = in_browser(clerk).get(changelist)
     in_browser(clerk).post(changelist, selected)
-    kept = works(token["token"])
+    still_works = works(token["token"])
     forbidden = in_browser(clerk).post(reverse("admin:web_apitoken_delete", args=[token["id"]]))
     clerk.user_permissions.add(Permission.objects.get(codename="delete_apitoken"))
     revoked = in_browser(clerk).post(changelist, selected)
@@ -313,7 +313,7 @@ def test_staff_who_may_delete_tokens_revoke_in_the_admin_and_nobody_else(owner: 
     digest = api_tokens.digest(token["token"])
     assert digest not in shown.text
     assert digest not in in_browser(owner).get(f"{changelist}{token['id']}/change/").text
-    assert kept
+    assert still_works
     assert forbidden.status_code == 403
     assert revoked.status_code == 302
     assert not works(token["token"])

@@ -198,7 +198,7 @@ def test_of_a_user_only_so_many_origins_are_known_and_the_newest_stay(alice: Use
     assert passes("alice", at="192.0.2.3")
 
 
-def test_a_repeated_sign_in_adds_no_row_and_clears_away_what_is_old(alice: User, bob: User) -> None:
+def test_a_second_sign_in_adds_no_row_and_clears_away_what_is_old(alice: User, bob: User) -> None:
     remember(request_from(HOME), bob)
     KnownOrigin.objects.update(seen_at=F("seen_at") - ORIGIN_LIFETIME - timedelta(hours=1))
 
