@@ -117,6 +117,23 @@ def test_beyond_a_number_of_tokens_the_one_that_was_longest_unused_goes(settings
     assert works(forever.token)
 
 
+def test_a_token_that_has_expired_goes_before_any_that_is_valid(owner: User) -> None:
+    lifetime = timedelta(days=1)
+    issued = [
+        api_tokens.issue(owner, name="", lifetime=lifetime)
+        for _ in range(api_tokens.EXPIRING_PER_USER_MAX)
+    ]
+    expired, *valid = [each.token for each in issued if each]
+    assert works(expired)  # used after all others were
+    earlier = {name: F(name) - timedelta(days=2) for name in ("created_at", "expires_at")}
+    ApiToken.objects.filter(digest=api_tokens.digest(expired)).update(**earlier)
+
+    api_tokens.issue(owner, name="", lifetime=lifetime)
+
+    assert all(works(token) for token in valid)
+    assert ApiToken.objects.count() == api_tokens.EXPIRING_PER_USER_MAX
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_number_of_tokens_is_exact_however_many_sign_in_at_once() -> None:
     user = User.objects.create_user("owner", password=PASSWORD)
@@ -165,6 +182,12 @@ def test_where_nothing_can_be_written_a_token_works_and_its_use_is_not_noted() -
     assert ApiToken.objects.get().last_used_at is not None
 
 
+def noted_uses(token_id: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(api_tokens.NOTE_USE, {"id": token_id})
+        return int(cursor.rowcount)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_is_being_changed_elsewhere_holds_no_request_up() -> None:
     user = User.objects.create_user("owner", password=PASSWORD)
@@ -173,8 +196,10 @@ def test_a_token_that_is_being_changed_elsewhere_holds_no_request_up() -> None:
     with transaction.atomic():
         ApiToken.objects.select_for_update().get()
         (found,) = together(1, lambda _: api_tokens.authenticate(token))
+        (noted,) = together(1, lambda _: noted_uses(found[1]))  # an error if it waited
 
     assert found[0] == user
+    assert noted == 0
     assert ApiToken.objects.get().last_used_at is None
 
 
@@ -224,6 +249,13 @@ def test_an_inactive_users_token_is_refused_and_not_revoked(owner: User) -> None
 
     assert not refused
     assert works(token)
+
+
+def test_who_is_made_inactive_while_signing_in_gets_no_token(owner: User) -> None:
+    User.objects.update(is_active=False)
+
+    assert api_tokens.issue(owner, name="", lifetime=None) is None
+    assert not ApiToken.objects.exists()
 
 
 def test_a_call_revokes_once_also_the_token_in_use(owner: User) -> None:
