@@ -507,6 +507,15 @@ def test_a_stronger_hash_of_the_same_password_revokes_nothing(
     assert not works(token)
 
 
+def test_another_password_revokes_also_where_the_hash_was_weak(owner: User, settings: Any) -> None:
+    token = sign_in().json()["token"]
+    settings.PASSWORD_HASHERS = [STRONG, WEAK]
+
+    in_the_shell(owner)
+
+    assert not works(token)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("first", ["the change", "the sign-in"])
 def test_a_sign_in_with_the_old_password_gets_no_token_that_outlives_it(first: str) -> None:
