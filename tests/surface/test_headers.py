@@ -15,10 +15,10 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
+from tests.support.api_tokens import api_token_of
 from tests.support.live import LiveServer
 from tests.support.routes import routes
 from tests.surface.conftest import World
@@ -59,7 +59,7 @@ def production(_production: LiveServer, transactional_db: None) -> LiveServer:
 def target(world: World, alice: User) -> Target:
     """Every route but the lab's, and the credentials of a customer and of a superuser."""
     root = User.objects.create_superuser("root")
-    token = Token.objects.get(user=alice).key
+    token = api_token_of(alice)
     credentials: dict[str, dict[str, str]] = {"nobody": {}, "alice": {"Cookie": _session(alice)}}
     csrf = "x" * 32
     for number in range(SESSIONS):  # several: a form that signs out ends one
