@@ -928,5 +928,5 @@ def test_the_api_and_the_admin_count_the_same_attempts() -> None:
 
 @pytest.mark.usefixtures("three_attempts")
 def test_nonsense_for_a_name_is_a_form_error() -> None:
-    for name in ("", "\0", "x" * 100_000):
+    for name in ("", "\0", "x" * 50_000):
         assert try_to_sign_in(Client(), "wrong", name).status_code == 200

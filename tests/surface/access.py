@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from orders.models import Product
 from tests.surface.conftest import model_routes
+from web.models import ApiToken
 
 Outcome = Literal["in", "sign in", "forbidden", "missing"]
 Who = Literal["everybody", "whoever sends", "signed in", "owner", "caller", "staff"]
@@ -51,10 +52,12 @@ EVERYBODY, WHOEVER_SENDS = Access("everybody"), Access("whoever sends")
 SIGNED_IN, OWNER, STAFF = Access("signed in"), Access("owner"), staff()
 NOBODY = staff_with_all("nobody.has_this")
 NOTHING_THERE = staff(then="missing")
-READ, WRITE = "GET", "POST"
+READ, WRITE, DELETE = "GET", "POST", "DELETE"
 
 API = {
     "api/v1/sign-in/": {WRITE: WHOEVER_SENDS},
+    "api/v1/api-tokens/": {READ: SIGNED_IN},
+    "api/v1/api-tokens/<int:id>/": {DELETE: OWNER},
     "api/v1/products/": {READ: WHOEVER_SENDS},
     "api/v1/orders/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "api/v1/orders/<uuid:order_id>/": {READ: OWNER},
@@ -79,6 +82,9 @@ PAGES = {
     "sign-out/": {WRITE: EVERYBODY},
     "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "": {READ: EVERYBODY, WRITE: EVERYBODY},
+    "account/": {READ: SIGNED_IN},
+    "account/password/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
+    "account/api-tokens/<int:token_id>/revoke/": {WRITE: SIGNED_IN},  # revokes only own ones
     "basket/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "basket/<uuid:basket_id>/order/": {READ: SIGNED_IN, WRITE: OWNER},
     "orders/": {READ: SIGNED_IN},
@@ -143,7 +149,9 @@ def rows_of(model: type[Model]) -> dict[str, dict[str, Access]]:
     if model is User:  # Django wants both, or who may add users could add a superuser
         add = staff_with_all(can("add"), can("change"))
     if model not in WRITABLE:
-        add = change = delete = NOBODY
+        add = change = NOBODY
+    if model not in WRITABLE | {ApiToken}:
+        delete = NOBODY
     return {
         start: {READ: view, WRITE: view},
         f"{start}add/": {READ: add, WRITE: add},
