@@ -187,6 +187,23 @@ def test_a_refused_request_keeps_its_token(client: Client, rate: Any) -> None:
     assert counted() == 2
 
 
+def test_a_token_that_is_gone_by_then_neither_counts_nor_stores(
+    client: Client, rate: Any, at_failpoint: Callable[..., None]
+) -> None:
+    token = client.post("/api/tokens/").json()["token"]
+    rate(5)
+    other = connection.copy()
+
+    def consume() -> None:
+        with other.cursor() as cursor:
+            cursor.execute("DELETE FROM idempotency_token")
+        other.close()
+
+    at_failpoint("executed", consume)
+    assert post(client, "/plain/", key=token).status_code == 400
+    assert (charges(), Record.objects.count(), counted()) == (0, 0, 0)
+
+
 def test_each_scope_has_its_own_rate_and_functions_have_none(
     client: Client, as_bob: APIClient, rate: Any
 ) -> None:
