@@ -13,7 +13,7 @@ from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
 
 from idempotency import records, signals, waiting
-from idempotency.claim import Busy, Claim, Replay, claim_key
+from idempotency.claim import Busy, Claim, Claimed, Replay, claim_key
 from idempotency.conf import conf
 from idempotency.database_errors import (
     LOCK_NOT_AVAILABLE,
@@ -83,9 +83,7 @@ def _run(
                 busy_subject = outcome.busy_subject
                 if busy_subject:  # go on only as far as that needs no waiting
                     waiting.refuse_to_wait(using=claim.using)
-                response, subject = _execute_and_store(
-                    claim, execute, subject_of, may_wait=busy_subject is None
-                )
+                response, subject = _execute_and_store(claim, outcome, execute, subject_of)
     except OperationalError as error:
         if busy_subject is None or sqlstate(error) != LOCK_NOT_AVAILABLE:
             raise
@@ -102,10 +100,9 @@ def _run(
 
 def _execute_and_store(
     claim: Claim,
+    claimed: Claimed,
     execute: Callable[[], HttpResponse],
     subject_of: SubjectOf | None,
-    *,
-    may_wait: bool,
 ) -> tuple[HttpResponse, str | None]:
     """Return the response, and the subject that it is stored with; None: it is rolled back."""
     failpoint("key-claimed")
@@ -115,11 +112,11 @@ def _execute_and_store(
         transaction.set_rollback(True, using=claim.using)
         return response, None
     subject = subject_of(response) if subject_of else claim.subject
-    if claim.rate and not may_wait:  # the scope's counter is held for a commit only, by anybody
+    if claimed.counter and claimed.busy_subject:  # a counter is held for a commit only
         waiting.allow_to_wait(using=claim.using)
     # The unique constraint, and the token that is gone, reveal a duplicate that committed between
     # our look-up and our lock; the counter, others of the scope that did.
-    records.store(claim.row(subject=subject), response, using=claim.using)
+    records.store(claim.row(subject=subject, counter=claimed.counter), response, using=claim.using)
     failpoint("response-stored")
     return response, subject
 

@@ -16,6 +16,7 @@ from django.http import HttpResponse
 
 from idempotency import errors, fingerprint, keys, rate_limit, records, tokens
 from idempotency.fingerprint import Content
+from idempotency.rate_limit import Counter, counters_of
 from idempotency.stored import Stored, replay
 
 
@@ -67,20 +68,18 @@ class Claim:
     def subject_lock(self) -> int:
         return _subject_lock(self.scope, self.subject) if self.subject else self.key_lock
 
-    @property
-    def counted(self) -> dict[str, Any]:
-        """Which counter a first execution counts in, and how far; without a rate, in none."""
-        if self.rate is None:
-            return {"rate_subject": None, "rate_limit": None, "rate_seconds": None}
-        limit, seconds = self.rate
-        subject = rate_limit.counter(f"execution:{self.scope}")
-        return {"rate_subject": subject, "rate_limit": limit, "rate_seconds": seconds}
+    @cached_property
+    def counters(self) -> list[Counter]:
+        """The counters of the scope's first executions; none without a rate."""
+        return counters_of(f"execution:{self.scope}", self.rate[0]) if self.rate else []
 
-    def row(self, *, subject: str) -> dict[str, Any]:
-        """Return the columns that the request gives to its record, and how it is counted."""
+    def row(self, *, subject: str, counter: Counter | None = None) -> dict[str, Any]:
+        """Return the columns that the request gives to its record, and where it is counted."""
         (version, first), *newer = fingerprint.compute(self.content).items()
         return {
-            **self.counted,
+            "rate_subject": counter and counter.subject,
+            "rate_limit": counter and counter.limit,
+            "rate_seconds": self.rate and self.rate[1],
             "identity": self.identity,
             "scope": self.scope,
             "key": self.key,
@@ -116,9 +115,11 @@ class Claimed:
     """This transaction holds the key until its end.
 
     :param busy_subject: the lock of another request with this subject that is in flight
+    :param counter: where the execution is to be counted; None: the scope has no rate
     """
 
     busy_subject: Busy | None
+    counter: Counter | None
 
 
 def claim_key(claim: Claim) -> Replay | Busy | Claimed:
@@ -131,7 +132,8 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     :raises errors.ExecutionsLimited: the scope has committed too many first executions of late
     """
     wanted = {
-        **claim.counted,
+        "rate_subjects": [counter.subject for counter in claim.counters],
+        "rate_limits": [counter.limit for counter in claim.counters],
         "identity": claim.identity,
         "scope": claim.scope,
         "key_made_at": claim.key_made_at,
@@ -149,14 +151,25 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
         raise errors.KeyExpired
     if claim.token_digest and not lookup.token_usable:
         raise errors.TokenInvalid
-    if lookup.full_for_seconds is not None:
-        raise errors.ExecutionsLimited(retry_after=lookup.full_for_seconds)
-    return Claimed(None if lookup.subject_won else Busy(claim.subject_lock))
+    return Claimed(
+        busy_subject=None if lookup.subject_won else Busy(claim.subject_lock),
+        counter=_free_counter(claim, lookup.free_counter),
+    )
 
 
 def is_in_flight(*, scope: str, subject: str, using: str = "default") -> bool:
     """Return True if a scope's request about a subject is being executed now, whatever its key."""
     return records.is_locked(_subject_lock(scope, subject), using=using)
+
+
+def _free_counter(claim: Claim, place: int | None) -> Counter | None:
+    """Return the counter at a place (from 1); at none: every one of them is full."""
+    if claim.rate is None:
+        return None
+    if place is None:
+        left = rate_limit.full_for(claim.counters, using=claim.using)
+        raise errors.ExecutionsLimited(retry_after=left)
+    return claim.counters[place - 1]
 
 
 def _check_same(claim: Claim, stored: Stored) -> None:

@@ -1,10 +1,14 @@
 """A rate limit that is exact under concurrency: one atomic upsert counts and decides."""
 
 import hashlib
+from typing import NamedTuple
 
 from django.db import connections
 
 from idempotency.errors import RateLimited
+
+COUNTERS_MAX = 8
+SHARE_LEAST = 25
 
 # The WHERE refuses the count past the limit: of any number of simultaneous callers, exactly
 # `limit` get a row back. A subject's next window takes over its row.
@@ -22,12 +26,31 @@ RETURNING count
 # Nothing is counted where no token was consumed.
 COUNT_FROM_CONSUMED = COUNT.replace("ON CONFLICT", "FROM consumed ON CONFLICT")
 
+# One of several counters that is not full, by its place; null: all are.
+FREE = """
+SELECT share.number::int
+  FROM unnest(%(rate_subjects)s::text[], %(rate_limits)s::int[])
+       WITH ORDINALITY AS share (subject, most, number)
+ WHERE NOT EXISTS (
+           SELECT FROM idempotency_ratecount counter
+            WHERE counter.subject = share.subject AND counter.count >= share.most
+              AND counter.ends_at > clock_timestamp())
+ ORDER BY random() LIMIT 1
+"""
+
 # Seconds until the next window, where this one is full.
 FULL_FOR = """
 SELECT greatest(1, ceil(extract(epoch FROM ends_at - clock_timestamp())))::int
   FROM idempotency_ratecount
  WHERE subject = %(rate_subject)s AND count >= %(rate_limit)s AND ends_at > clock_timestamp()
 """
+
+
+class Counter(NamedTuple):
+    """A row of the table, and how far it may count."""
+
+    subject: str
+    limit: int
 
 
 def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> None:
@@ -46,6 +69,25 @@ def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> 
             cursor.execute(FULL_FOR, values)
             (seconds_left,) = cursor.fetchone() or (1,)
             raise RateLimited(retry_after=seconds_left)
+
+
+def full_for(counters: list["Counter"], *, using: str) -> int:
+    """Return how many seconds are left of the window in which all of these counters are full."""
+    left = [1]
+    with connections[using].cursor() as cursor:
+        for subject, limit in counters:
+            cursor.execute(FULL_FOR, {"rate_subject": subject, "rate_limit": limit})
+            left += cursor.fetchone() or ()
+    return max(left)
+
+
+def counters_of(subject: str, limit: int) -> list["Counter"]:
+    """Return the counters that share a limit: of a high one several, so that few acts meet."""
+    count = min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
+    share, more = divmod(limit, count)
+    return [
+        Counter(counter(f"{number}:{subject}"), share + (number < more)) for number in range(count)
+    ]
 
 
 def counter(subject: str) -> str:

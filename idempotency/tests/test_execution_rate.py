@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from idempotency import Claim, failpoints, run_once
+from idempotency import Claim, failpoints, rate_limit, run_once
 from idempotency.models import RateCount, Record, Token
 from idempotency.tests.conftest import OPENING, Debiting, charges, client_of
 from idempotency.tests.processes import server, until
@@ -42,7 +42,7 @@ def hook() -> Iterator[Callable[..., None]]:
 
 
 def counted() -> int:
-    return sum(row.count for row in RateCount.objects.filter(subject__startswith="execution:"))
+    return sum(row.count for row in RateCount.objects.filter(subject__contains="execution:"))
 
 
 @pytest.mark.parametrize("path", ["/rest/", "/plain/"])
@@ -122,6 +122,21 @@ def test_forty_at_once_past_the_look_up_are_exact_too(
     assert Record.objects.count() == Debit.objects.count() == counted() == 3
 
 
+def test_a_high_limit_is_shared_by_counters_and_exact_all_the_same(
+    client: Client, rate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "SHARE_LEAST", 3)
+    rate(10)
+    shares = rate_limit.counters_of("execution:user:1", 10)
+    assert [counter.limit for counter in shares] == [4, 3, 3]
+    assert len({counter.subject for counter in shares}) == 3
+
+    found = [post(client, "/plain/", key=f"k{number}").status_code for number in range(12)]
+
+    assert found == [200] * 10 + [429] * 2
+    assert sorted(row.count for row in RateCount.objects.all()) == [3, 3, 4]
+
+
 def test_over_the_limit_the_effect_does_not_even_begin(
     client: Client, rate: Any, passed_failpoints: list[str]
 ) -> None:
@@ -170,6 +185,23 @@ def test_a_refused_request_keeps_its_token(client: Client, rate: Any) -> None:
     assert post(client, "/plain/", key=token)["Idempotent-Replayed"] == "true"
     assert not Token.objects.exists()
     assert counted() == 2
+
+
+def test_a_token_that_is_gone_by_then_neither_counts_nor_stores(
+    client: Client, rate: Any, at_failpoint: Callable[..., None]
+) -> None:
+    token = client.post("/api/tokens/").json()["token"]
+    rate(5)
+    other = connection.copy()
+
+    def consume() -> None:
+        with other.cursor() as cursor:
+            cursor.execute("DELETE FROM idempotency_token")
+        other.close()
+
+    at_failpoint("executed", consume)
+    assert post(client, "/plain/", key=token).status_code == 400
+    assert (charges(), Record.objects.count(), counted()) == (0, 0, 0)
 
 
 def test_each_scope_has_its_own_rate_and_functions_have_none(

@@ -111,6 +111,17 @@ def test_the_horizon_only_moves_on(client: Client, settings: Any) -> None:
     assert Horizon.objects.get().keys_made_before > first
 
 
+def test_the_database_keeps_a_tombstone_whose_key_is_not_refused_by_its_time(
+    client: Client, alice: User
+) -> None:
+    post(client, "/plain/", key=uuid7(datetime.now(UTC)))
+    erase_scope(f"user:{alice.pk}")
+    for _ in range(2):  # without a horizon, and with one that is earlier
+        with pytest.raises(IntegrityError, match="stays used"):
+            Record.objects.all().delete()
+        delete_tombstones()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -7,6 +7,8 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
+from idempotency import fingerprint
+from idempotency.fingerprint import Content
 from idempotency.models import Record
 from idempotency.tests.conftest import charges
 from idempotency.tests.processes import server
@@ -94,3 +96,32 @@ def test_a_key_past_its_retention_is_410_whatever_its_version(
     with server(tmp_path, versions=NEW) as new, server(tmp_path, versions=NEXT) as following:
         assert [each.post("/plain/", client).status for each in (new, following)] == [410, 410]
     assert charges() == 1
+
+
+def test_a_fingerprint_function_may_be_renamed_and_a_changed_one_is_refused(
+    client: Client,
+) -> None:
+    def send(amount: int) -> int:
+        sent = client.post("/by_amount/", {"amount": amount}, headers={"Idempotency-Key": "k"})
+        return sent.status_code
+
+    assert send(1) == 200
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE idempotency_record SET fingerprint_by = 'shop.keys.of_old_name'")
+
+    assert send(1) == 200, "an equal fingerprint: the first response"
+    assert send(2) == 500, "whether it is another request, or the function another, is unknown"
+    assert charges() == 1
+
+
+def test_the_newest_version_that_both_know_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Content("POST", "/", body={"amount": 1})
+    (first,) = fingerprint.compute(content).values()
+    monkeypatch.setitem(fingerprint._VERSIONS, 2, lambda _: "second")
+
+    assert fingerprint.compute(content) == {1: first, 2: "second"}
+    assert fingerprint.matches(content, {1: "another", 2: "second", 3: "unknown"}) is True
+    assert fingerprint.matches(content, {1: first, 2: "another"}) is False
+    assert fingerprint.matches(content, {1: first, 3: "unknown"}) is True
+    assert fingerprint.matches(content, {3: "unknown"}) is None

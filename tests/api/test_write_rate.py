@@ -127,7 +127,7 @@ def test_a_basket_that_may_not_be_placed_yet_keeps_its_key_and_its_lines(
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO idempotency_ratecount VALUES (%s, now() + interval '1 hour', 1)",
-            [f"execution:user:{alice.pk}"],
+            [f"0:execution:user:{alice.pk}"],
         )
     refused = browser.post(f"/basket/{basket.pk}/order/", {"seen": seen} | line)
 

@@ -8,9 +8,10 @@ from idempotency import purge
 
 class Command(BaseCommand):
     help = (
-        "Turns responses past their retention into tombstones (the key stays refused), in small "
-        "transactions; deletes expired tokens, finished rate counts, and tombstones whose key "
-        "says itself how old it is. Safe to repeat and to interrupt."
+        "Turns responses past their retention, as each was promised when it was stored, into "
+        "tombstones (the key stays refused), in small transactions; deletes expired tokens, "
+        "finished rate counts, and tombstones whose key says itself how old it is. "
+        "Safe to repeat and to interrupt."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
