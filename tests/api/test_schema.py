@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
@@ -26,10 +25,10 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "40")  # for each operation and kind 
 
 
 @pytest.fixture
-def caller(alice: User) -> str:
-    """Return the token of a caller for whom every operation may work."""
+def authorization(alice: User, as_alice: APIClient) -> str:
+    """Return the credentials of a caller for whom every operation may work."""
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
-    return str(Token.objects.create(user=alice).key)
+    return str(as_alice._credentials["HTTP_AUTHORIZATION"])  # type: ignore[attr-defined]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -37,7 +36,7 @@ def caller(alice: User) -> str:
 def test_random_input_gets_documented_responses_and_no_5xx(
     seed: str,
     server: LiveServer,
-    caller: str,
+    authorization: str,
     alice_account: Account,
     product: Product,
     tmp_path: Path,
@@ -45,7 +44,7 @@ def test_random_input_gets_documented_responses_and_no_5xx(
     command: list[str | Path] = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
         *("run", f"{server.url}/api/schema/", "--checks", "all", "--max-examples", EXAMPLES),
-        *("--header", f"Authorization: Token {caller}", "--seed", seed),
+        *("--header", f"Authorization: {authorization}", "--seed", seed),
         *("--continue-on-failure", "--no-color"),
     ]
     known = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_ACCOUNT": str(alice_account.pk)}

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
@@ -56,14 +55,13 @@ def production(_production: LiveServer, transactional_db: None) -> LiveServer:
 
 
 @pytest.fixture
-def target(world: World, alice: User) -> Target:
+def target(world: World, alice: User, as_alice: APIClient) -> Target:
     """Every route but the lab's, and the credentials of a customer and of a superuser."""
     root = User.objects.create_superuser("root")
-    token = Token.objects.get(user=alice).key
     credentials: dict[str, dict[str, str]] = {"nobody": {}, "alice": {"Cookie": _session(alice)}}
     csrf = "x" * 32
     for number in range(SESSIONS):  # several: a form that signs out ends one
-        credentials[f"token {number}"] = {"Authorization": f"Token {token}"}
+        credentials[f"token {number}"] = {"Authorization": authorization_of(as_alice)}
         for user in (alice, root):
             cookie = f"{_session(user)}; csrftoken={csrf}"
             credentials[f"{user} {number}"] = {"Cookie": cookie, "X-CSRFToken": csrf}
@@ -73,6 +71,10 @@ def target(world: World, alice: User) -> Target:
         if not route.text.startswith("lab/")
     }
     return Target(paths, credentials)
+
+
+def authorization_of(client: APIClient) -> str:
+    return str(client._credentials["HTTP_AUTHORIZATION"])  # type: ignore[attr-defined]
 
 
 def _session(user: User) -> str:
