@@ -39,7 +39,6 @@ control_socket_disable = True
 sendfile = False  # a thread would wait for the client to take the file
 # No header of a client's changes path, prefix or scheme. What a proxy forwards: web/proxies.py
 forwarder_headers = ""
-forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 
 

@@ -12,6 +12,7 @@ from psycopg import IsolationLevel
 
 from config.environment import whole
 from config.logs import logging_settings
+from web.proxies import trusted_proxies
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -65,12 +66,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
 
 MIDDLEWARE = [
+    "web.proxies.forwarded_by_trusted_proxies",  # first: what follows reads REMOTE_ADDR
     "web.middleware.RequestLog",
     "operations.metrics.measured",
     "web.middleware.cache_headers",
@@ -162,7 +163,7 @@ if not DATABASE_POOLER:
 # --- REST
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "web.authentication.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -196,7 +197,7 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
     "TAGS": [
-        {"name": "sign-in", "description": "The API token of a user"},
+        {"name": "sign-in", "description": "A user's API tokens: issued, listed, revoked"},
         {"name": "products", "description": "The catalogue"},
         {"name": "orders", "description": "A customer's orders: place, pay, list"},
         {"name": "accounts", "description": "A customer's accounts: balances and entries"},
@@ -250,6 +251,7 @@ IDEMPOTENCY = {
     "TOKEN_RATE": (whole("TOKENS_PER_MINUTE", default=60, most=A_MINUTE_MAX), 60),
     "EXECUTION_RATE": WRITE_RATE,
 }
+API_TOKEN_LIFETIME_DAYS = whole("API_TOKEN_LIFETIME_DAYS", default=90, most=3_650)
 SIGN_IN_RATE = (whole("SIGN_INS_PER_MINUTE", default=20, most=A_MINUTE_MAX), 60)
 
 # --- Lab: it makes tables of its own and throws them away, so never in production
@@ -275,6 +277,8 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+# Whose X-Forwarded-* headers are read; without any, BEHIND_TLS_PROXY trusts every peer's.
+TRUSTED_PROXIES = trusted_proxies(env.list("TRUSTED_PROXIES", default=[]))
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # No script or style within a page, and nothing from anywhere else.

@@ -10,12 +10,16 @@ from demo.sign_in import DemoSignInPage
 from idempotency.drf_views import TokenView
 from operations import health, metrics
 from web import problems
+from web.account import Account, ChangePassword, revoke_api_token
+from web.api_token_views import ApiTokensView, ApiTokenView
 from web.keys import KeyView
 from web.schema_view import DocsView, SchemaView
 from web.sign_in import SignInView
 
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
+    path("api-tokens/", ApiTokensView.as_view(), name="api-tokens"),
+    path("api-tokens/<int:id>/", ApiTokenView.as_view(), name="api-token"),
     *(path("", include(f"{app}.urls")) for app in ("orders", "payments") if apps.is_installed(app)),
     path("tokens/", TokenView.as_view(), name="tokens"),
     path("keys/<path:key>/", KeyView.as_view(), name="key"),
@@ -24,6 +28,9 @@ api: list[URLPattern | URLResolver] = [
 pages: list[URLPattern | URLResolver] = [
     path("sign-in/", DemoSignInPage.as_view(), name="sign-in-page"),
     path("sign-out/", LogoutView.as_view(next_page="/"), name="sign-out"),
+    path("account/", Account.as_view(), name="own-account"),
+    path("account/password/", ChangePassword.as_view(), name="change-password"),
+    path("account/api-tokens/<int:token_id>/revoke/", revoke_api_token, name="revoke-api-token"),
     path("language/", set_language, name="set_language"),
     *([path("lab/", include("lab.page.urls"))] if settings.LAB_ENABLED else []),
     path("", include("shop.urls"))

@@ -1,5 +1,4 @@
-from django.apps import AppConfig, apps
-from django.contrib import admin
+from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 from django.utils.translation import gettext_lazy as _
 
@@ -17,7 +16,3 @@ class ChargeOnceAdminConfig(admin_apps.AdminConfig):
 
     default = False
     default_site = "operations.site.ChargeOnceSite"
-
-    def ready(self) -> None:
-        super().ready()  # every app registers its pages
-        admin.site.unregister(apps.get_model("authtoken", "TokenProxy"))  # it shows the secrets

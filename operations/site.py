@@ -18,6 +18,7 @@ from idempotency.errors import RateLimited
 from operations import timeline
 from operations.dashboard import page as dashboard
 from web.sign_in import LimitedForm
+from web.sign_in_limits import remember
 
 
 class LimitedSignInForm(LimitedForm, AdminAuthenticationForm):
@@ -36,7 +37,7 @@ class ChargeOnceSite(AdminSite):
     ) -> HttpResponse:
         """Sign in; past the limit, even the right password gets 429."""
         try:
-            return super().login(request, extra_context)
+            response = super().login(request, extra_context)
         except RateLimited as error:
             context = {**self.each_context(request), "title": _("Sign in"), "error": error}
             response = TemplateResponse(
@@ -44,6 +45,10 @@ class ChargeOnceSite(AdminSite):
             )
             response["Retry-After"] = str(error.retry_after)
             return response
+        if request.method == "POST" and response.status_code == 302:
+            assert request.user.is_authenticated, "the form redirects whom it has signed in"
+            remember(request, request.user, response)
+        return response
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Add the operations dashboard and the timeline of an order to Django's pages."""

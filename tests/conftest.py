@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from idempotency.tests.support import armed_failpoints, read_only, recorded_failpoints
@@ -15,6 +14,7 @@ from orders.models import Order, Product
 from orders.services import Line, place_order
 from payments.models import Account
 from payments.services import open_account
+from tests.support.api_tokens import api_token_of
 from tests.support.live import LiveServer
 from tests.support.network import _network, network
 
@@ -70,9 +70,8 @@ def sign_in() -> Callable[[User], APIClient]:
     """Return a client that is a user, by token."""
 
     def sign_in(user: User) -> APIClient:
-        token, _ = Token.objects.get_or_create(user=user)
         client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
+        client.credentials(HTTP_AUTHORIZATION=f"Token {api_token_of(user)}")
         return client
 
     return sign_in

@@ -122,7 +122,7 @@ def described(particulars: Particulars, /, **operation: Any) -> Callable[[Handle
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "rest_framework.authentication.TokenAuthentication"
+    target_class = "web.authentication.ApiTokenAuthentication"
     name = "apiToken"
     priority = 1
 

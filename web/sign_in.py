@@ -1,38 +1,26 @@
-"""Signing in, over the API, on the pages and in the admin, under one exact limit."""
+"""Signing in, over the API, on the pages and in the admin, under the same exact limits."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
-from rest_framework.authtoken.models import Token
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from idempotency import rate_limit
 from idempotency.errors import RateLimited
-from web import problems
+from web import api_tokens, problems
 from web.openapi import Particulars, described
-
-ATTEMPTS_PER_ADDRESS = 5  # times the limit for one name from that address
-
-
-def count_attempt(request: HttpRequest | Request, username: str) -> None:
-    """Count an attempt to sign in under a name from an address.
-
-    :raises idempotency.errors.RateLimited: there were too many recently
-    """
-    limit, seconds = settings.SIGN_IN_RATE
-    address = request.META.get("REMOTE_ADDR", "")
-    rate_limit.count(f"sign-in:{address}", limit=ATTEMPTS_PER_ADDRESS * limit, seconds=seconds)
-    rate_limit.count(f"sign-in:{address}:{username.lower()}", limit=limit, seconds=seconds)
+from web.sign_in_limits import count_attempt, remember
 
 
 def _refused() -> Response:
@@ -48,14 +36,29 @@ def _refused() -> Response:
 class SignInRequest(serializers.Serializer[dict[str, Any]]):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=128, trim_whitespace=False)
+    name = serializers.CharField(
+        max_length=100,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="What to call the token in the lists of them, such as the device that has it.",
+    )
 
 
-class ApiTokenResponse(serializers.Serializer[dict[str, str]]):
-    token = serializers.CharField()
+class ApiTokenResponse(serializers.Serializer[api_tokens.Issued]):
+    token = serializers.CharField(help_text="Shown this once: the server stores its digest.")
+    id = serializers.IntegerField()
+    name = serializers.CharField(allow_blank=True)
+    expires_at = serializers.DateTimeField()
 
 
-CREDENTIALS = {"username": "alice", "password": "correct horse battery staple"}
-API_TOKEN = {"token": "0123456789abcdef0123456789abcdef01234567"}
+CREDENTIALS = {"username": "alice", "password": "correct horse battery staple", "name": "phone"}
+API_TOKEN = {
+    "token": "api_3q2-7wEiM0nYkUu1mBvXo5pTzR4cJ8sLhG6fD9aKeQx",
+    "id": 7,
+    "name": "phone",
+    "expires_at": "2026-04-02T03:04:05Z",
+}
 describe_sign_in = described(
     Particulars(problems={"not-authenticated": {}, "rate-limited": {}}),
     operation_id="sign_in",
@@ -75,22 +78,30 @@ describe_sign_in = described(
 
 
 class SignInView(APIView):
-    """Sign in for the API; a retry gets the same token."""
+    """Sign in for the API; a retry gets another token."""
 
     authentication_classes = ()
     permission_classes = ()
 
     @describe_sign_in
     def post(self, request: Request) -> Response:
-        """Return the token to send as `Authorization: Token …`."""
-        credentials = SignInRequest(data=request.data)
-        credentials.is_valid(raise_exception=True)
-        count_attempt(request, credentials.validated_data["username"])
-        user = authenticate(request, **credentials.validated_data)
-        if user is None:
+        """Return a new token to send as `Authorization: Token …`.
+
+        A user has up to 20 tokens that expire: beyond, the one that was longest unused goes.
+        """
+        body = SignInRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        credentials = dict(body.validated_data)
+        name = credentials.pop("name")
+        count_attempt(request, credentials["username"])
+        user = authenticate(request, **credentials)
+        lifetime = timedelta(days=settings.API_TOKEN_LIFETIME_DAYS)
+        if not isinstance(user, User) or not (
+            issued := api_tokens.issue(user, name=name, lifetime=lifetime)
+        ):
             return _refused()
-        token, _created = Token.objects.get_or_create(user=user)
-        return Response({"token": token.key}, headers={"Cache-Control": "no-store"})
+        remember(request, user)
+        return Response(ApiTokenResponse(issued).data, headers={"Cache-Control": "no-store"})
 
 
 class LimitedForm(AuthenticationForm):
@@ -109,6 +120,12 @@ class SignInPage(LoginView):
     template_name = "sign_in.html"
     authentication_form = LimitedForm
     next_page = "/"
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Sign in, and remember the browser for when its user's name is under attack."""
+        response = super().form_valid(form)
+        remember(self.request, form.get_user(), response)
+        return response
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Sign in; past the limit, the right password gets 429 like any other."""

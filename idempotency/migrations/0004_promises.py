@@ -46,7 +46,8 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'idempotency_record_one_response';
     END IF;
     IF NEW.status IS NOT NULL AND NEW.retained_until < OLD.retained_until
-       OR NEW.status IS NULL AND OLD.status IS NOT NULL AND NEW.retained_until > now() THEN
+       OR NEW.status IS NULL AND OLD.status IS NOT NULL
+          AND NEW.retained_until > clock_timestamp() THEN
         RAISE EXCEPTION 'a response is retained for as long as was promised'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'idempotency_record_retained';
     END IF;

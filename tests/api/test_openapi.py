@@ -24,17 +24,21 @@ OPERATIONS = {
     "inquire_key",
     "issue_token",
     "list_accounts",
+    "list_api_tokens",
     "list_entries",
     "list_orders",
     "list_products",
     "pay_order",
     "place_order",
+    "revoke_api_token",
     "sign_in",
 }
 COMPONENTS = {
     "Account",
     "AccountPage",
     "ApiToken",
+    "ApiTokenEntry",
+    "ApiTokenEntryPage",
     "ChargeRequest",
     "Entry",
     "EntryPage",
@@ -87,7 +91,7 @@ def bodies(operation: Any) -> Iterator[tuple[str, Any]]:
 
 def problems_of(operation: Any) -> Iterator[Any]:
     for response in operation["responses"].values():
-        media = response["content"].get("application/problem+json", {"examples": {}})
+        media = response.get("content", {}).get("application/problem+json", {"examples": {}})
         yield from (example["value"] for example in media["examples"].values())
 
 

@@ -51,7 +51,7 @@ def hourly(alice: User, place: Callable[..., Order], monkeypatch: pytest.MonkeyP
 
     def place_at(moment: datetime) -> str:
         with monkeypatch.context() as patch:
-            patch.setattr("orders.services.timezone.now", lambda: moment)
+            patch.setattr("orders.clock.read_at", lambda row: moment)
             return str(place(customer=alice).pk)
 
     return [place_at(NOON + timedelta(hours=hours)) for hours in (-1, 0, 1)]
@@ -189,7 +189,7 @@ def reads(alice: User, alice_account: Account, place: Callable[..., Order]) -> d
 def test_no_list_and_no_object_ignores_a_parameter_that_it_does_not_know(
     as_alice: APIClient, reads: dict[str, str]
 ) -> None:
-    assert len(reads) == 8
+    assert len(reads) == 9
     for path in reads.values():
         assert as_alice.get(path).status_code == 200, path
         for name in ("nonsense", "format", "ordering"):

@@ -16,7 +16,9 @@ from rest_framework.test import APIClient
 from operations.audit import check_invariants as audit
 from orders.models import Order, Product
 from payments.models import Account
+from tests.support.api_tokens import api_token_of
 from tests.support.live import LiveServer
+from web import api_tokens
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -25,10 +27,10 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "40")  # for each operation and kind 
 
 
 @pytest.fixture
-def authorization(alice: User, as_alice: APIClient) -> str:
-    """Return the credentials of a caller for whom every operation may work."""
+def caller(alice: User) -> str:
+    """Return the token of a caller for whom every operation may work."""
     alice.user_permissions.add(Permission.objects.get(codename="charge"))
-    return str(as_alice._credentials["HTTP_AUTHORIZATION"])  # type: ignore[attr-defined]
+    return api_token_of(alice)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -36,7 +38,7 @@ def authorization(alice: User, as_alice: APIClient) -> str:
 def test_random_input_gets_documented_responses_and_no_5xx(
     seed: str,
     server: LiveServer,
-    authorization: str,
+    caller: str,
     alice_account: Account,
     product: Product,
     tmp_path: Path,
@@ -44,22 +46,39 @@ def test_random_input_gets_documented_responses_and_no_5xx(
     command: list[str | Path] = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
         *("run", f"{server.url}/api/schema/", "--checks", "all", "--max-examples", EXAMPLES),
-        *("--header", f"Authorization: {authorization}", "--seed", seed),
+        *("--header", f"Authorization: Token {caller}", "--seed", seed),
         *("--continue-on-failure", "--no-color"),
     ]
+    # Apart, and last: it finds the token in use among the caller's, and then gets nothing but 401.
+    revocation = ("operation-id", "revoke_api_token")
     known = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_ACCOUNT": str(alice_account.pk)}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ | known
-    )
-    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
-    generated = re.search(r"(\d+) generated", ran.stdout)
-    assert generated is not None
-    print(f"\nseed {seed}: {generated[1]} cases")  # noqa: T201 - for `make fuzz`
-    assert int(generated[1]) >= 1000
-    assert "Stateful" in ran.stdout
+
+    output = run([*command, f"--exclude-{revocation[0]}", revocation[1]], tmp_path, known)
+    print(f"\nseed {seed}: {cases(output)} cases")  # noqa: T201 - for `make fuzz`
+    assert cases(output) >= 1000
+    assert "Stateful" in output
     paid = Order.objects.filter(status=Order.Status.PAID).count()
     assert paid, "it got as far as to pay"
+    assert api_tokens.authenticate(caller)
+    assert cases(run([*command, f"--include-{revocation[0]}", revocation[1]], tmp_path, known)) > 0
     assert not [found for found in audit() if found.breaches]
+
+
+def run(command: list[str | Path], folder: Path, known: dict[str, str]) -> str:
+    """Run a command that must succeed, and return what it printed."""
+    environment = os.environ | known
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
+    return ran.stdout
+
+
+def cases(output: str) -> int:
+    """Return how many requests were made up."""
+    generated = re.search(r"(\d+) generated", output)
+    assert generated is not None
+    return int(generated[1])
 
 
 def test_the_schema_documents_every_response_with_an_example() -> None:

@@ -10,7 +10,6 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from idempotency.models import Record
@@ -19,6 +18,7 @@ from payments.models import Account, Entry, Payment
 from shop.baskets import digest
 from shop.models import Basket
 from tests.conftest import LONG_WINDOW, OPENING
+from tests.support.api_tokens import api_token_of
 from tests.support.live import Caller, LiveServer
 
 RATE = "EXECUTION_RATE"
@@ -44,9 +44,7 @@ def test_forty_orders_at_once_with_a_rate_of_ten_are_ten_orders(
     live = LiveServer(database=connection.get_connection_params(), folder=tmp_path)
     live.environment["WRITES_PER_MINUTE"] = "10"
     with live, ThreadPoolExecutor(40) as threads:
-        callers = {
-            user: Caller(live.url, Token.objects.create(user=user).key) for user in (alice, bob)
-        }
+        callers = {user: Caller(live.url, api_token_of(user)) for user in (alice, bob)}
 
         def place(number: int) -> Any:
             return callers[alice].post("/api/v1/orders/", body, key=f"k{number}")

@@ -30,8 +30,10 @@ from tests.browser.test_shop import CHECKOUT, ORDER, PAYS, at_checkout, ends_pai
 from tests.support.languages import untranslated
 from tests.support.live import LiveServer, until
 from tests.support.network import Network
+from web import api_tokens
 
 PRODUCTS = [name for _sku, name, *_price in demo.PRODUCTS]
+NAMES = [*PRODUCTS, "seed_demo"]  # what the demo calls its API tokens
 BASKET = re.compile(r"/basket/$")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -77,7 +79,9 @@ def all_pages(visitor: Visitor) -> Iterator[tuple[str, Page]]:
     Basket.objects.update_or_create(customer=dave, order=None, defaults={"lines": {"CUP": 2}})
     made = orders_of_each_kind("dave")
     addresses = {"basket": "/basket/", "checkout": f"{made['submitted']}checkout/", **made}
-    for name, path in (addresses | {"orders": "/orders/"}).items():
+    api_tokens.add(dave, "a token of dave's, whom this test signs in", name="dave")
+    addresses |= {"orders": "/orders/", "account": "/account/", "password": "/account/password/"}
+    for name, path in addresses.items():
         page.goto(visitor.url + path)
         yield name, page
 
@@ -97,9 +101,9 @@ def test_every_page_of_the_shop_is_there_in_both_languages_and_asks_nobody_else(
             shown = page.locator("main").inner_text()
             assert not CHINESE.search(shown), name
         else:
-            assert untranslated(page.content(), names=PRODUCTS) == [], name
+            assert untranslated(page.content(), names=NAMES) == [], name
 
-    assert len(seen) == 11
+    assert len(seen) == 13
 
 
 def test_the_language_is_switched_by_a_button_and_stays(visit: Visit) -> None:
@@ -172,6 +176,25 @@ def test_from_the_first_page_to_paid_by_keyboard_alone(visit: Visit, till: Till)
 
     ends_paid(page)
     till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_a_click_revokes_an_api_token_and_a_second_one_does_no_harm(
+    javascript: bool, visit: Visit
+) -> None:
+    for name in ("phone", "laptop"):
+        api_tokens.add(User.objects.get(username="alice"), name, name=name)
+    visitor = visit(javascript=javascript).signed_in()
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+
+    page.get_by_role("link", name="alice").click()
+    page.get_by_role("button", name="Revoke phone").dblclick(no_wait_after=True)
+
+    arrives(page, re.compile(r"/account/\?note=revoked$"))
+    expect(page.get_by_role("status")).to_contain_text("revoked")
+    assert api_tokens.authenticate("phone") is None
+    assert api_tokens.authenticate("laptop") is not None
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])

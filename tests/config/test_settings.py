@@ -92,8 +92,12 @@ NUMBERS = {
     "WRITES_PER_MINUTE": 1,
     "CHARGES_PER_MINUTE": 1,
     "SIGN_INS_PER_MINUTE": 1,
+    "API_TOKEN_LIFETIME_DAYS": 1,
+    "WEB_CONNECTIONS": 10,
+    "WEB_CLIENT_SECONDS": 1,
     "OUTBOX_STUCK_SECONDS": 1,
     "DATABASE_IDLE_SECONDS": 0,
+    "DATABASE_RESPONSE_SECONDS": 0,
 }
 
 
@@ -139,6 +143,21 @@ def test_at_least_one_thread_never_waits(threads: str, waiters: int) -> None:
 def test_one_caller_writes_less_in_production_than_in_the_demo() -> None:
     assert read("s.WRITE_RATE", **PRODUCTION) == [[300, 60]]
     assert read("s.WRITE_RATE", DEBUG="true") == [[10_000, 60]]
+
+
+@pytest.mark.parametrize("command", [MANAGE, GUNICORN], ids=" ".join)
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"TRUSTED_PROXIES": "10.0.0.1,proxy.example"}, "TRUSTED_PROXIES: 'proxy.example' does"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES: 0.0.0.0/0 trusts every client"),
+    ],
+    ids=["nonsense", "everybody"],
+)
+def test_a_wrong_list_of_trusted_proxies_is_refused(
+    environment: dict[str, str], reason: str, command: list[str]
+) -> None:
+    assert refusal(command, DEBUG="true", **environment).startswith(reason)
 
 
 def test_the_settings_raise_what_django_expects_of_wrong_settings() -> None:

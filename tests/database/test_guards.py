@@ -471,6 +471,24 @@ REFUSED: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        "idempotency_record_retained",
+        [
+            INSERT_RECORD.format(customer="{customer}", key="k", status=200, body="'x'"),
+            "UPDATE idempotency_record SET status = NULL, body = NULL",
+        ],
+    ),
+    (
+        "idempotency_horizon_is_one",
+        ["INSERT INTO idempotency_horizon (id, keys_made_before) VALUES (2, now())"],
+    ),
+    (
+        "idempotency_horizon_kept",
+        [
+            "INSERT INTO idempotency_horizon (id, keys_made_before) VALUES (1, now())",
+            "DELETE FROM idempotency_horizon",
+        ],
+    ),
+    (
         "idempotency_token_lives",
         [
             """INSERT INTO idempotency_token (digest, scope, expires_at)

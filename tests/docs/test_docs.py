@@ -17,11 +17,13 @@ from tests.docs.documents import ALL, ROOT, first_columns, links, tables
 from web.catalogue import CATALOGUE
 
 CONTRACT = ALL["docs/contract.md"]
-CALLS = re.findall(r"^\| `(GET|POST) ([^`]+)`( \(key\))? \| (.*) \|$", CONTRACT, re.MULTILINE)
+CALLS = re.findall(
+    r"^\| `(GET|POST|DELETE) ([^`]+)`( \(key\))? \| (.*) \|$", CONTRACT, re.MULTILINE
+)
 PROBLEMS = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", CONTRACT, re.MULTILINE)
 # What any operation may return, and the key's own refusals: documented once, not in every row.
 COMMON = {"400", "401", "403", "404", "406", "411", "413", "415", "503"}
-OF_THE_KEY = {"409", "410", "422"}
+OF_THE_KEY = {"409", "410", "422", "429"}
 
 
 def in_both_languages(name: str) -> pytest.MarkDecorator:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.db.models import Model
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -210,7 +211,9 @@ def test_lists_are_filtered_by_status_outcome_and_tombstone(
     as_boss: Client, paid_by_api: Order, place: Callable[..., Order], bob: User
 ) -> None:
     unpaid = place(customer=bob)
-    Record.objects.filter(key="k-place").update(status=None, body=None, content_type="", headers={})
+    Record.objects.filter(key="k-place").update(
+        status=None, body=None, retained_until=Now(), content_type="", headers={}
+    )
 
     assert found(as_boss, Order, status__exact="0") == {unpaid.pk}
     assert found(as_boss, Order, status__exact="2") == {paid_by_api.pk}
@@ -255,7 +258,9 @@ def test_a_record_shows_its_response_as_text_and_a_tombstone_has_none(
     record = Record.objects.get(key="k-pay")
     assert "&quot;status_label&quot;: &quot;paid&quot;" in as_boss.get(change(record)).text
 
-    Record.objects.filter(pk=record.pk).update(status=None, body=None, content_type="", headers={})
+    Record.objects.filter(pk=record.pk).update(
+        status=None, body=None, retained_until=Now(), content_type="", headers={}
+    )
 
     text = as_boss.get(change(record)).text
     assert "Tombstone" in text

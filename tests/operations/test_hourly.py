@@ -14,7 +14,6 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import ResolverMatch
 from django.utils import timezone
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from operations import hourly, metrics
@@ -23,6 +22,7 @@ from operations.models import HourlyCount
 from orders.models import Order
 from payments.models import Account
 from tests.conftest import read_only
+from tests.support.api_tokens import api_token_of
 from tests.support.live import Caller, LiveServer, until
 from tests.support.together import together
 
@@ -332,9 +332,9 @@ def test_the_web_servers_workers_write_what_they_counted_before_they_end(
     tmp_path: Path, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
-    database, token = connection.get_connection_params(), Token.objects.create(user=alice)
+    database, token = connection.get_connection_params(), api_token_of(alice)
     with LiveServer(database=database, folder=tmp_path, workers=2) as server:
-        caller = Caller(server.url, token.key)
+        caller = Caller(server.url, token)
         path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
         responses = [caller.post(path, body, key="one") for _ in range(7)]
 

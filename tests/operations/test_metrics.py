@@ -23,7 +23,6 @@ from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
-from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from idempotency.models import Record
@@ -31,6 +30,7 @@ from orders.models import Order, PaymentRequest
 from payments.models import Account
 from payments.services import open_account
 from tests.conftest import LONG_WINDOW
+from tests.support.api_tokens import api_token_of
 from tests.support.live import ROOT, Caller, LiveServer, until
 from tests.support.together import together
 
@@ -384,7 +384,7 @@ def test_nothing_is_logged_that_could_be_replayed(
 
     text = written.getvalue()
     assert text.count("responded") == 4
-    token = Token.objects.get(user=alice).key
+    token = api_token_of(alice)
     for secret in ("secret-key", "secret-word", "key-in-query", token, str(10**15)[:-3]):
         assert secret not in text
 
@@ -408,7 +408,7 @@ def shop(workers: LiveServer, transactional_db: None) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def click(shop: LiveServer, alice: User) -> Caller:
-    return Caller(shop.url, Token.objects.get_or_create(user=alice)[0].key)
+    return Caller(shop.url, api_token_of(alice))
 
 
 def scraped(server: LiveServer) -> Scraped:
@@ -558,7 +558,7 @@ def test_a_request_keeps_its_name_through_the_relay_to_the_payment_system(
     place: Callable[..., Order],
 ) -> None:
     order = place(customer=alice)
-    token = Token.objects.get(user__username="order-service").key
+    token = api_token_of(User.objects.get(username="order-service"))
     server = LiveServer(database=connection.get_connection_params(), folder=tmp_path, workers=2)
     server.environment |= {
         "DEBUG": "false",  # logs as in production
@@ -570,7 +570,7 @@ def test_a_request_keeps_its_name_through_the_relay_to_the_payment_system(
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     with server, relay_of(server):
-        caller = Caller(server.url, Token.objects.create(user=alice).key)
+        caller = Caller(server.url, api_token_of(alice))
         path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
         named = {"X-Request-Id": "trace-1", "Prefer": "wait=30"}
         assert caller.post(path, body, key="one", **named).status == 200

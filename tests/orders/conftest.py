@@ -2,12 +2,12 @@
 
 import pytest
 from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
 
+from tests.support.api_tokens import api_token_of
 from tests.support.live import Caller
 from tests.support.network import Network
 
 
 @pytest.fixture
 def click(network: Network, alice: User) -> Caller:
-    return Caller(network.server.url, Token.objects.get_or_create(user=alice)[0].key)
+    return Caller(network.server.url, api_token_of(alice))

@@ -14,7 +14,6 @@ import pytest
 import urllib3
 from django.contrib.auth.models import User
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
 from idempotency.models import Record
 from idempotency.models import Token as SingleUseToken
@@ -23,6 +22,7 @@ from orders.models import Order, Product, StatusChange
 from payments.models import Account, Payment
 from simulator.chaos import ChaosProxy
 from tests.conftest import OPENING
+from tests.support.api_tokens import api_token_of
 from tests.support.live import Caller, LiveServer, until
 from tests.support.together import together
 
@@ -49,7 +49,7 @@ def _invariants_hold_afterwards() -> Iterator[None]:
 
 @pytest.fixture
 def click(server: LiveServer, alice: User) -> Caller:
-    return Caller(server.url, Token.objects.get_or_create(user=alice)[0].key)
+    return Caller(server.url, api_token_of(alice))
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_lost_response_over_http_is_replayed(
 ) -> None:
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
     with ChaosProxy(("127.0.0.1", server.port)) as proxy:
-        token = Token.objects.get_or_create(user=alice)[0].key
+        token = api_token_of(alice)
         click = Caller(proxy.url, token)
         proxy.arm("cut-response", key.encode())
         with pytest.raises(urllib3.exceptions.HTTPError):
@@ -254,7 +254,7 @@ def test_a_lost_response_to_commit_is_found_out_and_replayed(
     host, port = lost_commits.server_address[:2]
     database = connection.get_connection_params() | {"host": host, "port": port}
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
-    token = Token.objects.get_or_create(user=alice)[0].key
+    token = api_token_of(alice)
     with LiveServer(database=database, folder=tmp_path, workers=1) as server:
         lost_commits.left = lost
         response = Caller(server.url, token).post(path, body, key=key)

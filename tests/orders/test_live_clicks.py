@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
 
 from idempotency.models import Record
 from operations.audit import check_invariants as audit
 from orders.models import Order, Product
 from payments.models import Account, Payment
 from tests.conftest import OPENING
+from tests.support.api_tokens import api_token_of
 from tests.support.live import Caller, LiveServer, until
 from tests.support.together import naive_shop, together
 
@@ -27,7 +27,7 @@ MANY = 20
 @pytest.fixture
 def caller(server: LiveServer) -> Callable[[User], Caller]:
     def caller(user: User) -> Caller:
-        return Caller(server.url, Token.objects.get_or_create(user=user)[0].key)
+        return Caller(server.url, api_token_of(user))
 
     return caller
 

@@ -11,6 +11,7 @@ import pytest
 import urllib3
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from idempotency.models import Record
 from orders import outbox
@@ -432,7 +433,9 @@ def test_a_response_past_its_retention_is_not_brought_back_by_the_settling(
 ) -> None:
     pay(order, "one", **NOW)
     pay(order, "two", **NOW)
-    Record.objects.filter(key="two").update(status=None, body=None)  # as the purge does
+    Record.objects.filter(key="two").update(
+        status=None, body=None, retained_until=Now()
+    )  # as the purge does
     network.relay()
     until(lambda: settled(order), what="the order is settled")
     assert pay(order, "one").status == 200

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -171,7 +172,7 @@ def test_a_basket_whose_response_was_purged_leads_to_its_order(
 ) -> None:
     form = shop.send(quantities(TEA=2)).form("/order/")
     shop.send(form)
-    Record.objects.update(status=None, body=None)  # as the purge does
+    Record.objects.update(status=None, body=None, retained_until=Now())  # as the purge does
 
     assert shop.send(form).path == f"/orders/{Order.objects.get().pk}/checkout/"
 

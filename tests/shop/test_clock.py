@@ -10,7 +10,6 @@ import pytest
 import urllib3
 from django.contrib.auth.models import User
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
 from idempotency.models import Record
 from idempotency.purge import delete_tombstones, purge_records
@@ -19,6 +18,7 @@ from idempotency.tests.test_lifetime import uuid7
 from operations.audit import check_invariants
 from orders.models import Order, Product
 from payments.models import Account
+from tests.support.api_tokens import api_token_of
 from tests.support.browserless import signed_in
 from tests.support.live import Caller, LiveServer
 
@@ -37,7 +37,7 @@ def skewed(request: Any, tmp_path: Path) -> Iterator[LiveServer]:
 
 
 def api(live: LiveServer, user: User) -> Caller:
-    return Caller(live.url, Token.objects.create(user=user).key)
+    return Caller(live.url, api_token_of(user))
 
 
 def is_now(moment: datetime | str) -> bool:

@@ -17,7 +17,7 @@ from payments.models import Account
 from tests.conftest import LONG_WINDOW
 from tests.shop.conftest import charged
 from tests.support.browserless import Form, Page, Visitor, through
-from web.sign_in import ATTEMPTS_PER_ADDRESS
+from web.sign_in_limits import ATTEMPTS_PER_ADDRESS
 
 pytestmark = pytest.mark.django_db
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
 from operations.audit import check_invariants as audit
 from simulator.chaos import ChaosProxy
+from tests.support.api_tokens import add_api_token
 from tests.support.live import ROOT, LiveServer, ends_with_the_run
 
 SERVICE_TOKEN = "the-order-services-own-token-in-tests"[:40]
@@ -69,7 +69,7 @@ def network(_network: Network, transactional_db: None) -> Iterator[Network]:
     """Return the network, whole; afterwards nobody is at work and every invariant holds."""
     service = User.objects.create_user("order-service")
     service.user_permissions.add(Permission.objects.get(codename="charge"))
-    Token.objects.create(user=service, key=SERVICE_TOKEN)
+    add_api_token(service, SERVICE_TOKEN)
     _network.proxy.happened.clear()
     _network.proxy.chance = {}
     yield _network

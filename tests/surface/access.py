@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from orders.models import Product
 from tests.surface.conftest import model_routes
+from web.models import ApiToken
 
 Outcome = Literal["in", "sign in", "forbidden", "missing"]
 Who = Literal["everybody", "whoever sends", "signed in", "owner", "caller", "staff"]
@@ -55,6 +56,8 @@ READ, WRITE = "GET", "POST"
 
 API = {
     "api/v1/sign-in/": {WRITE: WHOEVER_SENDS},
+    "api/v1/api-tokens/": {READ: SIGNED_IN},
+    "api/v1/api-tokens/<int:id>/": {"DELETE": OWNER},
     "api/v1/products/": {READ: WHOEVER_SENDS},
     "api/v1/orders/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "api/v1/orders/<uuid:order_id>/": {READ: OWNER},
@@ -77,6 +80,9 @@ PAGES = {
     "problems/<slug:slug>": {READ: EVERYBODY, WRITE: EVERYBODY},
     "sign-in/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "sign-out/": {WRITE: EVERYBODY},
+    "account/": {READ: SIGNED_IN},
+    "account/password/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
+    "account/api-tokens/<int:token_id>/revoke/": {WRITE: SIGNED_IN},  # only one's own
     "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "": {READ: EVERYBODY, WRITE: EVERYBODY},
     "basket/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
@@ -133,6 +139,7 @@ ADMIN = {
     },
 }
 WRITABLE = {Product, User, Group}  # of all models in the admin
+DELETABLE = {ApiToken}  # which revokes it
 
 
 def rows_of(model: type[Model]) -> dict[str, dict[str, Access]]:
@@ -143,7 +150,8 @@ def rows_of(model: type[Model]) -> dict[str, dict[str, Access]]:
     if model is User:  # Django wants both, or who may add users could add a superuser
         add = staff_with_all(can("add"), can("change"))
     if model not in WRITABLE:
-        add = change = delete = NOBODY
+        add = change = NOBODY
+        delete = delete if model in DELETABLE else NOBODY
     return {
         start: {READ: view, WRITE: view},
         f"{start}add/": {READ: add, WRITE: add},

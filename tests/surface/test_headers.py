@@ -18,6 +18,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from operations.audit import check_invariants as audit
+from tests.support.api_tokens import api_token_of
 from tests.support.live import LiveServer
 from tests.support.routes import routes
 from tests.surface.conftest import World
@@ -55,13 +56,14 @@ def production(_production: LiveServer, transactional_db: None) -> LiveServer:
 
 
 @pytest.fixture
-def target(world: World, alice: User, as_alice: APIClient) -> Target:
+def target(world: World, alice: User) -> Target:
     """Every route but the lab's, and the credentials of a customer and of a superuser."""
     root = User.objects.create_superuser("root")
+    token = api_token_of(alice)
     credentials: dict[str, dict[str, str]] = {"nobody": {}, "alice": {"Cookie": _session(alice)}}
     csrf = "x" * 32
     for number in range(SESSIONS):  # several: a form that signs out ends one
-        credentials[f"token {number}"] = {"Authorization": authorization_of(as_alice)}
+        credentials[f"token {number}"] = {"Authorization": f"Token {token}"}
         for user in (alice, root):
             cookie = f"{_session(user)}; csrftoken={csrf}"
             credentials[f"{user} {number}"] = {"Cookie": cookie, "X-CSRFToken": csrf}
@@ -71,10 +73,6 @@ def target(world: World, alice: User, as_alice: APIClient) -> Target:
         if not route.text.startswith("lab/")
     }
     return Target(paths, credentials)
-
-
-def authorization_of(client: APIClient) -> str:
-    return str(client._credentials["HTTP_AUTHORIZATION"])  # type: ignore[attr-defined]
 
 
 def _session(user: User) -> str:

@@ -11,6 +11,8 @@ from django.db import OperationalError, connection, transaction
 from psycopg.errors import ConnectionTimeout
 
 from idempotency.database_errors import is_repeatable, is_temporary
+from operations import audit
+from operations.reconciliation import sides
 from web.database import base, deadlines
 from web.database.deadlines import Breaker, Connection, NoResponse, responding_within
 
@@ -57,6 +59,9 @@ def test_a_statement_without_a_response_ends_at_the_deadline_and_its_session_wit
         sleep(30)
     assert SECONDS <= time.monotonic() - started < 10
     assert connection.connection.closed
+    connection.close()
+    with pytest.raises(OperationalError, match="a moment ago"):
+        connection.ensure_connection()
     assert is_temporary(raised.value)
     assert not is_repeatable(raised.value)
 
@@ -126,6 +131,37 @@ def test_after_a_silence_a_kept_connection_is_not_even_asked(deadline: None) -> 
     connection.close()
     with pytest.raises(OperationalError, match="a moment ago"):
         connection.ensure_connection()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_was_closed_says_nothing_about_the_server(
+    deadline: None, clock: list[float]
+) -> None:
+    connection.ensure_connection()
+    session = connection.connection
+    session.breaker.trip()
+    session.pgconn.finish()
+    clock[0] += deadlines.PAUSE_SECONDS
+    assert not connection.is_usable()
+    first, second = (session.breaker.attempt(seconds=2) for _ in range(2))
+    with first, pytest.raises(NoResponse), second:
+        pytest.fail("the server's silence is not over")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_checks_that_read_everything_have_a_deadline_of_their_own(
+    deadline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_audit: list[float] = []
+    monkeypatch.setattr(
+        audit, "count_breaches", lambda _: of_audit.append(connection.connection.response_seconds)
+    )
+    audit.check_invariants()
+    with sides.connected(sides.find_side(name="orders", url=None)) as side:
+        of_side = side.connection.response_seconds  # type: ignore[attr-defined]
+
+    assert {*of_audit, of_side} == {deadlines.LONG_RESPONSE_SECONDS}
+    assert connection.connection.response_seconds == SECONDS
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,6 +19,7 @@ from django.contrib.messages import get_messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.db.models import Model
+from django.db.models.functions import Now
 from django.http import UnreadablePostError
 from django.test import Client
 from django.urls import reverse
@@ -130,7 +131,9 @@ def everything(
         outbox.write(order, customer="alice", request_id="", key_digest="")
         PaymentRequest.objects.filter(order=order).update(dead_lettered=dead_lettered)
     tokens.issue(f"user:{alice.pk}")
-    Record.objects.filter(status=201).update(status=None, body=None, content_type="", headers={})
+    Record.objects.filter(status=201).update(
+        status=None, body=None, retained_until=Now(), content_type="", headers={}
+    )
     Group.objects.create(name="clerks")
 
 

@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_a_request_is_handed_over_once_and_only_as_a_whole(worker: Worker) -> No
         assert worker.submitted == [conn]
         assert bytes(conn.sock.received).endswith(b"\r\n\r\nab")
         conn.close()
+
+
+def test_a_requests_time_begins_with_its_first_byte(worker: Worker) -> None:
+    conn, client = worker.connect()
+    with client:
+        conn.deadline = soon = time.monotonic() + 1  # of a connection that was kept
+        client.sendall(b"G")
+        worker.turn()
+        first = conn.deadline
+        assert first > soon
+        client.sendall(b"E")
+        worker.turn()
+        assert conn.deadline == first  # and no byte gives it more
 
 
 def test_a_thread_is_never_blocked_by_a_client(worker: Worker) -> None:

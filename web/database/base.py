@@ -1,6 +1,5 @@
 """The engine "web.database": Django's own, with the deadline of this process, if it has one."""
 
-from collections import defaultdict
 from types import ModuleType
 from typing import Any
 
@@ -20,31 +19,35 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A PostgreSQL connection that no thread waits for longer than this process's deadline."""
 
     Database = driver
-    _breakers: dict[str, Breaker] = defaultdict(Breaker)  # on the class: of all threads, by alias
+    _breakers: dict[str, Breaker] = {}  # on the class: of all threads, by alias
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect; at once fail where the server was silent a moment ago."""
         seconds = response_seconds()
         if seconds is None:
             return super().get_new_connection(conn_params)
-        breaker = self._breakers[self.alias]
-        with breaker.attempt(seconds=self._connect_seconds()):
+        with self._breaker.attempt(seconds=self._connect_seconds()):
             session = super().get_new_connection(conn_params)
-        session.response_seconds, session.breaker = seconds, breaker
+        session.response_seconds, session.breaker = seconds, self._breaker
         return session
 
     def is_usable(self) -> bool:
         """Return True if the session's server responds as fast as it accepts connections."""
+        session, seconds = self.connection, self._connect_seconds()
         if response_seconds() is None:
             return super().is_usable()
-        seconds, session = self._connect_seconds(), self.connection
+        if session is None or session.closed:  # no word of the server's
+            return False
         try:
-            attempt = self._breakers[self.alias].attempt(seconds=seconds)
-            with attempt, responding_within(session, seconds):
+            with self._breaker.attempt(seconds=seconds), responding_within(session, seconds):
                 session.execute("SELECT 1")
         except psycopg.Error:
             return False
         return True
 
+    @property
+    def _breaker(self) -> Breaker:
+        return self._breakers.setdefault(self.alias, Breaker())
+
     def _connect_seconds(self) -> float:
-        return float(self.settings_dict["OPTIONS"].get("connect_timeout", CONNECT_SECONDS))
+        return float(self.settings_dict["OPTIONS"].get("connect_timeout") or CONNECT_SECONDS)
