@@ -52,12 +52,12 @@ EVERYBODY, WHOEVER_SENDS = Access("everybody"), Access("whoever sends")
 SIGNED_IN, OWNER, STAFF = Access("signed in"), Access("owner"), staff()
 NOBODY = staff_with_all("nobody.has_this")
 NOTHING_THERE = staff(then="missing")
-READ, WRITE, DELETE = "GET", "POST", "DELETE"
+READ, WRITE = "GET", "POST"
 
 API = {
     "api/v1/sign-in/": {WRITE: WHOEVER_SENDS},
     "api/v1/api-tokens/": {READ: SIGNED_IN},
-    "api/v1/api-tokens/<int:id>/": {DELETE: OWNER},
+    "api/v1/api-tokens/<int:id>/": {"DELETE": OWNER},
     "api/v1/products/": {READ: WHOEVER_SENDS},
     "api/v1/orders/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "api/v1/orders/<uuid:order_id>/": {READ: OWNER},
@@ -80,11 +80,11 @@ PAGES = {
     "problems/<slug:slug>": {READ: EVERYBODY, WRITE: EVERYBODY},
     "sign-in/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "sign-out/": {WRITE: EVERYBODY},
-    "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
-    "": {READ: EVERYBODY, WRITE: EVERYBODY},
     "account/": {READ: SIGNED_IN},
     "account/password/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
-    "account/api-tokens/<int:token_id>/revoke/": {WRITE: SIGNED_IN},  # revokes only own ones
+    "account/api-tokens/<int:token_id>/revoke/": {WRITE: SIGNED_IN},  # only one's own
+    "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
+    "": {READ: EVERYBODY, WRITE: EVERYBODY},
     "basket/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "basket/<uuid:basket_id>/order/": {READ: SIGNED_IN, WRITE: OWNER},
     "orders/": {READ: SIGNED_IN},
@@ -139,6 +139,7 @@ ADMIN = {
     },
 }
 WRITABLE = {Product, User, Group}  # of all models in the admin
+DELETABLE = {ApiToken}  # which revokes it
 
 
 def rows_of(model: type[Model]) -> dict[str, dict[str, Access]]:
@@ -150,8 +151,7 @@ def rows_of(model: type[Model]) -> dict[str, dict[str, Access]]:
         add = staff_with_all(can("add"), can("change"))
     if model not in WRITABLE:
         add = change = NOBODY
-    if model not in WRITABLE | {ApiToken}:
-        delete = NOBODY
+        delete = delete if model in DELETABLE else NOBODY
     return {
         start: {READ: view, WRITE: view},
         f"{start}add/": {READ: add, WRITE: add},

@@ -15,7 +15,6 @@ from idempotency.models import Record, Token
 from orders.models import Order, PaymentRequest, Product, StatusChange
 from payments.models import Account, Entry, Payment
 from shop import baskets
-from tests.support.api_tokens import add_api_token
 from tests.support.routes import Route, routes
 from web.models import ApiToken
 
@@ -63,11 +62,10 @@ def world(
     baskets.fill(customer=alice, quantities={product.sku: 1})
     basket = baskets.open_basket(customer=alice)
     assert basket is not None
-    add_api_token(alice, "a spare one")  # the last: nobody uses it here
-    of_models = (Order, StatusChange, PaymentRequest, Payment, Entry, Record, Token, Group)
-    rows: dict[type[Model], Any] = {model: model._default_manager.first() for model in of_models}
-    rows[ApiToken] = ApiToken.objects.latest("pk")
+    first = (Order, StatusChange, PaymentRequest, Payment, Entry, Record, Token, Group)
+    rows: dict[type[Model], Any] = {model: model._default_manager.first() for model in first}
     rows |= {Product: product, Account: alice_account, User: alice}
+    rows[ApiToken] = ApiToken.objects.get(user=alice)
     assert rows.keys() == admin.site._registry.keys()
     bodies = {"api/v1/orders/<uuid:order_id>/pay/": body}
     return World(rows, _values(rows, order, paid.json()["id"], basket.pk), bodies)
@@ -88,8 +86,8 @@ def _values(rows: dict[type[Model], Any], order: Order, paid: Any, basket: Any) 
         "content_type_id": ContentType.objects.get_for_model(Product).pk,
         "object_id": rows[Product].pk,
         "token_id": rows[ApiToken].pk,
-        "api/v1/api-tokens/<int:id>/": {"id": rows[ApiToken].pk},
         "api/v1/payments/<uuid:order_id>/": {"order_id": paid},
+        "api/v1/api-tokens/<int:id>/": {"id": rows[ApiToken].pk},
         **{
             route.text: {"object_id": rows[model].pk}
             for model in rows
