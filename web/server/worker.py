@@ -19,23 +19,12 @@ from django.conf import settings
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from web.server.connection import Connection
+from web.server.refusals import ErrorSink, refusal
 
 LINGER_SECONDS = 2.0  # for it to read a refusal before its connection goes (RFC 9112, section 9.6)
 SWEEP_SECONDS = 0.25
 UNSENT_BYTES_MAX = 64 * 1024 * 1024  # of all responses that a worker still has to send
 SPARE_FILES = 512  # of a worker, beside its clients' connections
-
-
-class ErrorSink:
-    """Takes gunicorn's HTML about a request that it can't parse; `status` is all it is read for."""
-
-    status = 400
-
-    def gettimeout(self) -> float:
-        return 0.0
-
-    def sendall(self, data: bytes) -> None:
-        self.status = int(data.split(b" ", 2)[1])
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
@@ -92,7 +81,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """Respond to a request that gunicorn can't parse as the API does: by a problem."""
         sink = ErrorSink()
         super().handle_error(req, sink, addr, exc)
-        client.sendall(_problem(sink.status))
+        client.sendall(refusal(sink.status))
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Send the rest of a response, then wait for the client's next request, or close."""
@@ -127,7 +116,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """Respond to a request that is not here as a whole, and close."""
         self._forget(conn)
         conn.closes = conn.is_refused = True
-        conn.sock.sendall(_problem(status))
+        conn.sock.sendall(refusal(status))
         self._send(conn)
 
     # --- Waiting for clients
@@ -194,17 +183,3 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """Have nobody keep a stopping worker waiting beyond a deadline."""
         for conn in self.polled:
             conn.deadline = min(conn.deadline, deadline)
-
-
-def _problem(status: int) -> bytes:
-    """Return a whole HTTP response, after which the connection closes."""
-    from web.problems import for_status  # noqa: PLC0415 - needs Django, which only workers load
-
-    outcome = "unknown" if status == HTTPStatus.INTERNAL_SERVER_ERROR else "none"
-    body = for_status(status, outcome=outcome)
-    reason = HTTPStatus(status).phrase
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {body['Content-Type']}\r\n"
-        f"Content-Length: {len(body.content)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body.content
