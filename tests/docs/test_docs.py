@@ -112,12 +112,20 @@ def test_the_runbook_says_what_to_do_about_everything_that_the_command_lists() -
     assert {text.partition(":")[0] for text in printed} <= rows
 
 
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/threat-model.md").read_text()))
+    tests = [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("idempotency/tests/test_*.py")]
+    there = {name for file in tests for name in re.findall(r"def (test_\w+)", file.read_text())}
+    assert len(named) > 20
+    assert named <= there
+
+
 @in_both_languages("docs/configuration.md")
 def test_configuration_names_every_variable_that_is_read_from_the_environment(
     document: str,
 ) -> None:
     code = "".join((ROOT / "config" / name).read_text() for name in ("settings.py", "gunicorn.py"))
-    read = set(re.findall(r"""env\.\w+\(\s*["']([A-Z_]+)["']""", code))
+    read = set(re.findall(r"""(?:env\.\w+|whole)\(\s*["']([A-Z_]+)["']""", code))
     assert read
     assert {name for name in read if f"`{name}`" not in document} == set()
 
