@@ -60,7 +60,8 @@ def test_random_input_gets_documented_responses_and_no_5xx(
     paid = Order.objects.filter(status=Order.Status.PAID).count()
     assert paid, "it got as far as to pay"
     assert api_tokens.authenticate(caller)
-    assert cases(run([*command, f"--include-{revocation[0]}", revocation[1]], tmp_path, known)) > 0
+    alone = (f"--include-{revocation[0]}", revocation[1], "--phases", "coverage,fuzzing")
+    assert cases(run([*command, *alone], tmp_path, known)) > 0  # it has no links to follow
     assert not [found for found in audit() if found.breaches]
 
 
