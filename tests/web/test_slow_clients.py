@@ -313,6 +313,7 @@ def test_what_is_not_http_gets_a_problem_and_the_connection_closes(
     raw.send(sent)
     responded, headers, body = raw.response()
     assert (responded, headers["content-type"]) == (status, "application/problem+json")
+    assert headers["cache-control"] == "private, no-store"
     assert (json.loads(body)["status"], json.loads(body)["outcome"]) == (status, "none")
     assert raw.is_closed()
 

@@ -24,6 +24,7 @@ def refusal(status: int) -> bytes:
     reason = HTTPStatus(status).phrase
     head = (
         f"HTTP/1.1 {status} {reason}\r\nContent-Type: {body['Content-Type']}\r\n"
-        f"Content-Length: {len(body.content)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body.content)}\r\nCache-Control: private, no-store\r\n"
+        "Connection: close\r\n\r\n"
     )
     return head.encode() + body.content
