@@ -4,7 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -79,3 +81,9 @@ def age(days: int) -> None:
             " retained_until = retained_until - make_interval(days => %s)",
             [days, days, days],
         )
+
+
+def uuid7(made_at: datetime) -> str:
+    """Return a UUIDv7 that says it was made then."""
+    milliseconds = int(made_at.timestamp() * 1000)
+    return str(UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | 12345))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.core.management import call_command
@@ -17,15 +16,10 @@ from idempotency.purge import delete_tombstones
 from idempotency.stored import columns_of
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
-from idempotency.tests.support import age
+from idempotency.tests.support import age, uuid7
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def uuid7(made_at: datetime) -> str:
-    milliseconds = int(made_at.timestamp() * 1000)
-    return str(UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | 12345))
 
 
 def purge() -> None:

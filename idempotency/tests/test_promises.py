@@ -13,8 +13,8 @@ from idempotency.purge import delete_tombstones, erase_scope, purge_records
 from idempotency.tests.conftest import charges
 from idempotency.tests.processes import server
 from idempotency.tests.project.models import User
-from idempotency.tests.support import age
-from idempotency.tests.test_lifetime import purge, uuid7
+from idempotency.tests.support import age, uuid7
+from idempotency.tests.test_lifetime import purge
 from idempotency.tests.test_views import post
 
 pytestmark = pytest.mark.django_db(transaction=True)

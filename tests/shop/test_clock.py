@@ -13,8 +13,7 @@ from django.db import connection
 
 from idempotency.models import Record
 from idempotency.purge import delete_tombstones, purge_records
-from idempotency.tests.support import age
-from idempotency.tests.test_lifetime import uuid7
+from idempotency.tests.support import age, uuid7
 from operations.audit import check_invariants
 from orders.models import Order, Product
 from payments.models import Account
