@@ -10,11 +10,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any
 
 from tests.mutants import in_database, in_source, results, suites, trees
 from tests.mutants.control import ControlFailed, control, make_template
@@ -22,6 +21,7 @@ from tests.mutants.databases import Server
 from tests.mutants.examination import Examiner
 from tests.mutants.mutant import Mutant
 from tests.mutants.results import ERROR, Results
+from tests.mutants.workers import Worker
 
 FOLDER = trees.ROOT / "var" / "mutants"
 REASONS = Path(__file__).parent / "survivors.toml"
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0: every survivor has a reason; 1: one has none, or an error; 2: no run at all."""
     options = parsed(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    os.nice(10)
+    os.nice(5)
     with (FOLDER / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
@@ -69,12 +69,13 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         if options.fresh:
             (FOLDER / "results.jsonl").unlink(missing_ok=True)
         found = Results(FOLDER / "results.jsonl")
-        passed = control(copies[0], state, FOLDER)
+        passed = control(copies[0], state.of(), FOLDER)
         print(f"The control passed: {len(passed.seconds)} tests.", flush=True)
         known = found.of(state)
-        left = [each for each in mutants if each.name not in known]
+        left = [each for each in mutants if not is_done(known.get(each.name))]
         print(f"{len(mutants)} mutants, {len(left)} of them to try.", flush=True)
-        Examiner(server, passed, found, state, copies).examine_all(left)
+        with workers_in(copies) as workers:
+            Examiner(server, passed, found, state, copies, workers).examine_all(left)
     except ControlFailed as error:
         print(f"The control failed, so no mutant was tried: {error}")
         return NOT_RUN
@@ -82,7 +83,21 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         server.drop_all()
     print(f"{time.monotonic() - began:.0f} s")
     names = {each.name for each in everything}
-    return report(found.latest(state, [each.name for each in mutants]), names)
+    latest = found.of(state)
+    return report([latest[each.name] for each in mutants if each.name in latest], names)
+
+
+@contextmanager
+def workers_in(copies: list[Path]) -> Iterator[list[dict[suites.Suite, Worker]]]:
+    """Have a worker for each suite in each copy for the time of a block."""
+    with ExitStack() as stack:
+        workers = []
+        for copy in copies:
+            own = {suite: Worker(suite, copy) for suite in suites.SUITES}
+            for worker in own.values():
+                stack.callback(worker.close)
+            workers.append(own)
+        yield workers
 
 
 def discovered(server: Server, tree: Path) -> list[Mutant]:
@@ -96,6 +111,11 @@ def chosen(mutant: Mutant, options: argparse.Namespace) -> bool:
     """Return True if the options ask for a mutant."""
     kind = "source" if hasattr(mutant, "path") else "database"
     return options.only in {None, kind} and bool(re.search(options.match, mutant.name))
+
+
+def is_done(known: results.Result | None) -> bool:
+    """Return True if a mutant need not be tried."""
+    return known is not None and known.outcome != ERROR
 
 
 def report(found: list[results.Result], names: set[str]) -> int:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from tests.mutants import in_database
-from tests.mutants.mutant import DatabaseMutant, NotApplied
+from tests.mutants.mutant import DatabaseMutant
 from tests.mutants.suites import Suite
 from tests.mutants.trees import ROOT
 

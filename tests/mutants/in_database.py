@@ -43,9 +43,7 @@ KINDS = {
 
 # A column of a row that is compared with what it was.
 COMPARED = re.compile(r"(?<=[(,\s])new\.(\w+)(?=\s*[,)])", re.IGNORECASE)
-COMPARISON = re.compile(
-    r"\([^()]*\)\s*IS\s+DISTINCT\s+FROM\s+(?:ROW)?\([^()]*\)", re.IGNORECASE
-)
+COMPARISON = re.compile(r"\([^()]*\)\s*IS\s+DISTINCT\s+FROM\s+(?:ROW)?\([^()]*\)", re.IGNORECASE)
 WHEN = re.compile(r"\sWHEN\s(\(.*\))\sEXECUTE\s", re.DOTALL)
 RULE = re.compile(r"\b(?:ELS)?IF\b(.*?)\bTHEN\s+(RAISE|RETURN)\b", re.DOTALL)
 RAISE = re.compile(r"(\bTHEN\s+)?RAISE\s+EXCEPTION\b.*?;", re.DOTALL)
@@ -61,7 +59,9 @@ class Guard(NamedTuple):
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self.name if self.kind == 'function' else f'{self.table}.{self.name}'}"
+        return (
+            f"{self.kind} {self.name if self.kind == 'function' else f'{self.table}.{self.name}'}"
+        )
 
 
 def catalogue(session: psycopg.Connection[Any]) -> list[Guard]:

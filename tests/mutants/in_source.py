@@ -5,7 +5,6 @@ Conditions of lookups and of SQL, permissions, and refusals (`if …: raise …`
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,17 +74,17 @@ class _Finder(ast.NodeVisitor):
         for line in self.code.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802 - ast's name
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._decorators(node)
         self._inside(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._decorators(node)
         self.functions += 1
         self._inside(node)
         self.functions -= 1
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         name = _called(node)
         if name in LOOKUPS and isinstance(node.func, ast.Attribute):
             self._conditions(node, name)
@@ -98,12 +97,12 @@ class _Finder(ast.NodeVisitor):
                 self._remove(node, keyword, f"{name}(permissions)")
         self.generic_visit(node)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr in OF_A_USER and isinstance(node.ctx, ast.Load):
             self._add(node, "", f"({self._text(node)} or True)")
         self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> None:
         test = self._text(node.test)
         ends = node.body[-1]
         decides = isinstance(ends, ast.Return) and re.search(r"update\(|delete\(|rowcount", test)
@@ -111,18 +110,18 @@ class _Finder(ast.NodeVisitor):
             self._add(node.test, "if ", f"(({test}) and False)")
         self.generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
             self._sql(node)
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         self._sql(node)
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring
             self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         names = _names(node)
         if not self.functions:
             self.places += sorted(names)
@@ -132,7 +131,7 @@ class _Finder(ast.NodeVisitor):
         if not self.functions:
             del self.places[len(self.places) - len(names) :]
 
-    def visit_Dict(self, node: ast.Dict) -> None:  # noqa: N802
+    def visit_Dict(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant) and key.value in LISTS:
                 self._elements(value)
@@ -153,8 +152,12 @@ class _Finder(ast.NodeVisitor):
         for decorator in node.decorator_list:
             if DECORATORS.match(_called(decorator)):
                 start = self._start(decorator) - 1
-                self._record(decorator, f"@{self._text(decorator)}",
-                             Edit(start, self._end(decorator)), imported=True)
+                self._record(
+                    decorator,
+                    f"@{self._text(decorator)}",
+                    Edit(start, self._end(decorator)),
+                    imported=True,
+                )
             else:
                 self.visit(decorator)
 
@@ -181,11 +184,15 @@ class _Finder(ast.NodeVisitor):
                 # Parameters stay where they are: the term becomes part of one that is true.
                 edits = (
                     Edit(literal.at[term.span.start], literal.at[term.span.start], b"(("),
-                    Edit(literal.at[term.span.end - 1] + 1, literal.at[term.span.end - 1] + 1,
-                         b") IS NULL OR TRUE)"),
+                    Edit(
+                        literal.at[term.span.end - 1] + 1,
+                        literal.at[term.span.end - 1] + 1,
+                        b") IS NULL OR TRUE)",
+                    ),
                 )
-                self._record(node, f"WHERE {term.span.of(literal.text)}", *edits,
-                             imported=not self.functions)
+                self._record(
+                    node, f"WHERE {term.span.of(literal.text)}", *edits, imported=not self.functions
+                )
 
     def _remove(self, whole: ast.AST, part: ast.expr | ast.keyword, name: str) -> None:
         """Take an argument or an element away, with its comma."""

@@ -13,9 +13,10 @@ from typing import Any
 import coverage
 import pytest
 
+from tests.mutants.template import comment
+
 JOB = json.loads(Path(os.environ["MUTANTS_JOB"]).read_text())
 NOT_THE_JOB = 70  # an exit code that pytest has no meaning for
-COMMENT = "SELECT obj_description('public'::regnamespace)"
 
 
 class Recorder:
@@ -72,14 +73,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Make sure that the database is the mutant's."""
     result = yield
-    if fixturedef.argname == "django_db_setup" and JOB["comment"]:
-        from django.db import connection
-
-        blocker = request.getfixturevalue("django_db_blocker")
-        with blocker.unblock(), connection.cursor() as cursor:
-            cursor.execute(COMMENT)
-            if cursor.fetchone() != (JOB["comment"],):
-                pytest.exit("the database is not the mutant's", NOT_THE_JOB)
+    is_made = fixturedef.argname == "django_db_setup" and JOB["comment"]
+    if is_made and comment(request) != JOB["comment"]:
+        pytest.exit("the database is not the mutant's", NOT_THE_JOB)
     return result
 
 

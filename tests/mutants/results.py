@@ -4,8 +4,10 @@ import json
 import threading
 import tomllib
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from tests.mutants.trees import State
 
 KILLED, SURVIVED, ERROR = "killed", "survived", "error"
 
@@ -39,22 +41,24 @@ class Results:
             file.write(json.dumps(asdict(result)) + "\n")
             self._all.append(result)
 
-    def of(self, state: str) -> dict[str, Result]:
-        """Return the results of a state by mutant; an error is not one."""
-        return {
-            each.mutant: each
-            for each in self._all
-            if each.state == state and each.outcome != ERROR
-        }
-
-    def latest(self, state: str, mutants: Iterable[str]) -> list[Result]:
-        """Return the last result of each of these mutants in a state, errors too."""
-        found = {each.mutant: each for each in self._all if each.state == state}
-        return [found[mutant] for mutant in mutants if mutant in found]
+    def of(self, state: State) -> dict[str, Result]:
+        """Return the last result of each mutant that still counts, errors too."""
+        return {each.mutant: each for each in self._all if each.state == _state_of(each, state)}
 
     def killers(self) -> dict[str, str]:
         """Return the test that noticed each mutant the last time, in whatever state."""
         return {each.mutant: each.by for each in self._all if each.outcome == KILLED}
+
+
+def result(mutant: str, state: State, outcome: str, by: str = "", seconds: float = 0.0) -> Result:
+    """Return a result, with the state that it depends on."""
+    made = Result(mutant, "", outcome, by, seconds)
+    return replace(made, state=_state_of(made, state))
+
+
+def _state_of(result: Result, state: State) -> str:
+    """Return the state that a result depends on: only on its test, if one has failed."""
+    return state.of(result.by if result.outcome == KILLED else "")
 
 
 def reasons(file: Path) -> dict[str, str]:
@@ -73,7 +77,8 @@ def reasons(file: Path) -> dict[str, str]:
 
 def unexplained(results: Iterable[Result], reasons: Collection[str]) -> list[str]:
     """Return the survivors without a reason."""
-    return [each.mutant for each in results if each.outcome == SURVIVED and each.mutant not in reasons]
+    survived = (each.mutant for each in results if each.outcome == SURVIVED)
+    return [mutant for mutant in survived if mutant not in reasons]
 
 
 def stale(results: Iterable[Result], reasons: Iterable[str], names: Collection[str]) -> list[str]:

@@ -13,9 +13,12 @@ from pathlib import Path
 from tests.mutants.mutant import NotApplied
 
 SECONDS_MAX = 400  # without a guard a loop may have no end
+QUIET = ("-p", "no:cacheprovider", "-p", "no:randomly")
 FAST = ("-m", "unit or database")
 # It names every guard of the schema: it would notice each that goes, whatever the guard did.
-LISTS_OF_GUARDS = ("tests/database/test_guards.py::test_every_guard_of_the_schema_has_a_refusal_above",)
+LISTS_OF_GUARDS = (
+    "tests/database/test_guards.py::test_every_guard_of_the_schema_has_a_refusal_above",
+)
 NOT_RUN = ("tests/docs/", "tests/mutants/", *LISTS_OF_GUARDS)
 
 
@@ -83,7 +86,7 @@ def run(suite: Suite, tree: Path, job: Job, *options: str) -> Run:
         Path(folder, "job").write_text(json.dumps(details))
         files = dict.fromkeys(test.partition("::")[0] for test in job.tests or [suite.folder])
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "tests.mutants.plugin"]
-        command += ["-p", "no:cacheprovider", "--ds", suite.settings, *options, *files]
+        command += [*QUIET, "--ds", suite.settings, *options, *files]
         code, output = _outcome(command, tree, Path(folder))
         return _judged(code, output, Path(folder, "failed"))
 

@@ -3,6 +3,9 @@
 import sys
 
 import django
+import pytest
+
+COMMENT = "SELECT obj_description('public'::regnamespace)"
 
 
 def main(name: str) -> None:
@@ -13,6 +16,17 @@ def main(name: str) -> None:
     connection.settings_dict["TEST"]["NAME"] = name
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     connection.close()
+
+
+def comment(request: pytest.FixtureRequest) -> str | None:
+    """Return the name of the mutant that a run's database is, which its schema has as a comment."""
+    from django.db import connection
+
+    blocker = request.getfixturevalue("django_db_blocker")
+    with blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(COMMENT)
+        (found,) = cursor.fetchone()
+    return found if found is None else str(found)
 
 
 if __name__ == "__main__":

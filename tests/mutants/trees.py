@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants import in_source
@@ -13,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", "var", "build", "__pycache__", ".*_cache", ".hypothesis", ".schemathesis"
 )
-# What a test may depend on; a reason for a survivor changes nothing.
-COUNTED = frozenset({".py", ".html", ".css", ".js", ".json", ".po", ".toml", ".txt", ".md"})
-NOT_COUNTED = frozenset({"survivors.toml"})
+# What a test may depend on.
+COUNTED = frozenset({".py", ".html", ".css", ".js", ".json", ".po", ".toml", ".txt"})
+NOT_COUNTED = frozenset({".venv", "mutants"})
 
 
 def copied(root: Path, tree: Path) -> Path:
@@ -26,15 +27,36 @@ def copied(root: Path, tree: Path) -> Path:
     return tree
 
 
-def state(tree: Path) -> str:
-    """Return a digest of a copy: results of another state don't count."""
-    digest = hashlib.sha256()
+@dataclass(frozen=True)
+class State:
+    """Digests of a copy: a result counts as long as what it depends on is the same.
+
+    :param project: of all but the tests themselves
+    :param tests: by file
+    """
+
+    project: str
+    tests: dict[str, str]
+
+    def of(self, test: str = "") -> str:
+        """Return what a test's failure depends on; without a test, what all tests depend on."""
+        file = test.partition("::")[0]
+        return f"{self.project}-{self.tests.get(file) or _digest(self.tests)}"
+
+
+def state(tree: Path) -> State:
+    """Return the state of a copy."""
+    project, tests = {}, {}
     for file in sorted(tree.rglob("*")):
         inside = file.relative_to(tree)
-        counts = file.suffix in COUNTED and file.name not in NOT_COUNTED
-        if counts and inside.parts[0] != ".venv" and file.is_file():
-            digest.update(str(inside).encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+        if file.suffix in COUNTED and not NOT_COUNTED & set(inside.parts) and file.is_file():
+            digests = tests if file.name.startswith("test_") else project
+            digests[str(inside)] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return State(_digest(project), tests)
+
+
+def _digest(digests: dict[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16]
 
 
 @contextmanager
