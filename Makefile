@@ -13,6 +13,7 @@
 ## make test-processes     that tier alone: servers, relays, commands
 ## make test-browser       that tier alone: Chromium on a live server
 ## make coverage           the lines that no test reaches, in any tier or process
+## make mutants            remove each guard, one at a time; ARGS="--only database"
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
 ## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
@@ -32,7 +33,7 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast test-unit test-database test-processes test-browser coverage package package-test \
+  test-fast test-unit test-database test-processes test-browser coverage mutants package package-test \
   compare-packages test-matrix lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
@@ -134,6 +135,10 @@ coverage: .venv/development .env translations redis chromium
 	-$$COVERAGE run -m pytest idempotency/tests --ds idempotency.tests.project.settings
 	$$COVERAGE combine --quiet
 	$$COVERAGE report
+
+# Which guard does no test miss? A second run continues the first. ARGS="--only source"
+mutants: .venv/development .env translations
+	@$(RUN) -m tests.mutants $(ARGS)
 
 package: .venv/development
 	rm -rf build/dist

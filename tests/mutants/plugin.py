@@ -33,7 +33,7 @@ class Recorder:
 
     def tier(self, item: pytest.Item) -> None:
         names = [mark.name for mark in item.iter_markers()]
-        self.tests[item.nodeid] = {"seconds": 0.0, "tier": "unit" if "unit" in names else names[-1]}
+        self.tests[item.nodeid] = {"seconds": 0.0, "database": "database" in names}
 
     def write(self) -> None:
         self.coverage.stop()
