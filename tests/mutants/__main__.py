@@ -4,7 +4,6 @@ A second run continues the first, until a file of the project or of its tests ch
 """
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -33,7 +32,6 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0: every survivor has a reason; 1: one has none, or an error; 2: no run at all."""
     options = parsed(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    os.nice(5)
     with (FOLDER / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
         try:
             flock(lock, LOCK_EX | LOCK_NB)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.mutants import suites
 from tests.mutants.mutant import SourceMutant
 
+SECONDS_MAX = 3600
 PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
@@ -70,7 +71,7 @@ def control(tree: Path, state: str, folder: Path) -> Control:
         recorded = folder / f"control-{state}.part"
         recorded.mkdir(parents=True)
         for suite in suites.SUITES:
-            job = suites.Job(recorded=str(recorded))
+            job = suites.Job(recorded=str(recorded), seconds_max=SECONDS_MAX)
             ran = suites.run(suite, tree, job, *PARALLEL, *suites.FAST)
             if not ran.passed:
                 raise ControlFailed(ran.by)

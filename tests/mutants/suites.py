@@ -67,12 +67,14 @@ class Job:
     :param template: the database to clone; the suite's by default
     :param comment: that the database must carry
     :param recorded: a folder for the lines that each test runs
+    :param seconds_max: how long it may take
     """
 
     tests: Sequence[str] | None = None
     template: str = ""
     comment: str = ""
     recorded: str = ""
+    seconds_max: int = SECONDS_MAX
 
 
 def run(suite: Suite, tree: Path, job: Job, *options: str) -> Run:
@@ -87,7 +89,7 @@ def run(suite: Suite, tree: Path, job: Job, *options: str) -> Run:
         files = dict.fromkeys(test.partition("::")[0] for test in job.tests or [suite.folder])
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "tests.mutants.plugin"]
         command += [*QUIET, "--ds", suite.settings, *options, *files]
-        code, output = _outcome(command, tree, Path(folder))
+        code, output = _outcome(command, tree, Path(folder), job.seconds_max)
         return _judged(code, output, Path(folder, "failed"))
 
 
@@ -101,7 +103,7 @@ def _judged(code: int, output: str, failed: Path) -> Run:
     raise NotApplied(f"pytest ended with {code}:\n{output[-2000:]}")
 
 
-def _outcome(command: list[str], tree: Path, folder: Path) -> tuple[int, str]:
+def _outcome(command: list[str], tree: Path, folder: Path, seconds_max: int) -> tuple[int, str]:
     """Return the exit code and the output; a run that does not end is killed."""
     environment = os.environ | {
         "MUTANTS_JOB": str(folder / "job"),
@@ -112,7 +114,7 @@ def _outcome(command: list[str], tree: Path, folder: Path) -> tuple[int, str]:
             command, cwd=tree, env=environment, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            code = process.wait(SECONDS_MAX)
+            code = process.wait(seconds_max)
         except subprocess.TimeoutExpired:
             code = -signal.SIGKILL
         finally:

@@ -44,7 +44,7 @@ class Worker:
         :raises Refused: no test was run
         """
         details = asdict(job) | {"template": job.template or self._suite.template}
-        details |= {"path": path, "code": code, "seconds_max": suites.SECONDS_MAX}
+        details |= {"path": path, "code": code}
         self._lines.write(json.dumps(details) + "\n")
         self._lines.flush()
         result = json.loads(self._lines.readline() or '{"refused": "the worker has ended"}')
