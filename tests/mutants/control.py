@@ -52,7 +52,7 @@ class Control:
         for test, facts in recorded["tests"].items():
             if not test.startswith(suites.NOT_RUN):
                 self.seconds[test] = float(facts["seconds"])  # type: ignore[arg-type]
-                self.database |= {test} if facts["database"] else set()  # type: ignore[comparison-overlap]
+                self.database |= {test} if facts["database"] else set()
         for file, lines in recorded["lines"].items():
             of_file = self.lines.setdefault(file, {})
             for line, tests in lines.items():

@@ -76,7 +76,7 @@ def catalogue(session: psycopg.Connection[Any]) -> list[Guard]:
 def mutants_in(guards: list[Guard]) -> list[DatabaseMutant]:
     """Return the mutants of every guard."""
     found = (mutant for guard in guards for mutant in MUTANTS_OF[guard.kind](guard))
-    return list(numbered(found))  # type: ignore[arg-type]
+    return list(numbered(found))
 
 
 def apply(session: psycopg.Connection[Any], mutant: DatabaseMutant) -> None:
@@ -86,7 +86,7 @@ def apply(session: psycopg.Connection[Any], mutant: DatabaseMutant) -> None:
     """
     before = catalogue(session)
     try:
-        session.execute(mutant.statements)  # type: ignore[call-overload]
+        session.execute(mutant.statements)
     except psycopg.Error as error:
         raise NotApplied(f"{mutant.name}: {error}") from error
     after = catalogue(session)

@@ -5,12 +5,12 @@ Conditions of lookups and of SQL, permissions, and refusals (`if …: raise …`
 
 import ast
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.mutants.conditions import terms_of_where, where_clauses
 from tests.mutants.literals import text_of
 from tests.mutants.mutant import Edit, NotApplied, SourceMutant, numbered
+from tests.mutants.places import Places
 
 ROOMS = ("orders", "payments", "idempotency", "shop", "operations", "web")
 LOOKUPS = frozenset({"filter", "exclude", "get", "get_or_create", "update_or_create"})
@@ -41,7 +41,7 @@ def mutants_of(path: str, code: bytes) -> list[SourceMutant]:
     """Return the mutants of one file."""
     finder = _Finder(path, code)
     finder.visit(ast.parse(code))
-    return list(numbered(finder.found))  # type: ignore[arg-type]
+    return list(numbered(finder.found))
 
 
 def mutated(code: bytes, mutant: SourceMutant) -> bytes:
@@ -61,19 +61,7 @@ def mutated(code: bytes, mutant: SourceMutant) -> bytes:
     return changed
 
 
-@dataclass
-class _Finder(ast.NodeVisitor):
-    path: str
-    code: bytes
-    found: list[SourceMutant] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    functions: int = 0
-
-    def __post_init__(self) -> None:
-        self.starts = [0]
-        for line in self.code.splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
-
+class _Finder(Places, ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._decorators(node)
         self._inside(node)
@@ -193,41 +181,6 @@ class _Finder(ast.NodeVisitor):
                 self._record(
                     node, f"WHERE {term.span.of(literal.text)}", *edits, imported=not self.functions
                 )
-
-    def _remove(self, whole: ast.AST, part: ast.expr | ast.keyword, name: str) -> None:
-        """Take an argument or an element away, with its comma."""
-        start, end = self._start(part), self._end(part)
-        before = self.code[self._start(whole) : start].rstrip()
-        rest = self.code[end : self._end(whole)]
-        if before.endswith(b"**"):
-            start, before = start - 2, before.removesuffix(b"**").rstrip()
-        if comma := re.match(rb"\s*,", rest):
-            end += comma.end()
-        elif before.endswith(b","):
-            start = self._start(whole) + len(before) - 1
-        what = self._text(part)
-        self._record(part, f"{name}(… {what} …)" if name else what, Edit(start, end))
-
-    def _add(self, node: ast.expr, prefix: str, instead: str, *, imported: bool = False) -> None:
-        edit = Edit(self._start(node), self._end(node), instead.encode())
-        self._record(node, prefix + self._text(node), edit, imported=imported)
-
-    def _record(self, node: ast.AST, what: str, *edits: Edit, imported: bool = False) -> None:
-        what = " ".join(what.split())
-        name = f"{'.'.join([self.path, *self.places])}: {what[:120]}"
-        lines = (node.lineno, node.end_lineno)  # type: ignore[attr-defined]
-        imported = imported or not self.functions
-        self.found.append(SourceMutant(name, self.path, lines, edits, imported))
-
-    def _start(self, node: ast.AST) -> int:
-        return self.starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-
-    def _end(self, node: ast.AST) -> int:
-        line, column = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
-        return int(self.starts[line - 1] + column)
-
-    def _text(self, node: ast.AST) -> str:
-        return self.code[self._start(node) : self._end(node)].decode()
 
 
 def _names(node: ast.Assign) -> set[str]:

@@ -18,7 +18,8 @@ def text_of(code: bytes, start: int, end: int) -> Literal:
 
     Escapes and the braces of f-strings stay as they are typed. Only ASCII is counted on.
     """
-    text, at = bytearray(), []
+    text = bytearray()
+    at: list[int] = []
     while found := LITERAL.search(code, start, end):
         inside = found.end()
         close = _closing(code, found[1], inside, end)

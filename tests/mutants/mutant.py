@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 class NotApplied(Exception):
@@ -55,9 +56,10 @@ class SourceMutant:
 
 
 Mutant = DatabaseMutant | SourceMutant
+M = TypeVar("M", DatabaseMutant, SourceMutant)
 
 
-def numbered(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
+def numbered(mutants: Iterable[M]) -> Iterator[M]:
     """Give the second mutant of one name, and each after it, a number."""
     seen: dict[str, int] = {}
     for mutant in mutants:

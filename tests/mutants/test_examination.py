@@ -12,7 +12,7 @@ from tests.mutants import control as controls
 from tests.mutants import examination, in_source, suites, trees
 from tests.mutants.control import Control, ControlFailed
 from tests.mutants.mutant import DatabaseMutant, Edit, NotApplied, SourceMutant
-from tests.mutants.results import ERROR, KILLED, SURVIVED, Result, Results, reasons
+from tests.mutants.results import ERROR, KILLED, SURVIVED, Result, Results, reasons, result
 from tests.mutants.workers import Worker
 from tests.support.tiers import starts_processes
 
@@ -192,16 +192,16 @@ def test_a_result_counts_until_what_it_depends_on_changes(tmp_path: Path) -> Non
     before = trees.State("project", {"test_a.py": "1", "test_b.py": "1"})
     found = Results(file)
     for mutant, outcome, by in (("a", KILLED, "test_a.py::test_a"), ("b", SURVIVED, "")):
-        found.add(examination.result(mutant, before, outcome, by))
+        found.add(result(mutant, before, outcome, by))
 
     after = trees.State("project", {"test_a.py": "1", "test_b.py": "2"})
     another = trees.State("another project", before.tests)
 
-    again = Results(file)
-    assert set(again.of(before)) == {"a", "b"}
-    assert set(again.of(after)) == {"a"}
-    assert set(again.of(another)) == set()
-    assert again.killers() == {"a": "test_a.py::test_a"}
+    reread = Results(file)
+    assert set(reread.of(before)) == {"a", "b"}
+    assert set(reread.of(after)) == {"a"}
+    assert set(reread.of(another)) == set()
+    assert reread.killers() == {"a": "test_a.py::test_a"}
 
 
 def test_the_reasons_in_the_project_can_be_read() -> None:

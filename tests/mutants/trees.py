@@ -46,7 +46,8 @@ class State:
 
 def state(tree: Path) -> State:
     """Return the state of a copy."""
-    project, tests = {}, {}
+    project: dict[str, str] = {}
+    tests: dict[str, str] = {}
     for file in sorted(tree.rglob("*")):
         inside = file.relative_to(tree)
         if file.suffix in COUNTED and not NOT_COUNTED & set(inside.parts) and file.is_file():
