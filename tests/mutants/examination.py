@@ -2,8 +2,9 @@
 
 import queue
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,39 +66,61 @@ class Examiner:
 
     def _killed_by(self, mutant: Mutant, worker: int, killer: str) -> str:
         """Return the test that fails without the guard, or ""."""
-        with ExitStack() as stack:
-            clones: dict[Suite, str] = {}
-            for tests in selection.rounds(mutant, self.control, killer):
-                suite = suites.suite_of(tests[0])
-                if isinstance(mutant, SourceMutant):
-                    ran = self._run_source(mutant, worker, tests)
-                else:
-                    if suite not in clones:
-                        clone = self.server.mutated(suite, mutant, worker)
-                        clones[suite] = stack.enter_context(clone)
-                    ran = self._run_database(mutant, worker, tests, clones[suite])
-                if not ran.passed:
-                    return ran.by
-        return ""
+        rounds = list(selection.rounds(mutant, self.control, killer))
+        if isinstance(mutant, DatabaseMutant):
+            with ExitStack() as clones:
+                return _first_failure(self._run_database(mutant, worker, clones), rounds)
+        by = ""
+        if not mutant.path.startswith("config/"):  # read before a fork begins
+            by = _first_failure(self._run_in_fork(mutant, worker), rounds)
+        if not by and mutant.when_imported:
+            by = _first_failure(self._run_in_process(mutant, worker), rounds)
+        return by
 
     def _run_database(
-        self, mutant: DatabaseMutant, worker: int, tests: list[str], clone: str
-    ) -> Run:
-        job = Job(tests, clone, mutant.name)
-        try:
-            return self.workers[worker][suites.suite_of(tests[0])].run(job)
-        except Refused as error:
-            raise NotApplied(f"{mutant.name}: {error}") from error
+        self, mutant: DatabaseMutant, worker: int, stack: ExitStack
+    ) -> Callable[[list[str]], Run]:
+        clones: dict[Suite, str] = {}
 
-    def _run_source(self, mutant: SourceMutant, worker: int, tests: list[str]) -> Run:
-        """Run tests in a fork where that can be the mutant, else in a process of their own."""
-        suite, copy, job = suites.suite_of(tests[0]), self.copies[worker], Job(tests)
-        code = mutated((copy / mutant.path).read_bytes(), mutant)
-        if not mutant.when_imported:
-            with suppress(Refused):
-                return self.workers[worker][suite].run(job, mutant.path, code.decode())
-        with trees.without(copy, mutant):
-            return suites.run(suite, copy, job)
+        def run(tests: list[str]) -> Run:
+            suite = suites.suite_of(tests[0])
+            if suite not in clones:
+                clone = self.server.mutated(suite, mutant, worker)
+                clones[suite] = stack.enter_context(clone)
+            try:
+                return self.workers[worker][suite].run(Job(tests, clones[suite], mutant.name))
+            except Refused as error:
+                raise NotApplied(f"{mutant.name}: {error}") from error
+
+        return run
+
+    def _run_in_fork(self, mutant: SourceMutant, worker: int) -> Callable[[list[str]], Run]:
+        """Run tests in a fork, or in a process of their own where a fork can't be the mutant."""
+        code = mutated((self.copies[worker] / mutant.path).read_bytes(), mutant).decode()
+        in_process = self._run_in_process(mutant, worker)
+
+        def run(tests: list[str]) -> Run:
+            try:
+                own = self.workers[worker][suites.suite_of(tests[0])]
+                return own.run(Job(tests), mutant.path, code)
+            except Refused:
+                return in_process(tests)
+
+        return run
+
+    def _run_in_process(self, mutant: SourceMutant, worker: int) -> Callable[[list[str]], Run]:
+        copy = self.copies[worker]
+
+        def run(tests: list[str]) -> Run:
+            with trees.without(copy, mutant):
+                return suites.run(suites.suite_of(tests[0]), copy, Job(tests))
+
+        return run
+
+
+def _first_failure(run: Callable[[list[str]], Run], rounds: list[list[str]]) -> str:
+    """Run tests, round after round, until one fails; return it, or ""."""
+    return next((ran.by for ran in map(run, rounds) if not ran.passed), "")
 
 
 def show(result: Result) -> None:

@@ -1,7 +1,7 @@
 """A pytest plugin: one process that has imported and collected everything, and a fork for a mutant.
 
-The run sends jobs to MUTANTS_SOCKET, a line each, and gets a line back. In a fork a mutant of a
-function is the function with other code; what is decided by an import needs a process of its own.
+The run sends jobs to MUTANTS_SOCKET, a line each, and gets a line back. In a fork a mutant of
+the source is the modules with other code; what decides while it is imported is no fork.
 """
 
 import gc
@@ -13,24 +13,21 @@ import socket
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 
+from tests.mutants.living import NotHere, become
 from tests.mutants.template import comment
 
 _failed: list[str] = []
 _comment: list[str] = []
 
 
-class NotHere(Exception):
-    """A mutant that a fork can't be, or tests that are not there."""
-
-
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Do jobs until there are no more."""
     items = {item.nodeid: item for item in session.items}
+    gc.freeze()  # or a collection in a fork copies the memory of all that is imported
     with socket.socket(fileno=int(os.environ["MUTANTS_SOCKET"])) as own:
         lines = own.makefile("rw")
         for line in lines:
@@ -83,7 +80,8 @@ def _result_of(
         connections["default"].settings_dict["TEST"]["TEMPLATE"] = job["template"]
         _comment[:] = [job["comment"]] if job["comment"] else []
         if job["path"]:
-            replace_code(Path.cwd() / job["path"], job["code"])
+            gc.unfreeze()
+            become(Path.cwd() / job["path"], job["code"])
         if missing := [test for test in job["tests"] if test not in items]:
             raise NotHere(f"not collected: {missing[:3]}")
         tests = [items[test] for test in job["tests"]]
@@ -96,49 +94,3 @@ def _result_of(
         if not _failed:
             return {"refused": f"{type(error).__name__}: {error}"}
     return {"by": _failed[0] if _failed else ""}
-
-
-def replace_code(file: Path, code: str) -> None:
-    """Give the living functions of a file the code that they have in another version of it.
-
-    :raises NotHere: no function of that kind lives, or it can't have this code
-    """
-    before = functions_of(compile(file.read_text(), str(file), "exec"))
-    after = functions_of(compile(code, str(file), "exec"))
-    if len(before) != len(after):
-        raise NotHere("other functions")
-    changed = {
-        (old.co_qualname, old.co_firstlineno): new
-        for old, new in zip(before, after, strict=True)
-        if _plain(old) != _plain(new)
-    }
-    living = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
-    replaced = set()
-    for function in living:
-        own = function.__code__
-        key = (own.co_qualname, own.co_firstlineno)
-        if own.co_filename == str(file) and key in changed:
-            try:
-                function.__code__ = changed[key]
-            except ValueError as error:  # another number of free variables
-                raise NotHere(str(error)) from error
-            replaced.add(key)
-    if not replaced:
-        raise NotHere("no function lives that it is in")
-
-
-def functions_of(code: CodeType) -> list[CodeType]:
-    """Return the code of a module's functions, inner ones after the outer, classes not counted."""
-    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
-    found = []
-    for each in inner:
-        found += [each, *functions_of(each)]
-    return found
-
-
-def _plain(code: CodeType) -> tuple[Any, ...]:
-    """Return what two versions of a function have in common unless it, or one in it, differs."""
-    constants = (
-        _plain(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
-    )
-    return (code.co_code, *constants, *code.co_names, *code.co_freevars)

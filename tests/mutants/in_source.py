@@ -163,7 +163,10 @@ class _Finder(Places, ast.NodeVisitor):
     def _elements(self, node: ast.expr) -> None:
         if isinstance(node, ast.List | ast.Tuple):
             for element in node.elts:
-                self._remove(node, element, "")
+                others = [self._text(each) for each in node.elts if each is not element]
+                instead = f"[{', '.join(others)}]"
+                edit = Edit(self._start(node), self._end(node), instead.encode())
+                self._record(element, self._text(element), edit)
 
     def _sql(self, node: ast.expr) -> None:
         literal = text_of(self.code, self._start(node), self._end(node))
