@@ -70,10 +70,9 @@ class Examiner:
         if isinstance(mutant, DatabaseMutant):
             with ExitStack() as clones:
                 return _first_failure(self._run_database(mutant, worker, clones), rounds)
-        by = ""
-        if not mutant.path.startswith("config/"):  # read before a fork begins
-            by = _first_failure(self._run_in_fork(mutant, worker), rounds)
-        if not by and mutant.when_imported:
+        is_read_once = mutant.room == "config"  # before there is a fork
+        by = "" if is_read_once else _first_failure(self._run_in_fork(mutant, worker), rounds)
+        if not by and (mutant.when_imported or is_read_once):
             by = _first_failure(self._run_in_process(mutant, worker), rounds)
         return by
 
