@@ -5,6 +5,7 @@ A second run continues the first, until a file of the project or of its tests ch
 
 import argparse
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from tests.mutants.control import ControlFailed, control, make_template
 from tests.mutants.databases import Server
 from tests.mutants.examination import Examiner
 from tests.mutants.mutant import Mutant
-from tests.mutants.results import ERROR, Results
+from tests.mutants.results import ERROR, KILLED, SURVIVED, UNDECIDED, Results
 from tests.mutants.workers import Worker
 
 FOLDER = trees.ROOT / "var" / "mutants"
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0: every survivor has a reason; 1: one has none, or an error; 2: no run at all."""
     options = parsed(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(NOT_RUN))
     with (FOLDER / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
@@ -47,6 +49,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", choices=("database", "source"), help="guards of one kind")
     parser.add_argument("--match", default="", metavar="REGEX", help="mutants of such names")
     parser.add_argument("--list", action="store_true", help="name the mutants; try none")
+    parser.add_argument(
+        "--brief", action="store_true", help="try the likely tests only: the rest is undecided"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     return parser.parse_args(arguments)
 
@@ -73,7 +78,8 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         left = [each for each in mutants if not is_done(known.get(each.name))]
         print(f"{len(mutants)} mutants, {len(left)} of them to try.", flush=True)
         with workers_in(copies) as workers:
-            Examiner(server, passed, found, state, copies, workers).examine_all(left)
+            examiner = Examiner(server, passed, found, state, copies, workers, options.brief)
+            examiner.examine_all(left)
     except ControlFailed as error:
         print(f"The control failed, so no mutant was tried: {error}")
         return NOT_RUN
@@ -113,7 +119,7 @@ def chosen(mutant: Mutant, options: argparse.Namespace) -> bool:
 
 def is_done(known: results.Result | None) -> bool:
     """Return True if a mutant need not be tried."""
-    return known is not None and known.outcome != ERROR
+    return known is not None and known.outcome in {KILLED, SURVIVED}
 
 
 def report(found: list[results.Result], names: set[str]) -> int:
@@ -123,7 +129,8 @@ def report(found: list[results.Result], names: set[str]) -> int:
     print(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))
     bad = {
         "survived, and nothing says why it may": results.unexplained(found, reasons),
-        "could not be tried": [each.mutant for each in found if each.outcome == ERROR],
+        "could not be tried": [e.mutant for e in found if e.outcome == ERROR],
+        "undecided by the likely tests": [e.mutant for e in found if e.outcome == UNDECIDED],
         "has a reason, but is no survivor": results.stale(found, reasons, names),
     }
     for what, mutants in bad.items():

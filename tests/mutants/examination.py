@@ -13,7 +13,7 @@ from tests.mutants.control import Control
 from tests.mutants.databases import Server
 from tests.mutants.in_source import mutated
 from tests.mutants.mutant import DatabaseMutant, Mutant, NotApplied, SourceMutant
-from tests.mutants.results import ERROR, KILLED, SURVIVED, Result, Results, result
+from tests.mutants.results import ERROR, KILLED, SURVIVED, UNDECIDED, Result, Results, result
 from tests.mutants.suites import Job, Run, Suite
 from tests.mutants.trees import State
 from tests.mutants.workers import Refused, Worker
@@ -29,6 +29,7 @@ class Examiner:
     state: State
     copies: list[Path]
     workers: list[dict[Suite, Worker]]
+    brief: bool = False
 
     def examine_all(self, mutants: list[Mutant]) -> None:
         """Try each, and write down what became of it."""
@@ -58,7 +59,7 @@ class Examiner:
         began = time.monotonic()
         try:
             by = self._killed_by(mutant, worker, killer)
-            outcome = KILLED if by else SURVIVED
+            outcome = KILLED if by else UNDECIDED if self.brief else SURVIVED
         except NotApplied as error:
             by, outcome = str(error), ERROR
         seconds = round(time.monotonic() - began, 1)
@@ -66,7 +67,7 @@ class Examiner:
 
     def _killed_by(self, mutant: Mutant, worker: int, killer: str) -> str:
         """Return the test that fails without the guard, or ""."""
-        rounds = list(selection.rounds(mutant, self.control, killer))
+        rounds = list(selection.rounds(mutant, self.control, killer, brief=self.brief))
         if isinstance(mutant, DatabaseMutant):
             with ExitStack() as clones:
                 return _first_failure(self._run_database(mutant, worker, clones), rounds)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.mutants.trees import State
 
-KILLED, SURVIVED, ERROR = "killed", "survived", "error"
+KILLED, SURVIVED, ERROR, UNDECIDED = "killed", "survived", "error", "undecided"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ from tests.mutants.mutant import DatabaseMutant, Mutant, SourceMutant
 FIRST = 25  # tests of a first round: most mutants need no second
 
 
-def rounds(mutant: Mutant, control: Control, killer: str = "") -> Iterator[list[str]]:
+def rounds(
+    mutant: Mutant, control: Control, killer: str = "", *, brief: bool = False
+) -> Iterator[list[str]]:
     """Return lists of tests of one suite each: if all pass, the mutant has survived.
 
     :param killer: the test that failed the last time
+    :param brief: only those most likely to fail
     """
     likely = _likely(mutant, control)
     if killer in control.seconds:
@@ -20,6 +23,9 @@ def rounds(mutant: Mutant, control: Control, killer: str = "") -> Iterator[list[
     yield from _by_suite(likely[:1] if killer in control.seconds else [])
     begin = 1 if killer in control.seconds else 0
     yield from _by_suite(likely[begin : begin + FIRST])
+    if brief:
+        yield from _by_suite(likely[begin + FIRST : begin + 3 * FIRST])
+        return
     yield from _by_suite(likely[begin + FIRST :])
     tried = set(likely)
     yield from _by_suite([test for test in _others(mutant, control) if test not in tried])
