@@ -23,7 +23,12 @@ __all__ = ["world"]  # a fixture
 TRIGGERS_OFF = "SET LOCAL session_replication_role = replica"
 TRIGGERS_ON = "SET LOCAL session_replication_role = origin"
 
+# What the test has prepared is committed, as far as checks at the commit are concerned: without
+# this, a check that is due for the rows it prepared would refuse what another one has to.
+COMMITTED = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
+
 BEGIN_PAYING = "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'"
+STATUS = "UPDATE orders_order SET status = {status} WHERE id = '{order}'"
 COMPLETE = "UPDATE orders_order SET status = 2 WHERE id = '{submitted}'"
 UNDECIDED = payment("gen_random_uuid()", "NULL")
 SUCCEEDED = payment("gen_random_uuid()", "'succeeded'")
@@ -75,6 +80,23 @@ REFUSED: list[tuple[str, str, list[str]]] = [
             "customer_id": "(SELECT id FROM auth_user WHERE id <> {customer} LIMIT 1)",
             "created_at": "created_at - interval '1 day'",
         }.items()
+    ),
+    ("orders_order_legal_transition", "2 to 1", [STATUS.format(order="{paid}", status=1)]),
+    (
+        "orders_order_legal_transition",
+        "0 to 2",
+        ["UPDATE orders_order SET status = 2, account_id = {account} WHERE id = '{submitted}'"],
+    ),
+    (
+        "orders_order_legal_transition",
+        "0 to 3",
+        ["UPDATE orders_order SET status = 3, account_id = {account} WHERE id = '{submitted}'"],
+    ),
+    ("orders_order_legal_transition", "2 to 3", [STATUS.format(order="{paid}", status=3)]),
+    (
+        "orders_order_legal_transition",
+        "1 to 0",
+        [BEGIN_PAYING, STATUS.format(order="{submitted}", status=0)],
     ),
     (
         "orders_paymentrequest_unchanged",
@@ -270,6 +292,18 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         "orders_payment_on_order_terms",
         "another account of the customer's",
         [BEGIN_PAYING, payment("'{submitted}'", "'declined'", account="{third_account}")],
+    ),
+    ("orders_order_amount", "a line more, later", [COMMITTED, line(1, 1)]),
+    ("payments_account_balance", "without an entry", [COMMITTED, debit("{account}", 1)]),
+    (
+        "payments_account_balance",
+        "entries alone",
+        [COMMITTED, SUCCEEDED, entry("{account}", -500), entry("{settlement}", 500)],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        "an entry more, later",
+        [COMMITTED, entry("{other_account}", -1, payment="{payment}"), debit("{other_account}", 1)],
     ),
     (
         "payments_payment_sums_to_zero",
