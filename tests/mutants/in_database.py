@@ -3,6 +3,7 @@
 Triggers, CHECKs and UNIQUEs of the project's tables, and each rule within a trigger's function.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ COMPARED = re.compile(r"(?<=[(,\s])new\.(\w+)(?=\s*[,)])", re.IGNORECASE)
 COMPARISON = re.compile(r"\([^()]*\)\s*IS\s+DISTINCT\s+FROM\s+(?:ROW)?\([^()]*\)", re.IGNORECASE)
 WHEN = re.compile(r"\sWHEN\s(\(.*\))\sEXECUTE\s", re.DOTALL)
 RULE = re.compile(r"\b(?:ELS)?IF\b(.*?)\bTHEN\s+(RAISE|RETURN)\b", re.DOTALL)
+NAMED = re.compile(r"CONSTRAINT = '(\w+)'")  # what a RAISE reports
 RAISE = re.compile(r"(\bTHEN\s+)?RAISE\s+EXCEPTION\b.*?;", re.DOTALL)
 
 
@@ -164,10 +166,9 @@ def _short(text: str) -> str:
 
 def _mutant(guard: Guard, part: str, statements: str) -> DatabaseMutant:
     name = f"{guard.title}: {part}" if part else guard.title
-    hint = guard.name
-    if named := re.search(r"CONSTRAINT = '(\w+)'", part):
-        hint = named[1]
-    return DatabaseMutant(name, guard.table, hint, statements)
+    changes_at = len(os.path.commonprefix([guard.definition, statements]))
+    named = NAMED.search(guard.definition, changes_at) if guard.kind == "function" else None
+    return DatabaseMutant(name, guard.table, named[1] if named else guard.name, statements)
 
 
 MUTANTS_OF = {
