@@ -3,7 +3,6 @@
 Triggers, CHECKs and UNIQUEs of the project's tables, and each rule within a trigger's function.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -166,7 +165,8 @@ def _short(text: str) -> str:
 
 def _mutant(guard: Guard, part: str, statements: str) -> DatabaseMutant:
     name = f"{guard.title}: {part}" if part else guard.title
-    changes_at = len(os.path.commonprefix([guard.definition, statements]))
+    both = zip(guard.definition, statements, strict=False)
+    changes_at = next((number for number, (one, other) in enumerate(both) if one != other), 0)
     named = NAMED.search(guard.definition, changes_at) if guard.kind == "function" else None
     return DatabaseMutant(name, guard.table, named[1] if named else guard.name, statements)
 
