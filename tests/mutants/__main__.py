@@ -34,7 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parsed(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(NOT_RUN))
-    with (FOLDER / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
+    with (
+        (FOLDER / "lock").open("w") as lock,
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+    ):
         try:
             flock(lock, LOCK_EX | LOCK_NB)
         except BlockingIOError:
