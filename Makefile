@@ -15,6 +15,7 @@
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make fuzz               random requests, many times as many as the tests send; FUZZ_SEEDS="1 2 3"
 ## make supply-chain       hashes, bandit, licences, known vulnerabilities
+## make mutants            remove each guard, one at a time; ARGS="--only database"
 ## make check              linters, types, import rules, migrations, deployment settings
 ## make pytest             the tests alone; ARGS="tests/orders -x"
 ## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
@@ -34,7 +35,7 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast test-unit test-database test-processes test-browser coverage package package-test \
+  test-fast test-unit test-database test-processes test-browser coverage mutants package package-test \
   compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
@@ -149,6 +150,10 @@ fuzz: .venv/development .env translations
 
 supply-chain: .venv/development
 	$(RUN) -m tests.support.supply_chain
+
+# Which guard does no test miss? A second run continues the first. ARGS="--only source"
+mutants: .venv/development .env translations
+	@$(RUN) -m tests.mutants $(ARGS)
 
 package: .venv/development
 	rm -rf build/dist
