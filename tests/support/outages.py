@@ -51,18 +51,20 @@ class Shop:
     server: LiveServer
     postgres: OwnPostgres
     seeded: dict[str, Any]
-    alice: Caller = field(init=False)
+    callers: list[Caller] = field(init=False)  # one user each, the first of them alice
 
     def __post_init__(self) -> None:
-        self.alice = Caller(self.server.url, self.seeded["users"][0]["token"], timeout=120)
+        tokens = [user["token"] for user in self.seeded["users"]]
+        self.callers = [Caller(self.server.url, token, timeout=120) for token in tokens]
+        self.alice = self.callers[0]
 
     @property
     def body(self) -> dict[str, Any]:
         """The body of a pay request."""
         return {"account": self.seeded["users"][0]["accounts"][0]["id"]}
 
-    def place(self, *, key: str = "") -> Response:
-        return self.alice.post("/api/v1/orders/", TEA, key=key or uuid4().hex)
+    def place(self, *, key: str = "", by: int = 0) -> Response:
+        return self.callers[by].post("/api/v1/orders/", TEA, key=key or uuid4().hex)
 
     def order(self) -> str:
         """Place an order and return its id."""

@@ -35,8 +35,9 @@ class Minute:
     """What the customers got while the database was frozen, and the keys that they sent."""
 
     order: str
-    lost: list[str] = field(default_factory=lambda: _keys(4))
-    committed: list[str] = field(default_factory=lambda: _keys(4))
+    # One request in flight for each of the four callers: a rate may have one wait for another.
+    committed: str = field(default_factory=lambda: uuid4().hex)
+    lost: list[str] = field(default_factory=lambda: _keys(2))
     burst: list[str] = field(default_factory=lambda: _keys(200))
     pay_key: str = field(default_factory=lambda: uuid4().hex)
     got_in_flight: list[Received] = field(default_factory=list)
@@ -94,9 +95,11 @@ def freeze(
 
 def hold_in_flight(shop: Shop, minute: Minute, pool: ThreadPoolExecutor) -> list[Future[Received]]:
     """Have some requests stop before their last write, and some before COMMIT."""
-    lost = [partial(shop.place, key=key) for key in minute.lost]
-    committed = [partial(shop.place, key=key) for key in minute.committed]
-    committed.append(partial(shop.pay, minute.order, key=minute.pay_key))
+    committed = [
+        partial(shop.pay, minute.order, key=minute.pay_key),
+        partial(shop.place, key=minute.committed, by=1),
+    ]
+    lost = [partial(shop.place, key=key, by=by) for by, key in enumerate(minute.lost, 2)]
     held = hold_at(shop.server, "executed", lost, pool)
     return held + hold_at(shop.server, "response-stored", committed, pool)
 
@@ -131,7 +134,7 @@ def slowest(received: list[Received]) -> float:
 def test_requests_in_flight_get_503_with_an_unknown_outcome_within_20_seconds(
     minute: Minute,
 ) -> None:
-    assert len(minute.got_in_flight) == 9
+    assert len(minute.got_in_flight) == 4
     assert {each.status for each in minute.got_in_flight} == {503}
     for each in minute.got_in_flight:
         problem = each.json()
@@ -180,10 +183,14 @@ def test_afterwards_the_same_processes_serve_and_no_session_is_left_in_a_transac
 def test_a_retry_with_the_same_key_gets_the_one_response_and_charges_once(
     shop: Shop, minute: Minute
 ) -> None:
-    keys = minute.lost + minute.committed + minute.burst
+    callers = {minute.committed: 1} | dict(zip(minute.lost, (2, 3), strict=True))
+    keys = [*callers, *minute.burst]
+
+    def place(key: str) -> Response:
+        return shop.place(key=key, by=callers.get(key, 0))
+
     with ThreadPoolExecutor(16) as pool:
-        first = dict(zip(keys, pool.map(lambda key: shop.place(key=key), keys), strict=True))
-        then = dict(zip(keys, pool.map(lambda key: shop.place(key=key), keys), strict=True))
+        first, then = (dict(zip(keys, pool.map(place, keys), strict=True)) for _ in range(2))
     paid = shop.pay(minute.order, key=minute.pay_key)
 
     assert {response.status for response in first.values()} == {201}
@@ -205,7 +212,7 @@ def test_threads_that_are_all_in_flight_are_free_at_the_deadline_and_what_commit
     few.environment |= {"DATABASE_RESPONSE_SECONDS": "3"}
     with few, ThreadPoolExecutor(44) as pool:
         small, keys = Shop(few, shop.postgres, shop.seeded), _keys(4)
-        requests = [partial(small.place, key=key) for key in keys]
+        requests = [partial(small.place, key=key, by=by) for by, key in enumerate(keys)]
         in_flight = hold_at(few, "response-stored", requests, pool)
         with shop.postgres.frozen():
             few.release("response-stored")
@@ -213,7 +220,7 @@ def test_threads_that_are_all_in_flight_are_free_at_the_deadline_and_what_commit
             health = timed("health", partial(small.get, "/healthz"))
             received = [each.result() for each in in_flight + later]
         seconds_until(small.serves, what="the shop serves")
-        retries = [small.place(key=key) for key in keys]
+        retries = [small.place(key=key, by=by) for by, key in enumerate(keys)]
     until(shop.serves, what="the other server serves")
 
     assert {each.status for each in received} == {503}
