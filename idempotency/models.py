@@ -49,8 +49,9 @@ class Record(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["identity"], name="idempotency_record_once"),
             models.CheckConstraint(
+                # A CHECK that is unknown admits: hence both say whether there is a status.
                 condition=Q(status__isnull=True, body__isnull=True)
-                | Q(status__range=(200, 499), body__isnull=False),
+                | Q(status__isnull=False, status__range=(200, 499), body__isnull=False),
                 name="idempotency_record_response_or_tombstone",
             ),
             models.CheckConstraint(

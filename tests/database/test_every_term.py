@@ -166,6 +166,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         [record("NULL", "NULL"), "DELETE FROM idempotency_record"],
     ),
     ("idempotency_record_response_or_tombstone", "199", [record(199, "'x'")]),
+    ("idempotency_record_response_or_tombstone", "no status", [record("NULL", "'x'")]),
     (
         "idempotency_record_fingerprint_version_check",
         "below zero",
@@ -374,13 +375,17 @@ def test_each_term_of_a_guard_refuses_something(
     assert violated_constraint(refused.value) == constraint
 
 
-def test_a_tombstone_of_a_key_that_claims_a_time_can_be_deleted(world: dict[str, Any]) -> None:
-    """What the refusals above allow: the purge forgets a key that says itself how old it is."""
+def test_a_tombstone_of_a_key_that_is_refused_by_its_time_can_be_deleted(
+    world: dict[str, Any],
+) -> None:
+    """What the refusals above allow: every server refuses such a key, whatever its settings."""
     tombstone = record("NULL", "NULL").replace("identity,", "key_made_at, identity,")
-    run(
-        [tombstone.replace("'identity'", "now(), 'identity'"), "DELETE FROM idempotency_record"],
-        world,
-    )
+    statements = [
+        tombstone.replace("'identity'", "now() - interval '1 day', 'identity'"),
+        "INSERT INTO idempotency_horizon VALUES (1, now())",
+        "DELETE FROM idempotency_record",
+    ]
+    run(statements, world)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM idempotency_record")
         assert cursor.fetchone() == (0,)
