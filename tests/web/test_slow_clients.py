@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 from pathlib import Path
 from uuid import uuid4
 
@@ -207,13 +208,10 @@ class Raw:
 
     def response(self) -> tuple[int, dict[str, str], bytes]:
         """Read one response: its status, headers and body."""
-        reader = self.socket.makefile("rb")
-        status = int(reader.readline().split()[1])
-        headers = {}
-        while line := reader.readline().decode().strip():
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        return status, headers, reader.read(int(headers.get("content-length", 0)))
+        response = HTTPResponse(self.socket)
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, response.read()
 
     def is_closed(self) -> bool:
         return self.socket.recv(1) == b""
