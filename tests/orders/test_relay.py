@@ -335,7 +335,7 @@ def undo_the_other_payment() -> None:
 def test_a_refused_payment_is_set_aside_until_somebody_retries_it(
     network: Network, order: Order, pay: Pay, alice_account: Account, admin_client: Any
 ) -> None:
-    User.objects.get(username="order-service").user_permissions.clear()
+    User.objects.get(username="order-system").user_permissions.clear()
     network.relay()
     pay(order, "one", **NOW)
     until(lambda: PaymentRequest.objects.get(pk=order.pk).dead_lettered, what="it is dead-lettered")
@@ -349,7 +349,7 @@ def test_a_refused_payment_is_set_aside_until_somebody_retries_it(
 
     from django.contrib.auth.models import Permission
 
-    service = User.objects.get(username="order-service")
+    service = User.objects.get(username="order-system")
     service.user_permissions.add(Permission.objects.get(codename="charge"))
     form = {"action": "requeue", "_selected_action": [str(order.pk)]}
     for _ in range(2):  # a double click on the button

@@ -67,7 +67,7 @@ def _network(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: An
 @pytest.fixture
 def network(_network: Network, transactional_db: None) -> Iterator[Network]:
     """Return the network, whole; afterwards nobody is at work and every invariant holds."""
-    service = User.objects.create_user("order-service")
+    service = User.objects.create_user("order-system")
     service.user_permissions.add(Permission.objects.get(codename="charge"))
     add_api_token(service, SERVICE_TOKEN)
     _network.proxy.happened.clear()
