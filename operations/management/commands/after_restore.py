@@ -47,7 +47,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dealt-with", type=_order_ids, default=frozenset(), metavar="FILE", help=meaning
         )
-        meaning = "write the whole report to this new file"
+        meaning = "write the whole report to this file"
         parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
         meaning = "rows of each kind to print (default: %(default)s)"
         number = whole_number_up_to(10**6)
