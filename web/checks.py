@@ -30,8 +30,8 @@ def _old_tokens(using: str) -> list[CheckMessage]:
         if cursor.fetchone() == (None,):
             return []
     text = (
-        "The table authtoken_token holds API tokens in plain text. They work on: their digests "
-        "are in web_apitoken. Users who have one there can't be deleted."
+        "The table authtoken_token holds API tokens in plain text. They stay valid without it: "
+        "their digests are in web_apitoken. Users who have one there can't be deleted."
     )
     hint = "Once no server of the earlier version runs: DROP TABLE authtoken_token;"
     return [Warning(text, hint=hint, id="web.W002")]

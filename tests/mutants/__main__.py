@@ -50,10 +50,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--only", choices=("database", "source"), help="guards of one kind")
-    parser.add_argument("--match", default="", metavar="REGEX", help="mutants of such names")
-    parser.add_argument("--list", action="store_true", help="name the mutants; try none")
+    parser.add_argument("--match", default="", metavar="REGEX", help="mutants whose name matches")
+    parser.add_argument("--list", action="store_true", help="list the mutants; try none")
     parser.add_argument(
-        "--brief", action="store_true", help="try the likely tests only: the rest is undecided"
+        "--brief", action="store_true", help="run the likely tests only; the rest is undecided"
     )
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     return parser.parse_args(arguments)

@@ -11,8 +11,8 @@ from idempotency import migrating
 class Command(BaseCommand):
     help = (
         "Reads the keys of another package, one a line, and makes tombstones of them: "
-        "`idempotency.migrating.refuse_imported` refuses them. Safe to repeat and to interrupt. "
-        "With --identities: the keys of this app that a restored backup has forgotten."
+        "`idempotency.migrating.refuse_imported` refuses them. Safe to interrupt and to run again. "
+        "With --identities: the same for keys of this app that a restored backup has forgotten."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

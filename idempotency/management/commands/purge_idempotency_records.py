@@ -8,10 +8,9 @@ from idempotency import purge
 
 class Command(BaseCommand):
     help = (
-        "Turns responses past their retention, as each was promised when it was stored, into "
-        "tombstones (the key stays refused), in small transactions; deletes expired tokens, "
-        "finished rate counts, and tombstones whose key says itself how old it is. "
-        "Safe to repeat and to interrupt."
+        "Turns each response past its retained_until into a tombstone (the key stays refused), in "
+        "small transactions. Deletes expired tokens, finished rate counts, and old tombstones "
+        "whose keys carry their time. Safe to interrupt and to run again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -29,25 +29,25 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        meaning = "the time that was restored to, as 2026-01-31T12:00:00Z"
+        meaning = "the time that the backup was restored to, such as 2026-01-31T12:00:00Z"
         parser.add_argument("--since", type=_time, required=True, metavar="TIME", help=meaning)
         logs = parser.add_mutually_exclusive_group(required=True)
         meaning = "log files of all web servers since then, .gz too; - is stdin"
         logs.add_argument("--log", nargs="+", default=[], metavar="FILE", help=meaning)
-        meaning = "go without: no forgotten key can be found, and a retry of one runs again"
+        meaning = "go without: forgotten keys can't be found, and a retry of one runs again"
         logs.add_argument("--without-log", action="store_true", help=meaning)
         meaning = (
             "where the payments are (default: the environment's PAYMENTS_DATABASE_URL; else the "
             "database of the settings). The orders are in the database of the settings"
         )
         parser.add_argument("--payments", metavar="URL", help=meaning)
-        meaning = "repair what needs no person; safe to repeat and to interrupt"
+        meaning = "repair what needs no person; safe to interrupt and to run again"
         parser.add_argument("--apply", action="store_true", help=meaning)
-        meaning = "a file of order ids, one a line, that a person has dealt with: left out"
+        meaning = "leave out the orders in this file, one id a line: a person has dealt with them"
         parser.add_argument(
             "--dealt-with", type=_order_ids, default=frozenset(), metavar="FILE", help=meaning
         )
-        meaning = "write everything there"
+        meaning = "write the whole report to this file"
         parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
         meaning = "rows of each kind to print (default: %(default)s)"
         number = whole_number_up_to(10**6)

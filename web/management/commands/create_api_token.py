@@ -19,11 +19,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--name", default="", help="what lists of tokens call it")
+        parser.add_argument("--name", default="", help="its name in lists of tokens")
         parser.add_argument(
             "--days",
             type=number_up_to(DAYS_MAX),
-            help="how long it is valid; without, until it is revoked or the password changed",
+            help="how long it is valid; by default until it is revoked or the password changes",
         )
 
     def handle(
