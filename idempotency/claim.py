@@ -16,7 +16,7 @@ from django.http import HttpResponse
 
 from idempotency import errors, fingerprint, keys, rate_limit, records, tokens
 from idempotency.fingerprint import Content
-from idempotency.rate_limit import Counter, counters_of
+from idempotency.rate_limit import Counter
 from idempotency.stored import Stored, replay
 
 
@@ -68,10 +68,9 @@ class Claim:
     def subject_lock(self) -> int:
         return _subject_lock(self.scope, self.subject) if self.subject else self.key_lock
 
-    @cached_property
-    def counters(self) -> list[Counter]:
-        """The counters of the scope's first executions; none without a rate."""
-        return counters_of(f"execution:{self.scope}", self.rate[0]) if self.rate else []
+    @property
+    def rate_subject(self) -> str:
+        return f"execution:{self.scope}"
 
     def row(self, *, subject: str, counter: Counter | None = None) -> dict[str, Any]:
         """Return the columns that the request gives to its record, and where it is counted."""
@@ -131,9 +130,10 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     :raises errors.TokenInvalid: the key is a token that this scope can't use
     :raises errors.ExecutionsLimited: the scope has committed too many first executions of late
     """
+    counter = rate_limit.any_counter_of(claim.rate_subject, claim.rate[0]) if claim.rate else None
     wanted = {
-        "rate_subjects": [counter.subject for counter in claim.counters],
-        "rate_limits": [counter.limit for counter in claim.counters],
+        "rate_subject": counter and counter.subject,
+        "rate_limit": counter and counter.limit,
         "identity": claim.identity,
         "scope": claim.scope,
         "key_made_at": claim.key_made_at,
@@ -153,7 +153,7 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
         raise errors.TokenInvalid
     return Claimed(
         busy_subject=None if lookup.subject_won else Busy(claim.subject_lock),
-        counter=_free_counter(claim, lookup.free_counter),
+        counter=_free_counter(claim) if lookup.counter_is_full else counter,
     )
 
 
@@ -162,14 +162,14 @@ def is_in_flight(*, scope: str, subject: str, using: str = "default") -> bool:
     return records.is_locked(_subject_lock(scope, subject), using=using)
 
 
-def _free_counter(claim: Claim, place: int | None) -> Counter | None:
-    """Return the counter at a place (from 1); at none: every one of them is full."""
-    if claim.rate is None:
-        return None
-    if place is None:
-        left = rate_limit.full_for(claim.counters, using=claim.using)
-        raise errors.ExecutionsLimited(retry_after=left)
-    return claim.counters[place - 1]
+def _free_counter(claim: Claim) -> Counter:
+    """Return another of the scope's counters that is not full."""
+    assert claim.rate is not None
+    counters = rate_limit.counters_of(claim.rate_subject, claim.rate[0])
+    if free := rate_limit.free_one(counters, using=claim.using):
+        return free
+    left = rate_limit.full_for(counters, using=claim.using)
+    raise errors.ExecutionsLimited(retry_after=left)
 
 
 def _check_same(claim: Claim, stored: Stored) -> None:

@@ -1,13 +1,14 @@
 """A rate limit that is exact under concurrency: one atomic upsert counts and decides."""
 
 import hashlib
-from typing import NamedTuple
+import random
+from typing import Any, NamedTuple
 
 from django.db import connections
 
 from idempotency.errors import RateLimited
 
-COUNTERS_MAX = 8
+COUNTERS_MAX = 32
 SHARE_LEAST = 25
 
 # The WHERE refuses the count past the limit: of any number of simultaneous callers, exactly
@@ -26,7 +27,13 @@ RETURNING count
 # Nothing is counted where no token was consumed.
 COUNT_FROM_CONSUMED = COUNT.replace("ON CONFLICT", "FROM consumed ON CONFLICT")
 
-# One of several counters that is not full, by its place; null: all are.
+FULL = """
+SELECT FROM idempotency_ratecount counter
+ WHERE counter.subject = %(rate_subject)s::text AND counter.count >= %(rate_limit)s::int
+   AND counter.ends_at > clock_timestamp()
+"""
+
+# One of several counters that is not full, by its place.
 FREE = """
 SELECT share.number::int
   FROM unnest(%(rate_subjects)s::text[], %(rate_limits)s::int[])
@@ -71,6 +78,18 @@ def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> 
             raise RateLimited(retry_after=seconds_left)
 
 
+def free_one(counters: list["Counter"], *, using: str) -> "Counter | None":
+    """Return one of these counters that is not full; None: every one is."""
+    values: dict[str, Any] = {
+        "rate_subjects": [counter.subject for counter in counters],
+        "rate_limits": [counter.limit for counter in counters],
+    }
+    with connections[using].cursor() as cursor:
+        cursor.execute(FREE, values)
+        row = cursor.fetchone()
+    return counters[row[0] - 1] if row else None
+
+
 def full_for(counters: list["Counter"], *, using: str) -> int:
     """Return how many seconds are left of the window in which all of these counters are full."""
     left = [1]
@@ -83,11 +102,21 @@ def full_for(counters: list["Counter"], *, using: str) -> int:
 
 def counters_of(subject: str, limit: int) -> list["Counter"]:
     """Return the counters that share a limit: of a high one several, so that few acts meet."""
-    count = min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
-    share, more = divmod(limit, count)
-    return [
-        Counter(counter(f"{number}:{subject}"), share + (number < more)) for number in range(count)
-    ]
+    return [_counter_of(subject, limit, number) for number in range(_how_many(limit))]
+
+
+def any_counter_of(subject: str, limit: int) -> "Counter":
+    """Return one of `counters_of`, by chance."""
+    return _counter_of(subject, limit, random.randrange(_how_many(limit)))  # noqa: S311
+
+
+def _how_many(limit: int) -> int:
+    return min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
+
+
+def _counter_of(subject: str, limit: int, number: int) -> "Counter":
+    share, more = divmod(limit, _how_many(limit))
+    return Counter(counter(f"{number}:{subject}"), share + (number < more))
 
 
 def counter(subject: str) -> str:

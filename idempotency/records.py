@@ -24,7 +24,7 @@ SELECT record.fingerprint_version, record.fingerprint, record.newer_fingerprints
        EXISTS (SELECT FROM idempotency_token token
                 WHERE token.digest = %(token_digest)s AND token.scope = %(scope)s
                   AND token.expires_at > now()),
-       {TOO_OLD}, CASE WHEN record.id IS NULL THEN ({rate_limit.FREE}) END,
+       {TOO_OLD}, record.id IS NULL AND EXISTS ({rate_limit.FULL}),
        record.fingerprint_by, record.created_at, record.retained_until > now(), record.status,
        record.content_type, record.headers::text, record.body
   FROM (VALUES (1)) AS always
@@ -90,7 +90,7 @@ class Lookup(NamedTuple):
     subject_won: bool
     token_usable: bool
     key_is_too_old: bool
-    free_counter: int | None  # the place of one of the scope's; only for a key without a record
+    counter_is_full: bool
     stored: Stored | None
 
 
@@ -108,13 +108,13 @@ def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
     """Find a scope's key and try its locks, which the transaction then holds until its end."""
     with connections[using].cursor() as cursor:
         cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
-        version, made, newer, key_won, subject_won, usable, too_old, free, *response = (
+        version, made, newer, key_won, subject_won, usable, too_old, full, *response = (
             cursor.fetchone()
         )
     stored = None
     if version is not None:
         stored = Stored({version: made, **_by_version(newer)}, *response)
-    return Lookup(key_won, subject_won, usable, too_old, free, stored)
+    return Lookup(key_won, subject_won, usable, too_old, full, stored)
 
 
 def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:
