@@ -233,7 +233,7 @@ WEB_CONNECTIONS = whole("WEB_CONNECTIONS", default=1_000, least=10, most=100_000
 WEB_CLIENT_SECONDS = whole("WEB_CLIENT_SECONDS", default=10, most=3_600)
 # Of one caller: what it places and pays, and its edits of the basket. A demo's customer is a crowd.
 WRITE_RATE = (
-    whole("WRITES_PER_MINUTE", default=10_000 if DEBUG else 300, most=A_MINUTE_MAX),
+    whole("WRITES_PER_MINUTE", default=100_000 if DEBUG else 300, most=A_MINUTE_MAX),
     60,
 )
 # Of one service at the payment system's own interface.

@@ -142,7 +142,7 @@ def test_at_least_one_thread_never_waits(threads: str, waiters: int) -> None:
 
 def test_one_caller_writes_less_in_production_than_in_the_demo() -> None:
     assert read("s.WRITE_RATE", **PRODUCTION) == [[300, 60]]
-    assert read("s.WRITE_RATE", DEBUG="true") == [[10_000, 60]]
+    assert read("s.WRITE_RATE", DEBUG="true") == [[100_000, 60]]
 
 
 @pytest.mark.parametrize("command", [MANAGE, GUNICORN], ids=" ".join)
