@@ -1,7 +1,7 @@
 """A rate limit that is exact under concurrency: one atomic upsert counts and decides."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -38,11 +38,13 @@ SELECT share.number::int
  ORDER BY random() LIMIT 1
 """
 
-# Seconds until the next window, where this one is full.
+# Seconds until the next window, where those that are full are in this one.
 FULL_FOR = """
-SELECT greatest(1, ceil(extract(epoch FROM ends_at - clock_timestamp())))::int
+SELECT greatest(1, max(ceil(extract(epoch FROM ends_at - clock_timestamp()))))::int
   FROM idempotency_ratecount
- WHERE subject = %(rate_subject)s AND count >= %(rate_limit)s AND ends_at > clock_timestamp()
+  JOIN unnest(%(rate_subjects)s::text[], %(rate_limits)s::int[]) AS share (subject, most)
+ USING (subject)
+ WHERE count >= most AND ends_at > clock_timestamp()
 """
 
 
@@ -58,39 +60,39 @@ def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> 
 
     :raises RateLimited: the window already holds `limit` acts; says when the next one begins
     """
+    counter = Counter(counter_of(subject), limit)
     values: dict[str, str | int] = {
-        "rate_subject": counter(subject),
-        "rate_limit": limit,
+        "rate_subject": counter.subject,
+        "rate_limit": counter.limit,
         "rate_seconds": seconds,
     }
     with connections[using].cursor() as cursor:
         cursor.execute(COUNT, values)
         if cursor.fetchone() is None:
-            cursor.execute(FULL_FOR, values)
-            (seconds_left,) = cursor.fetchone() or (1,)
-            raise RateLimited(retry_after=seconds_left)
+            raise RateLimited(retry_after=full_for([counter], using=using))
 
 
-def full_for(counters: list["Counter"], *, using: str) -> int:
+def full_for(counters: list[Counter], *, using: str) -> int:
     """Return how many seconds are left of the window in which all of these counters are full."""
-    left = [1]
+    values: dict[str, Any] = {
+        "rate_subjects": [counter.subject for counter in counters],
+        "rate_limits": [counter.limit for counter in counters],
+    }
     with connections[using].cursor() as cursor:
-        for subject, limit in counters:
-            cursor.execute(FULL_FOR, {"rate_subject": subject, "rate_limit": limit})
-            left += cursor.fetchone() or ()
-    return max(left)
+        cursor.execute(FULL_FOR, values)
+        return int(cursor.fetchone()[0])
 
 
-def counters_of(subject: str, limit: int) -> list["Counter"]:
+def counters_of(subject: str, limit: int) -> list[Counter]:
     """Return the counters that share a limit: of a high one several, so that few acts meet."""
-    count = min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
-    share, more = divmod(limit, count)
+    number = min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
+    share, more = divmod(limit, number)
     return [
-        Counter(counter(f"{number}:{subject}"), share + (number < more)) for number in range(count)
+        Counter(counter_of(f"{place}:{subject}"), share + (place < more)) for place in range(number)
     ]
 
 
-def counter(subject: str) -> str:
+def counter_of(subject: str) -> str:
     """Return the name of a subject's counter: of a long one its digest, so that no two share it."""
     if len(subject) <= 255:
         return subject
