@@ -12,7 +12,8 @@ def whole(name: str, *, default: int, least: int = 1, most: int) -> int:
     :raises ImproperlyConfigured: it is not
     """
     given = env.str(name, default=str(default)).strip()
-    if given.isascii() and given.isdecimal() and least <= int(given[:20]) <= most:
+    is_short = len(given) <= 20  # Python converts no number of thousands of digits
+    if is_short and given.isascii() and given.isdecimal() and least <= int(given) <= most:
         return int(given)
     raise ImproperlyConfigured(
         f"{name} is a whole number from {least:,} to {most:,}, not {given[:40]!r}."

@@ -45,11 +45,13 @@ SELECT share.number::int
  ORDER BY random() LIMIT 1
 """
 
-# Seconds until the next window, where this one is full.
+# Seconds until the next window, where those that are full are in this one.
 FULL_FOR = """
-SELECT greatest(1, ceil(extract(epoch FROM ends_at - clock_timestamp())))::int
+SELECT greatest(1, max(ceil(extract(epoch FROM ends_at - clock_timestamp()))))::int
   FROM idempotency_ratecount
- WHERE subject = %(rate_subject)s AND count >= %(rate_limit)s AND ends_at > clock_timestamp()
+  JOIN unnest(%(rate_subjects)s::text[], %(rate_limits)s::int[]) AS share (subject, most)
+ USING (subject)
+ WHERE count >= most AND ends_at > clock_timestamp()
 """
 
 
@@ -65,61 +67,80 @@ def count(subject: str, *, limit: int, seconds: int, using: str = "default") -> 
 
     :raises RateLimited: the window already holds `limit` acts; says when the next one begins
     """
-    values: dict[str, str | int] = {
-        "rate_subject": counter(subject),
-        "rate_limit": limit,
+    counter = Counter(counter_of(subject), limit)
+    if not _count_in(counter, seconds=seconds, using=using):
+        raise RateLimited(retry_after=full_for([counter], using=using))
+
+
+def count_until_commit(subject: str, *, limit: int, seconds: int, using: str = "default") -> None:
+    """Count as `count` does, in a transaction that goes on: others of the subject rarely wait.
+
+    Several counters share the limit, so the last few acts of a window may be refused too early.
+
+    :raises RateLimited: the window already holds `limit` acts; says when to try again
+    """
+    counters = counters_of(subject, limit)
+    counter: Counter | None = any_counter_of(subject, limit)
+    while counter and not _count_in(counter, seconds=seconds, using=using):
+        counter = free_one(counters, using=using)
+    if counter is None:
+        raise RateLimited(retry_after=full_for(counters, using=using))
+
+
+def _count_in(counter: Counter, *, seconds: int, using: str) -> bool:
+    """Return True if a counter had room for one more act, which it now holds."""
+    values: dict[str, Any] = {
+        "rate_subject": counter.subject,
+        "rate_limit": counter.limit,
         "rate_seconds": seconds,
     }
     with connections[using].cursor() as cursor:
         cursor.execute(COUNT, values)
-        if cursor.fetchone() is None:
-            cursor.execute(FULL_FOR, values)
-            (seconds_left,) = cursor.fetchone() or (1,)
-            raise RateLimited(retry_after=seconds_left)
+        return cursor.fetchone() is not None
 
 
-def free_one(counters: list["Counter"], *, using: str) -> "Counter | None":
+def free_one(counters: list[Counter], *, using: str) -> Counter | None:
     """Return one of these counters that is not full; None: every one is."""
-    values: dict[str, Any] = {
-        "rate_subjects": [counter.subject for counter in counters],
-        "rate_limits": [counter.limit for counter in counters],
-    }
     with connections[using].cursor() as cursor:
-        cursor.execute(FREE, values)
+        cursor.execute(FREE, _in_arrays(counters))
         row = cursor.fetchone()
     return counters[row[0] - 1] if row else None
 
 
-def full_for(counters: list["Counter"], *, using: str) -> int:
+def full_for(counters: list[Counter], *, using: str) -> int:
     """Return how many seconds are left of the window in which all of these counters are full."""
-    left = [1]
     with connections[using].cursor() as cursor:
-        for subject, limit in counters:
-            cursor.execute(FULL_FOR, {"rate_subject": subject, "rate_limit": limit})
-            left += cursor.fetchone() or ()
-    return max(left)
+        cursor.execute(FULL_FOR, _in_arrays(counters))
+        return int(cursor.fetchone()[0])
 
 
-def counters_of(subject: str, limit: int) -> list["Counter"]:
+def _in_arrays(counters: list[Counter]) -> dict[str, Any]:
+    return {
+        "rate_subjects": [counter.subject for counter in counters],
+        "rate_limits": [counter.limit for counter in counters],
+    }
+
+
+def counters_of(subject: str, limit: int) -> list[Counter]:
     """Return the counters that share a limit: of a high one several, so that few acts meet."""
-    return [_counter_of(subject, limit, number) for number in range(_how_many(limit))]
+    return [_share(subject, limit, place) for place in range(_how_many(limit))]
 
 
-def any_counter_of(subject: str, limit: int) -> "Counter":
+def any_counter_of(subject: str, limit: int) -> Counter:
     """Return one of `counters_of`, by chance."""
-    return _counter_of(subject, limit, random.randrange(_how_many(limit)))  # noqa: S311
+    return _share(subject, limit, random.randrange(_how_many(limit)))  # noqa: S311 - no secret
 
 
 def _how_many(limit: int) -> int:
     return min(COUNTERS_MAX, max(1, limit // SHARE_LEAST))
 
 
-def _counter_of(subject: str, limit: int, number: int) -> "Counter":
+def _share(subject: str, limit: int, place: int) -> Counter:
     share, more = divmod(limit, _how_many(limit))
-    return Counter(counter(f"{number}:{subject}"), share + (number < more))
+    return Counter(counter_of(f"{place}:{subject}"), share + (place < more))
 
 
-def counter(subject: str) -> str:
+def counter_of(subject: str) -> str:
     """Return the name of a subject's counter: of a long one its digest, so that no two share it."""
     if len(subject) <= 255:
         return subject

@@ -1,4 +1,4 @@
-"""Which order an idempotency record is about, by its subject (`orders.responses.subject`)."""
+"""Which order a record, or what was logged of one, is about: `orders.responses.subject`."""
 
 from uuid import UUID
 
@@ -9,6 +9,12 @@ ORDER = "order:"
 
 def order_of(record: Record) -> UUID | None:
     """Return the id of the order that a record is about, or None."""
-    if not record.subject.startswith(ORDER):
-        return None
-    return UUID(record.subject.removeprefix(ORDER))
+    return order_named(record.subject)
+
+
+def order_named(subject: str) -> UUID | None:
+    """Return the id of the order that a subject names, or None.
+
+    :raises ValueError: it names one by no id
+    """
+    return UUID(subject.removeprefix(ORDER)) if subject.startswith(ORDER) else None

@@ -31,7 +31,10 @@ class OnlySuperusersGrant(ModelAdmin):
 
 @admin.register(User)
 class UserPage(OnlySuperusersGrant, UserAdmin):  # type: ignore[type-arg]
-    """Django's own; a superuser's row and password are for superusers."""
+    """Django's own; the rows and passwords of staff are for superusers, and one's own for oneself.
+
+    Whoever set a more powerful colleague's password could sign in as that colleague.
+    """
 
     granting = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -48,4 +51,5 @@ class GroupPage(OnlySuperusersGrant, GroupAdmin):
 
 
 def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
-    return user is None or not user.is_superuser or bool(request.user.is_superuser)
+    is_powerful = user is not None and (user.is_superuser or user.is_staff)
+    return not is_powerful or user == request.user or bool(request.user.is_superuser)

@@ -56,9 +56,11 @@ def _counted(request: Request, terms: dict[str, Any]) -> services.Paid:
     :raises RateLimited: this would be one too many; nothing is charged
     """
     paid = services.pay(**terms)
-    if paid.first:  # counted last: the counter's row is locked for no longer than the commit
+    if paid.first:  # counted last: a counter's row is locked for no longer than the commit
         limit, seconds = settings.CHARGE_RATE
-        rate_limit.count(f"charge:user:{request.user.pk}", limit=limit, seconds=seconds)
+        rate_limit.count_until_commit(
+            f"charge:user:{request.user.pk}", limit=limit, seconds=seconds
+        )
     return paid
 
 

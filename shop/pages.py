@@ -9,7 +9,6 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
-from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext_lazy as _
 
 from idempotency.errors import RateLimited
@@ -47,7 +46,6 @@ def public_page(view: View) -> View:
             return error_page(request, 404)
         except RateLimited as error:
             return error_page(request, 429, retry_after=error.retry_after)
-        patch_cache_control(response, private=True)
         return _for_script(request, response)
 
     return wrapped

@@ -9,10 +9,8 @@ from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse, reverse_lazy
-from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import cache_control
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django.views.generic import TemplateView
@@ -29,7 +27,6 @@ NOTES = {
 }
 
 
-@method_decorator(cache_control(private=True), "dispatch")
 class Account(LoginRequiredMixin, TemplateView):
     """Shows one's own API tokens; nobody is shown their text."""
 
@@ -78,11 +75,9 @@ class ChangePassword(PasswordChangeView):
 
     def dispatch(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            response = super().dispatch(*args, **kwargs)
+            return super().dispatch(*args, **kwargs)
         except RateLimited as error:
             return error_page(self.request, 429, retry_after=error.retry_after)
-        patch_cache_control(response, private=True)
-        return response
 
 
 def _see(note: str) -> HttpResponse:

@@ -11,7 +11,6 @@ from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.cache import patch_cache_control
 
 from idempotency.database_errors import is_temporary, sqlstate
 from web.problems import RETRY_AFTER_SECONDS
@@ -86,7 +85,6 @@ def error_page(
     """Return the page that says what went wrong, and that a retry is harmless."""
     context = {"status": status, "seconds": retry_after}
     response = render(request, "error.html", context, status=status)
-    patch_cache_control(response, private=True)  # its head shows the user
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response

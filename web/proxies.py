@@ -12,7 +12,7 @@ Address = IPv4Address | IPv6Address
 Peer = IPv4Network | IPv6Network | str
 
 UNIX = "unix"  # a peer on a Unix socket, which has no address
-FORWARDED_FOR = "HTTP_X_FORWARDED_FOR"
+FORWARDED, FORWARDED_FOR = "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR"
 
 
 def trusted_proxies(entries: Sequence[str]) -> tuple[Peer, ...]:
@@ -29,16 +29,18 @@ def forwarded_by_trusted_proxies(
     """Make REMOTE_ADDR the client's address; remove what an untrusted peer says of itself."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        peer = request.META.get("REMOTE_ADDR", "")
-        if _is_trusted(_address(peer) or peer):
-            request.META["REMOTE_ADDR"] = _client(peer, request.META.get(FORWARDED_FOR, ""))
-            readable = {name for name in request.META if name.startswith("HTTP_X_FORWARDED_")}
-            readable.discard(FORWARDED_FOR)  # its left end is whatever the client sent
+        headers = request.META
+        given = headers.get("REMOTE_ADDR", "")
+        peer = _address(given) or given
+        if _is_trusted(peer):
+            headers["REMOTE_ADDR"] = _client(peer, headers.get(FORWARDED_FOR, ""))
+            removed = [FORWARDED_FOR, FORWARDED]  # the left end is whatever the client sent
         else:
-            request.META["REMOTE_ADDR"] = str(_address(peer) or peer)
+            headers["REMOTE_ADDR"] = str(peer)
             readable = _readable_of_anybody()
-        for name in [name for name in request.META if _is_forwarded(name) and name not in readable]:
-            del request.META[name]
+            removed = [name for name in headers if _is_forwarded(name) and name not in readable]
+        for name in removed:
+            headers.pop(name, None)
         return get_response(request)
 
     return middleware
@@ -58,12 +60,12 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     return network
 
 
-def _client(peer: str, forwarded_for: str) -> str:
+def _client(peer: Address | str, forwarded_for: str) -> str:
     """Return the rightmost address that is no trusted proxy's; at a malformed one, the last good.
 
     Each proxy appends its peer's address: only what trusted ones appended is true.
     """
-    client = str(_address(peer) or peer)
+    client = str(peer)
     for entry in reversed(forwarded_for.split(",")):
         address = _address(entry)
         if address is None:
@@ -95,7 +97,7 @@ def _address(text: str) -> Address | None:
 
 
 def _is_forwarded(name: str) -> bool:
-    return name.startswith("HTTP_X_FORWARDED_") or name == "HTTP_FORWARDED"
+    return name.startswith("HTTP_X_FORWARDED_") or name == FORWARDED
 
 
 def _readable_of_anybody() -> set[str]:

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from idempotency import Claim, failpoints, rate_limit, run_once
@@ -135,6 +137,21 @@ def test_a_high_limit_is_shared_by_counters_and_exact_all_the_same(
 
     assert found == [200] * 10 + [429] * 2
     assert sorted(row.count for row in RateCount.objects.all()) == [3, 3, 4]
+
+
+def test_however_many_counters_are_full_one_statement_says_until_when(
+    db: None, django_assert_num_queries: Any
+) -> None:
+    counters = rate_limit.counters_of("execution:user:1", 1_000)
+    assert len(counters) == rate_limit.COUNTERS_MAX
+    begins = timezone.now()
+    rows = [(counters[0], 100, 200), (counters[1], 125, 300), (counters[2], 500, -1)]
+    for (subject, _), count, seconds in rows:  # one that is not full, one that is, one that was
+        ends_at = begins + timedelta(seconds=seconds)
+        RateCount.objects.create(subject=subject, count=count, ends_at=ends_at)
+
+    with django_assert_num_queries(1):
+        assert 290 <= rate_limit.full_for(counters, using="default") <= 300
 
 
 def test_over_the_limit_the_effect_does_not_even_begin(

@@ -13,10 +13,10 @@ PAYMENTS: LiteralString = (
     "SELECT order_id, outcome, amount, currency, account_id, created_at"
     " FROM payments_payment ORDER BY order_id"
 )
-PAYING, PAID = 1, 2  # statuses of an order
+SUBMITTED, PAYING, PAID = 0, 1, 2  # statuses of an order
 SUCCEEDED = "succeeded"  # an outcome of a payment
 # In words here, since either system's models may be in another process.
-STATUS_NAMES = {0: _("submitted"), PAYING: _("paying"), PAID: _("paid"), 3: _("failed")}
+STATUS_NAMES = {SUBMITTED: _("submitted"), PAYING: _("paying"), PAID: _("paid"), 3: _("failed")}
 OUTCOME_NAMES = {SUCCEEDED: _("succeeded"), "declined": _("declined"), None: _("undecided")}
 
 

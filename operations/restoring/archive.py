@@ -7,6 +7,7 @@ status of the stored response: enough to find that the record is gone, and nothi
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import UUID
 
+from idempotency.migrating import IDENTITY_BYTES
+from operations.records import order_named
+
 MARK = "stored_status"
-ORDER = "order:"
-DIGEST_BYTES = 32
 CLOCKS_APART = timedelta(minutes=10)  # the web servers' from the database's, at most
 
 
@@ -64,7 +66,7 @@ def read_archive(names: Iterable[str], *, since: datetime) -> Archive:
             with _opened(name) as lines:
                 for document in _documents(lines, archive):
                     _add(document, archive, since - CLOCKS_APART)
-        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        except (OSError, EOFError, zlib.error) as error:
             raise ArchiveUnreadable(f"Can't read the log {name}: {error}") from error
     return archive
 
@@ -112,12 +114,12 @@ def _add(document: dict[str, Any], archive: Archive, since: datetime) -> None:
 
 
 def _parsed(document: dict[str, Any]) -> Execution:
-    record, subject = bytes.fromhex(document["record"]), document["subject"]
-    if len(record) != DIGEST_BYTES:
+    record = bytes.fromhex(document["record"])
+    if len(record) != IDENTITY_BYTES:
         raise ValueError("no digest")
     return Execution(
         record=record,
-        order_id=UUID(subject.removeprefix(ORDER)) if subject.startswith(ORDER) else None,
+        order_id=order_named(document["subject"]),
         status=int(document[MARK]),
         at=datetime.fromisoformat(document["timestamp"]),
         user=document.get("user"),

@@ -12,11 +12,10 @@ from uuid import UUID
 
 from idempotency.models import Record
 from operations.reconciliation.comparison import outer_join
-from operations.reconciliation.rows import PAID, PAYING, SUCCEEDED
+from operations.reconciliation.rows import PAID, PAYING, SUBMITTED, SUCCEEDED
 from operations.reconciliation.sides import Side, connected, snapshot
 from operations.restoring.archive import Archive, Execution
 
-SUBMITTED = 0
 PROMISED = {200, 202, 402}  # responses to a pay: paid, paying, failed
 BATCH = 1_000
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from idempotency import migrating
+from operations.reconciliation.rows import SUBMITTED
 from operations.restoring.archive import Execution
-from operations.restoring.comparison import SUBMITTED, Finding
+from operations.restoring.comparison import Finding
 from orders import outbox
 from orders.models import Order
 from orders.services import pay_order

@@ -115,7 +115,9 @@ def test_the_web_server_does_not_start_with_an_absurd_retention(value: str) -> N
     assert len(line) < 120
 
 
-@pytest.mark.parametrize("value", ["", " ", "1.5", "-1", "+1", "0x10", "١", "101", "nan"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "1.5", "-1", "+1", "0x10", "١", "101", "nan", "0" * 19 + "1500"]
+)
 def test_what_is_no_whole_number_within_its_limits_is_refused(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,6 @@ class Server:
         from django.db import connection
 
         self._parameters = connection.get_connection_params()
-        self.session = self.connect("postgres")
         self.drop_all()
 
     def connect(self, name: str) -> psycopg.Connection[Any]:
@@ -42,17 +41,17 @@ class Server:
 
     def drop_all(self) -> None:
         """Drop the databases of a run, or of one that was killed."""
-        names = self.session.execute(
-            "SELECT datname FROM pg_database WHERE starts_with(datname, %s || '_')", [PREFIX]
-        ).fetchall()
+        of_a_run = "SELECT datname FROM pg_database WHERE starts_with(datname, %s || '_')"
+        with self.connect("postgres") as session:
+            names = session.execute(of_a_run, [PREFIX]).fetchall()
         for (name,) in names:
             self.drop(name)
 
     def drop(self, name: str) -> None:
         """Drop a database, whoever uses it."""
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error), self.connect("postgres") as session:
             statement = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            self.session.execute(statement.format(Identifier(name)))
+            session.execute(statement.format(Identifier(name)))
 
     @contextmanager
     def mutated(self, suite: Suite, mutant: DatabaseMutant, worker: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from simulator.chaos import ChaosProxy
 from tests.support.api_tokens import add_api_token
 from tests.support.live import ROOT, LiveServer, ends_with_the_run
 
-SERVICE_TOKEN = "the-order-services-own-token-in-tests"[:40]
+SERVICE_TOKEN = "the-order-services-own-token-in-tests"
 
 
 class Network:

@@ -278,3 +278,15 @@ def test_the_table_knows_every_action_of_the_admin() -> None:
         for name in model_admin.actions or ()
     }
     assert actions == {("Order", "pay_selected"), ("PaymentRequest", "requeue")}
+
+
+@pytest.mark.parametrize("page", ["change", "delete", "password"])
+def test_who_may_change_users_gets_at_no_colleague(page: str, manager: Client) -> None:
+    """By another's password they would become whatever that colleague may do."""
+    colleague = User.objects.create_user("colleague", password="right-password", is_staff=True)
+    passwords = {"password1": "another-one-1", "password2": "another-one-1", "post": "yes"}
+    path = f"/admin/auth/user/{colleague.pk}/{page}/"
+
+    assert manager.post(path, passwords | {"username": "x"}).status_code == 403
+
+    assert User.objects.get(pk=colleague.pk).check_password("right-password")

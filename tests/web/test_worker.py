@@ -1,5 +1,6 @@
 """The worker's main loop, without a server: what it holds for its clients is bounded."""
 
+import resource
 import selectors
 import socket
 import time
@@ -11,7 +12,7 @@ from gunicorn.config import Config
 
 from web.server import worker as module
 from web.server.connection import Connection
-from web.server.worker import BufferingWorker
+from web.server.worker import BufferingWorker, with_room_for
 
 Pair = tuple[Connection, socket.socket]
 
@@ -50,6 +51,26 @@ def worker() -> Iterator[Worker]:
     for conn in list(worker.polled):
         worker._drop(conn)
     worker.poller.close()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "limit", "room"),
+    [
+        (256, resource.RLIM_INFINITY, 1512, 1000),
+        (1024, 20_000, 1512, 1000),
+        (20_000, 20_000, 20_000, 1000),
+        (256, 1024, 1024, 512),
+        (256, 512, 512, 256),
+    ],
+)
+def test_there_are_never_more_connections_than_files_to_open(
+    soft: int, hard: int, limit: int, room: int, monkeypatch: Any
+) -> None:
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, chosen: limits.append(chosen))
+    assert with_room_for(1000) == room
+    assert limits == [(limit, hard)]
 
 
 def test_what_clients_do_not_read_is_bounded_and_the_longest_wait_goes(

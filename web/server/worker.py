@@ -27,6 +27,18 @@ UNSENT_BYTES_MAX = 64 * 1024 * 1024  # of all responses that a worker still has 
 SPARE_FILES = 512  # of a worker, beside its clients' connections
 
 
+def with_room_for(connections: int) -> int:
+    """Let this process open files for so many connections, and return how many it has room for.
+
+    Fewer, where the system allows it no more files: an `accept` without one would end the worker.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, connections + SPARE_FILES)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return min(connections, max(limit // 2, limit - SPARE_FILES))
+
+
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     """Has its clients wait in the main loop: `polled` holds them, the longest wait first."""
 
@@ -34,10 +46,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """Make room for as many open files as there may be connections, and run."""
         self.polled: dict[Connection, None] = {}
         self.next_sweep = 0.0
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = max(soft, self.worker_connections + SPARE_FILES)
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        self.worker_connections: int = with_room_for(self.cfg.worker_connections)
         super().init_process()
 
     # --- A request's way: accept, receive, a thread (gthread's `handle`), finish_request, send
