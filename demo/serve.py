@@ -50,12 +50,23 @@ def main() -> int:
         environ.Env.read_env(ROOT / ".env")
     serve = distributed.serve if chosen.distributed else _serve
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, interrupt)
     try:
         return serve(chosen.port, storm=chosen.storm, orders=chosen.orders)
     except KeyboardInterrupt:
         say("\nStopped.")
         return 0
+
+
+def interrupt(number: int, frame: object) -> None:
+    """End everything in order, once.
+
+    Of a signal to the whole group a second one arrives, from make: it would come between a process
+    and its end, and leave that process behind.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _serve(port: int, *, storm: bool, orders: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from demo import serve
 from tests.support.live import ROOT, ended, free_port, until
 
 
@@ -96,3 +97,16 @@ def test_ctrl_c_stops_everything_that_was_started(
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
     stopped = dsn(environment)
     assert "not running" in stopped.stderr
+
+
+def test_a_second_signal_does_not_come_between_a_process_and_its_end() -> None:
+    """As with make, where a signal to the whole group arrives twice."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in both}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            serve.interrupt(signal.SIGTERM, None)
+        assert [signal.getsignal(each) for each in both] == [signal.SIG_IGN] * 2
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
