@@ -79,12 +79,13 @@ def count_until_commit(subject: str, *, limit: int, seconds: int, using: str = "
 
     :raises RateLimited: the window already holds `limit` acts; says when to try again
     """
+    if _count_in(any_counter_of(subject, limit), seconds=seconds, using=using):
+        return
     counters = counters_of(subject, limit)
-    counter: Counter | None = any_counter_of(subject, limit)
-    while counter and not _count_in(counter, seconds=seconds, using=using):
-        counter = free_one(counters, using=using)
-    if counter is None:
-        raise RateLimited(retry_after=full_for(counters, using=using))
+    while counter := free_one(counters, using=using):
+        if _count_in(counter, seconds=seconds, using=using):
+            return
+    raise RateLimited(retry_after=full_for(counters, using=using))
 
 
 def _count_in(counter: Counter, *, seconds: int, using: str) -> bool:
