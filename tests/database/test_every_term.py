@@ -166,6 +166,24 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         [record("NULL", "NULL"), "DELETE FROM idempotency_record"],
     ),
     ("idempotency_record_response_or_tombstone", "199", [record(199, "'x'")]),
+    (
+        "idempotency_horizon_is_one",
+        "a second",
+        ["INSERT INTO idempotency_horizon VALUES (2, now())"],
+    ),
+    (
+        "web_apitoken_is_a_digest",
+        "a token itself",
+        ["INSERT INTO web_apitoken (user_id, digest, name) SELECT min(id), 'x', '' FROM auth_user"],
+    ),
+    (
+        "web_apitoken_lives",
+        "expired when made",
+        [
+            "INSERT INTO web_apitoken (user_id, digest, name, expires_at)"
+            " SELECT min(id), repeat('a', 64), '', now() FROM auth_user"
+        ],
+    ),
     ("idempotency_record_response_or_tombstone", "no status", [record("NULL", "'x'")]),
     (
         "idempotency_record_fingerprint_version_check",
