@@ -72,10 +72,12 @@ class RequestLog:
 def name_the_record(identity: bytes, subject: str, status: int, **_: Any) -> None:
     """Have a request's log line name the record that it made: it may be lost with a backup.
 
-    The identity is a digest of scope and key: it finds the record, and can't be sent.
+    The identity is a digest of scope and key: it finds the record, and can't be sent. What ran
+    without a request (a task, a command) has no line, and no end at which the names would go.
     """
-    made = {"record": identity.hex(), "subject": subject, "stored_status": status}
-    structlog.contextvars.bind_contextvars(**made)
+    if "request_id" in structlog.contextvars.get_contextvars():
+        made = {"record": identity.hex(), "subject": subject, "stored_status": status}
+        structlog.contextvars.bind_contextvars(**made)
 
 
 def problems_for_the_api(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase]:

@@ -19,11 +19,7 @@ FAST = ("-m", "unit or database")
 LISTS_OF_GUARDS = (
     "tests/database/test_guards.py::test_every_guard_of_the_schema_has_a_refusal_above",
 )
-# Where only selected tests run it fails whatever was removed, and would hide every survivor.
-FAILS_AMONG_SELECTED = (
-    "tests/operations/test_metrics.py::test_a_request_is_one_line_that_names_its_order_and_its_key",
-)
-NOT_RUN = ("tests/docs/", "tests/mutants/", *LISTS_OF_GUARDS, *FAILS_AMONG_SELECTED)
+NOT_RUN = ("tests/docs/", "tests/mutants/", *LISTS_OF_GUARDS)
 
 
 @dataclass(frozen=True)

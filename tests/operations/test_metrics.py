@@ -25,6 +25,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
+from idempotency import signals
 from idempotency.models import Record
 from orders.models import Order, PaymentRequest
 from payments.models import Account
@@ -301,6 +302,12 @@ def test_a_request_is_one_line_that_names_its_order_and_its_key(
         "replayed": False,
     }
     assert second == first | {"replayed": True}
+
+
+def test_an_operation_without_a_request_leaves_its_names_on_no_later_line() -> None:
+    signals.executed.send(None, identity=b"one", subject="order:1", status=200)
+
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 def test_every_line_of_a_request_carries_its_names_and_none_of_the_next_request(
