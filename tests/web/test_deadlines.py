@@ -164,9 +164,67 @@ def test_the_checks_that_read_everything_have_a_deadline_of_their_own(
     assert connection.connection.response_seconds == SECONDS
 
 
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Each wait for a response of the server's, in any session."""
+    waits: list[None] = []
+    wait = Connection.wait
+
+    def counted(session: Connection[Any], *arguments: Any) -> Any:
+        waits.append(None)
+        return wait(session, *arguments)
+
+    monkeypatch.setattr(Connection, "wait", counted)
+    return waits
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_kept_connection_is_asked_with_the_patience_of_a_new_one(
+def test_a_kept_connection_is_looked_at_without_a_round_trip(
+    deadline: None, round_trips: list[None]
+) -> None:
+    connection.ensure_connection()
+    round_trips.clear()
+    assert connection.is_usable()
+    assert round_trips == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_the_server_has_ended_is_not_usable(
+    deadline: None, round_trips: list[None]
+) -> None:
+    connection.ensure_connection()
+    other = connection.copy()
+    with other.cursor() as cursor, responding_within(other.connection, 30):
+        cursor.execute(
+            "SELECT pg_terminate_backend(%s, 20000)", [connection.connection.info.backend_pid]
+        )
+    other.close()
+    round_trips.clear()
+    assert not connection.is_usable()
+    assert round_trips == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_next_statement_of_a_kept_connection_has_the_patience_of_a_new_one(
     deadline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "connect_timeout", 0.2)
+    deadlines.expect_responses(within_seconds=60)
+    connection.close()
+    connection.ensure_connection()
+
+    assert connection.is_usable()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    sleep(0.5)
+    assert connection.is_usable()
+    with pytest.raises(OperationalError, match=r"did not respond within 0\.2 s"):
+        sleep(30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_silence_a_kept_connection_is_asked_with_the_patience_of_a_new_one(
+    deadline: None, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float | None] = []
 
@@ -175,6 +233,8 @@ def test_a_kept_connection_is_asked_with_the_patience_of_a_new_one(
         raise NoResponse
 
     connection.ensure_connection()
+    connection.connection.breaker.trip()
+    clock[0] += deadlines.PAUSE_SECONDS
     monkeypatch.setattr(Connection, "wait", wait)
     assert not connection.is_usable()
     assert asked == [connection.settings_dict["OPTIONS"]["connect_timeout"]]

@@ -32,12 +32,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return session
 
     def is_usable(self) -> bool:
-        """Return True if the session's server responds as fast as it accepts connections."""
+        """Return True if nothing speaks against the session; costs no round trip, as a rule.
+
+        What has ended shows on its socket. A silent server shows by the next statement, which gets
+        no longer than an attempt to connect; where it was silent a moment ago, it is asked.
+        """
         session, seconds = self.connection, self._connect_seconds()
         if response_seconds() is None:
             return super().is_usable()
-        if session is None or session.closed:  # no word of the server's
+        if session is None or session.closed or session.has_ended():
             return False
+        if not self._breaker.is_tripped:
+            session.next_response_seconds = seconds
+            return True
         try:
             with self._breaker.attempt(seconds=seconds), responding_within(session, seconds):
                 session.execute("SELECT 1")

@@ -4,6 +4,7 @@ The kernel of such a host acknowledges what it gets, so no timeout of TCP ends t
 timeout of the server's runs. Web servers and relays set a deadline; other commands have none.
 """
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ class Breaker:
         self._lock = threading.Lock()
         self._silent_until = 0.0
 
+    @property
+    def is_tripped(self) -> bool:
+        """Whether the server was silent when it was last tried."""
+        return bool(self._silent_until)
+
     @contextmanager
     def attempt(self, *, seconds: float) -> Iterator[None]:
         """Try to reach the server, for so long at most.
@@ -73,9 +79,13 @@ class Breaker:
 
 
 class Connection(psycopg.Connection[Row]):
-    """A connection that is closed when the server has not responded by a deadline."""
+    """A connection that is closed when the server has not responded by a deadline.
+
+    :ivar next_response_seconds: a shorter deadline, of the next response only
+    """
 
     response_seconds: float | None = None
+    next_response_seconds: float | None = None
     breaker: Breaker | None = None
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
@@ -85,14 +95,25 @@ class Connection(psycopg.Connection[Row]):
         """
         if timeout is not None or self.response_seconds is None:
             return super().wait(gen, interval, timeout)
+        seconds = self.next_response_seconds or self.response_seconds
+        self.next_response_seconds = None
         try:
-            return super().wait(gen, interval, self.response_seconds)
+            return super().wait(gen, interval, seconds)
         except psycopg.errors._WaitTimeout:
             self.pgconn.finish()  # a server that wakes finds it closed, and rolls back
             if self.breaker:
                 self.breaker.trip()
-            text = f"the database did not respond within {self.response_seconds:g} s"
+            text = f"the database did not respond within {seconds:g} s"
             raise NoResponse(text) from None
+
+    def has_ended(self) -> bool:
+        """Return True if the other side has ended an idle session; asks nobody.
+
+        There is something to read then: the server's last words, or the end of the stream.
+        """
+        idle = select.poll()
+        idle.register(self.fileno(), select.POLLIN)
+        return bool(idle.poll(0))
 
 
 @contextmanager
