@@ -2,7 +2,7 @@
 
 Public are these names and the modules `admin`, `database_errors`, `drf`, `drf_views`, `errors`,
 `failpoints`, `migrating`, `models` (to read), `problems`, `purge`, `rate_limit`, `signals`,
-`spectacular`, `tokens`, `urls`, `views` and `waiting`. Everything else may change.
+`spectacular`, `steps`, `tokens`, `urls`, `views` and `waiting`. Everything else may change.
 """
 
 from idempotency.boundary import respond_once, stored_response

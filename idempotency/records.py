@@ -9,6 +9,7 @@ from django.http import HttpResponse
 
 from idempotency import errors, rate_limit
 from idempotency.conf import conf, tombstone_age
+from idempotency.steps import step
 from idempotency.stored import Stored, columns_of
 
 # The tombstone of a key that was made so long ago may be gone: see `purge`.
@@ -106,7 +107,7 @@ class Inquiry(NamedTuple):
 
 def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
     """Find a scope's key and try its locks, which the transaction then holds until its end."""
-    with connections[using].cursor() as cursor:
+    with step("claimed"), connections[using].cursor() as cursor:
         cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
         version, made, newer, key_won, subject_won, usable, too_old, full, *response = (
             cursor.fetchone()
@@ -127,7 +128,8 @@ def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:
     """
     is_token, is_limited = row["token_digest"] is not None, row["rate_subject"] is not None
     values = row | columns_of(response) | {"retention": conf().RETENTION}
-    with connections[using].cursor() as cursor:
+    name = "token-and-response" if is_token else "response-stored"
+    with step(name), connections[using].cursor() as cursor:
         cursor.execute(STORE_AS[is_token, is_limited], values)
         if cursor.rowcount != 1:
             raise errors.ExecutionsOvertaken(retry_after=1) if is_limited else errors.TokenOvertaken

@@ -9,6 +9,7 @@ from django.db import OperationalError, connections, transaction
 from idempotency.conf import conf
 from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
 from idempotency.errors import KeyInUse
+from idempotency.steps import step
 
 POLL_SECONDS = 0.03
 STATEMENT_SECONDS_MAX = 5.0  # of one wait on the server, below a project's own deadlines
@@ -59,7 +60,7 @@ def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
 
 def refuse_to_wait(*, using: str) -> None:
     """Have the rest of the transaction fail at once where it would have to wait for a lock."""
-    with connections[using].cursor() as cursor:
+    with step("no-waiting"), connections[using].cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '1ms'")
 
 
@@ -76,7 +77,8 @@ def _wait_on_server(lock: int, *, seconds: float, using: str) -> bool:
         with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
             cursor.execute(LIMIT_WAIT, [f"{milliseconds}ms"])
             # Shared: all who wait go on together when the holder ends, not one after another.
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
+            with step("waited"):
+                cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
     except OperationalError as error:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             return False

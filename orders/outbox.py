@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from idempotency.steps import step
 from orders.models import Order, PaymentRequest
 from payments.client import Payment
 
@@ -76,12 +77,13 @@ def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> N
         "currency": order.currency,
         "customer": customer,
     }
-    PaymentRequest.objects.create(
-        order=order,
-        body=json.dumps(terms).encode(),
-        request_id=request_id,
-        key_digest=key_digest,
-    )
+    with step("outbox-written"):
+        PaymentRequest.objects.create(
+            order=order,
+            body=json.dumps(terms).encode(),
+            request_id=request_id,
+            key_digest=key_digest,
+        )
 
 
 def close(order: Order, payment: Payment) -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import prefetch_related_objects
+from uuid_utils.compat import uuid7
 
 from idempotency import waiting
 from idempotency.failpoints import failpoint
-from orders import clock, outbox
+from idempotency.steps import step
+from orders import outbox
 from orders.errors import MixedCurrencies, OrderNotFound, ProductNotFound
 from orders.models import Order, OrderLine, Product
 from payments import client
@@ -18,6 +20,40 @@ from payments import client
 SHORT_WAIT_SECONDS = 2.0
 
 Transition = Callable[[Order], None]
+
+_COLUMNS = [field.attname for field in Order._meta.concrete_fields]
+
+# The price is the server's. No order where a product is unknown or the currencies differ.
+PLACE = f"""
+WITH wanted AS (
+    SELECT number, quantity, product.*
+      FROM unnest(%(skus)s::text[], %(quantities)s::int[]) WITH ORDINALITY
+           AS line (sku, quantity, number)
+      LEFT JOIN orders_product product USING (sku)),
+placed AS (
+    INSERT INTO orders_order (id, customer_id, status, amount, currency, created_at, updated_at)
+    SELECT %(id)s, %(customer)s, %(status)s, sum(quantity * price), min(currency),
+           statement_timestamp(), statement_timestamp()
+      FROM wanted HAVING count(*) = count(id) AND count(DISTINCT currency) = 1
+    RETURNING *),
+line AS (
+    INSERT INTO orders_orderline (order_id, product_id, sku, name, quantity, unit_price)
+    SELECT placed.id, wanted.id, wanted.sku, wanted.name, quantity, price
+      FROM placed, wanted ORDER BY number
+    RETURNING *)
+SELECT {", ".join(_COLUMNS)}, (SELECT json_agg(line ORDER BY id) FROM line) FROM placed
+"""  # noqa: S608 - the names of columns
+
+# Won or lost here: the loser waits for the winner's commit, and then this matches no row.
+ADVANCE = f"""
+UPDATE orders_order
+   SET status = %(target)s, updated_at = statement_timestamp(),
+       account_id = coalesce(account_id, %(account_id)s)
+ WHERE id = %(order_id)s AND status = %(source)s
+   AND customer_id = coalesce(%(customer)s, customer_id)
+RETURNING {", ".join(_COLUMNS)}, (
+    SELECT json_agg(line ORDER BY id) FROM orders_orderline line WHERE order_id = orders_order.id)
+"""  # noqa: S608 - the names of columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +77,6 @@ class Attempt:
     first: bool
 
 
-@transaction.atomic
 def place_order(*, customer: Any, lines: Sequence[Line]) -> Order:
     """Place an order, priced by the server, and return it with its lines loaded.
 
@@ -53,26 +88,22 @@ def place_order(*, customer: Any, lines: Sequence[Line]) -> Order:
     :raises MixedCurrencies: the products are priced in different currencies
     """
     skus = [line.sku for line in lines]
-    products = Product.objects.annotate(**clock.READ_AT).in_bulk(skus, field_name="sku")
-    order_lines = [_priced(line, products) for line in lines]
-    currencies = {products[line.sku].currency for line in lines}
-    if len(currencies) != 1:
-        raise MixedCurrencies
-    amount = sum(line.amount for line in order_lines)
-    now = clock.read_at(next(iter(products.values())))
-    order = Order.objects.create(
-        customer=customer,
-        amount=amount,
-        currency=currencies.pop(),
-        created_at=now,
-        updated_at=now,
-    )
-    for line in order_lines:
-        line.order = order
-    OrderLine.objects.bulk_create(order_lines)
-    prefetch_related_objects([order], "lines")
+    values = {
+        "id": uuid7(),
+        "customer": customer.pk,
+        "status": Order.Status.SUBMITTED,
+        "skus": skus,
+        "quantities": [line.quantity for line in lines],
+    }
+    with step("order-placed"), connection.cursor() as cursor:
+        cursor.execute(PLACE, values)
+        row = cursor.fetchone()
+    if row is None:
+        known = Product.objects.in_bulk(skus, field_name="sku")
+        unknown = [sku for sku in skus if sku not in known]
+        raise ProductNotFound(unknown[0]) if unknown else MixedCurrencies
     failpoint("order-placed")
-    return order
+    return _with_lines(row)
 
 
 def pay_order(
@@ -81,7 +112,7 @@ def pay_order(
     """Pay an order from an account of the customer's: 0→1, charge, 1→2 or 3, one transaction.
 
     The first call decides. A repeated one changes nothing and returns the order as it stands:
-    still paying, paid or failed.
+    still paying, paid or failed. Where it raises, the transaction that it is in is rolled back.
 
     :param request_id: of the customer's request, and the digest of its key: for the logs of both
         systems
@@ -90,13 +121,12 @@ def pay_order(
     :raises client.CurrencyMismatch: the account is kept in another currency
     :raises client.PaymentMismatch: the order id was paid past this service with other terms
     """
-    if not client.is_remote():
-        client.check_account(owner=customer, account_id=account_id)
-    order = find_order(customer=customer, order_id=order_id)
-    with transaction.atomic():
-        if not advance(order, Order.start_paying, account_id=account_id):
-            _hold_if_paying(order)
-            return _as_it_stands(customer=customer, order_id=order_id)
+    with transaction.atomic(savepoint=False):
+        order = advance(
+            order_id, Order.start_paying, customer_id=customer.pk, account_id=account_id
+        )
+        if order is None:
+            return _as_it_stands(customer=customer, order_id=order_id, account_id=account_id)
         failpoint("order-claimed")
         if client.is_remote():
             outbox.write(
@@ -106,27 +136,68 @@ def pay_order(
                 key_digest=key_digest,
             )
             failpoint("payment-requested")
-            return _first(order, None)
+            return Attempt(order, None, first=True)
         payment = client.pay(
-            order_id=order.pk, account_id=account_id, amount=order.amount, currency=order.currency
+            order_id=order_id,
+            account_id=account_id,
+            amount=order.amount,
+            currency=order.currency,
+            customer=customer.get_username(),
         )
-        advance(order, Order.complete if payment.succeeded else Order.fail)
+        settled = advance(order_id, Order.complete if payment.succeeded else Order.fail)
+        assert settled is not None, "this transaction holds the order"
         failpoint("order-settled")
-    return _first(order, payment)
+    return Attempt(settled, payment, first=True)
 
 
-@transaction.atomic(savepoint=False)
 def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
     """Settle a paying order as its payment was decided elsewhere: 1→2 or 1→3.
 
     A repeated call, or a late duplicate of the result, changes nothing and returns None.
     """
-    order = Order.objects.annotate(**clock.READ_AT).get(pk=order_id)
-    if not advance(order, Order.complete if payment.succeeded else Order.fail):
-        return None
-    outbox.close(order, payment)
-    failpoint("order-settled")
-    return _first(order, payment)
+    with transaction.atomic(savepoint=False):
+        order = advance(order_id, Order.complete if payment.succeeded else Order.fail)
+        if order is None:
+            return None
+        outbox.close(order, payment)
+        failpoint("order-settled")
+    return Attempt(order, payment, first=True)
+
+
+def advance(
+    order_id: UUID,
+    transition: Transition,
+    *,
+    customer_id: int | None = None,
+    account_id: int | None = None,
+) -> Order | None:
+    """Take a transition by compare-and-set; the order for the one caller whose UPDATE matched.
+
+    Source and target come from the transition's declaration. A repeated call matches no row,
+    changes nothing and returns None.
+
+    :param customer_id: whose order it has to be; None: anybody's
+    :param account_id: to pay from, where the order has none yet
+    """
+    source, target = declared_by(transition)
+    values: dict[str, Any] = {
+        "order_id": order_id,
+        "source": source,
+        "target": target,
+        "customer": customer_id,
+        "account_id": account_id,
+    }
+    with step(f"{source}→{target}") as won, connection.cursor() as cursor:
+        cursor.execute(ADVANCE, values)
+        row = cursor.fetchone()
+        won.rows = cursor.rowcount
+    return None if row is None else _with_lines(row)
+
+
+def declared_by(transition: Transition) -> tuple[int, int]:
+    """Return the source and target that a transition method declares."""
+    (declared,) = transition._django_fsm.transitions.values()  # type: ignore[attr-defined]
+    return declared.source, declared.target
 
 
 def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
@@ -159,60 +230,36 @@ def find_order(*, customer: Any, order_id: UUID) -> Order:
     :raises OrderNotFound: there is no such order, or it is another customer's
     """
     try:
-        return Order.objects.annotate(**clock.READ_AT).get(pk=order_id, customer=customer)
+        return Order.objects.get(pk=order_id, customer=customer)
     except Order.DoesNotExist as error:
         raise OrderNotFound from error
 
 
-def advance(order: Order, transition: Transition, **changes: object) -> bool:
-    """Take a transition by compare-and-set; True for the one caller whose UPDATE matched.
-
-    Source and target come from the transition's declaration. A repeated call matches no row,
-    changes nothing and returns False.
-    """
-    source, target = declared_by(transition)
-    changes |= {"status": target, "updated_at": clock.read_at(order)}
-    # Won or lost here: after the winner's commit, the loser's UPDATE matches no row.
-    if Order.objects.filter(pk=order.pk, status=source).update(**changes) != 1:
-        return False
-    for name, value in changes.items():
-        setattr(order, name, value)
-    return True
-
-
-def declared_by(transition: Transition) -> tuple[int, int]:
-    """Return the source and target that a transition method declares."""
-    (declared,) = transition._django_fsm.transitions.values()  # type: ignore[attr-defined]
-    return declared.source, declared.target
-
-
-def _first(order: Order, payment: client.Payment | None) -> Attempt:
-    prefetch_related_objects([order], "lines")
-    return Attempt(order, payment, first=True)
-
-
-def _as_it_stands(*, customer: Any, order_id: UUID) -> Attempt:
+def _as_it_stands(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
+    """Return an order that this call can't pay, or raise why it can't."""
+    if not client.is_remote():
+        client.check_account(owner=customer, account_id=account_id)
+    _hold_if_paying(customer=customer, order_id=order_id)
     order = find_order(customer=customer, order_id=order_id)
     prefetch_related_objects([order], "lines")
     return Attempt(order, payments_of([order_id]).get(order_id), first=False)
 
 
-def _hold_if_paying(order: Order) -> None:
+def _hold_if_paying(*, customer: Any, order_id: UUID) -> None:
     """Keep a paying order from being settled until this transaction has ended.
 
     A 202 that is stored meanwhile is then among those that the settling transaction replaces.
     """
-    Order.objects.filter(pk=order.pk, status=Order.Status.PAYING).update(status=Order.Status.PAYING)
+    paying = Order.objects.filter(pk=order_id, customer=customer, status=Order.Status.PAYING)
+    with step("1→1") as held:
+        held.rows = paying.update(status=Order.Status.PAYING)
 
 
-def _priced(line: Line, products: dict[str, Product]) -> OrderLine:
-    product = products.get(line.sku)
-    if product is None:
-        raise ProductNotFound(line.sku)
-    return OrderLine(
-        product=product,
-        sku=product.sku,
-        name=product.name,
-        quantity=line.quantity,
-        unit_price=product.price,
-    )
+def _with_lines(row: tuple[Any, ...]) -> Order:
+    """Return an order of the columns that a statement returned, the last one its lines."""
+    *columns, lines = row
+    order = Order.from_db(connection.alias, _COLUMNS, columns)
+    loaded = order.lines.all()
+    loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
+    order._prefetched_objects_cache = {"lines": loaded}  # type: ignore[attr-defined]
+    return order

@@ -84,14 +84,21 @@ def is_remote() -> bool:
     return bool(settings.PAYMENTS_URL)
 
 
-def pay(*, order_id: UUID, account_id: int, amount: int, currency: str) -> Payment:
+def pay(*, order_id: UUID, account_id: int, amount: int, currency: str, customer: str) -> Payment:
     """Make an order's payment, or return how it went; repeated calls return the first result.
 
+    :param customer: user name of whoever pays
     :raises PaymentMismatch: the order id was paid with other arguments
-    :raises AccountNotFound: no such account
+    :raises AccountNotFound: no such account, or it is another customer's
     :raises CurrencyMismatch: the account is kept in another currency
     """
-    paid = _local().pay(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
+    paid = _local().pay(
+        order_id=order_id,
+        account_id=account_id,
+        amount=amount,
+        currency=currency,
+        customer=customer,
+    )
     return Payment.of(paid.payment)
 
 

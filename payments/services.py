@@ -5,12 +5,52 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import connection
+from django.db.models import QuerySet
+from uuid_utils.compat import uuid7
 
 from idempotency.failpoints import failpoint
+from idempotency.steps import step
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
-from payments.models import Account, Entry, Payment
+from payments.models import Account, Payment
+
+_COLUMNS = [field.attname for field in Payment._meta.concrete_fields]
+
+# One statement, three races. `account`: its row is locked until the commit, so that of payments
+# from one account one at a time decides. `claimed`: the order id is UNIQUE, so that of any number
+# of simultaneous calls one inserts; the others wait for its commit, insert nothing, and read on.
+# `debited`: the WHERE takes no money that is not there.
+PAY = f"""
+WITH earlier AS (
+    SELECT * FROM payments_payment WHERE order_id = %(order_id)s),
+account AS (
+    SELECT id, balance FROM payments_account
+     WHERE id = %(account_id)s AND currency = %(currency)s AND owner_id IS NOT NULL
+       AND (%(customer)s::text IS NULL
+            OR owner_id = (SELECT id FROM auth_user WHERE username = %(customer)s))
+       AND NOT EXISTS (SELECT FROM earlier)
+       FOR NO KEY UPDATE),
+claimed AS (
+    INSERT INTO payments_payment (id, order_id, account_id, amount, currency, outcome)
+    SELECT %(id)s, %(order_id)s, account.id, %(amount)s, %(currency)s,
+           CASE WHEN balance >= %(amount)s THEN 'succeeded' ELSE 'declined' END
+      FROM account
+        ON CONFLICT (order_id) DO NOTHING
+    RETURNING *),
+debited AS (
+    UPDATE payments_account SET balance = balance - %(amount)s
+     WHERE id = %(account_id)s AND balance >= %(amount)s
+       AND EXISTS (SELECT FROM claimed WHERE outcome = 'succeeded')
+    RETURNING id),
+entries AS (
+    INSERT INTO payments_entry (payment_id, account_id, amount, currency)
+    SELECT %(id)s, leg.account_id, leg.amount, %(currency)s
+      FROM debited CROSS JOIN LATERAL (VALUES
+               (debited.id, -%(amount)s::bigint),
+               ((SELECT id FROM payments_account WHERE owner_id IS NULL
+                    AND currency = %(currency)s), %(amount)s)) AS leg (account_id, amount))
+SELECT {", ".join(_COLUMNS)} FROM earlier UNION ALL SELECT {", ".join(_COLUMNS)} FROM claimed
+"""  # noqa: S608 - the names of columns
 
 
 @dataclass(frozen=True)
@@ -21,40 +61,36 @@ class Paid:
     first: bool
 
 
-@transaction.atomic
 def pay(
     *, order_id: UUID, account_id: int, amount: int, currency: str, customer: str | None = None
 ) -> Paid:
     """Charge an account for an order once; every later call returns the first result.
 
-    The payment row is the claim: its UNIQUE order id lets one of any number of simultaneous
-    calls insert it, the others wait for that one's commit and read what it decided. (The
-    articles' `pay(orderId, accountId, amount)`.)
+    Where it raises, nothing has changed. (The articles' `pay(orderId, accountId, amount)`.)
 
     :param amount: minor units, above zero
-    :param customer: user name of whoever pays, where the caller hasn't checked whose account it is
-    :raises PaymentMismatch: the order id was used with other arguments; nothing changes
+    :param customer: user name of whoever pays, where the account has to be theirs
+    :raises PaymentMismatch: the order id was used with other arguments
     :raises AccountNotFound: no such account, or it is not the customer's
     :raises CurrencyMismatch: the account is kept in another currency
     """
-    wanted = Payment(order_id=order_id, account_id=account_id, amount=amount, currency=currency)
-    Payment.objects.bulk_create([wanted], ignore_conflicts=True)
-    payment = Payment.objects.get(order_id=order_id)
-    if payment.pk != wanted.pk:
-        return Paid(_same(payment, wanted), first=False)
-    failpoint("payment-claimed")
-    if customer is not None:
-        check_owner(owner__username=customer, account_id=account_id)
-    if _debit(account_id=account_id, amount=amount, currency=currency):
-        failpoint("debited")
-        _record_entries(payment)
-        payment.outcome = Payment.Outcome.SUCCEEDED
-    else:
-        _check_account(account_id, currency)
-        payment.outcome = Payment.Outcome.DECLINED
-    Payment.objects.filter(pk=payment.pk).update(outcome=payment.outcome)
-    failpoint("payment-decided")
-    return Paid(payment, first=True)
+    terms: dict[str, Any] = {"account_id": account_id, "amount": amount, "currency": currency}
+    made = uuid7()
+    with step("charged") as charged, connection.cursor() as cursor:
+        cursor.execute(PAY, terms | {"id": made, "order_id": order_id, "customer": customer})
+        row = cursor.fetchone()
+        payment = Payment.from_db(connection.alias, _COLUMNS, row) if row else None
+        first = payment is not None and payment.pk == made
+        charged.rows = int(payment is not None and first and payment.succeeded)
+    if payment is None:  # another call was faster by a hair, or the account can't be charged
+        payment = Payment.objects.filter(order_id=order_id).first()
+    if payment is None:
+        raise _refusal(account_id, customer)
+    if first:
+        failpoint("payment-decided")
+    elif any(getattr(payment, term) != wanted for term, wanted in terms.items()):
+        raise PaymentMismatch(payment)
+    return Paid(payment, first)
 
 
 def open_account(*, owner: Any, currency: str, opening_balance: int) -> Account:
@@ -100,32 +136,9 @@ def find(order_ids: Collection[UUID]) -> QuerySet[Payment]:
     return Payment.objects.filter(order_id__in=order_ids)
 
 
-def _same(payment: Payment, wanted: Payment) -> Payment:
-    terms = ("account_id", "amount", "currency")
-    if any(getattr(payment, term) != getattr(wanted, term) for term in terms):
-        raise PaymentMismatch(payment)
-    return payment
-
-
-def _debit(*, account_id: int, amount: int, currency: str) -> bool:
-    """Take the money if it is there. The WHERE is the guard: the loser of a race matches no row."""
-    account = Account.objects.filter(pk=account_id, currency=currency, balance__gte=amount)
-    return account.update(balance=F("balance") - amount) == 1
-
-
-def _record_entries(payment: Payment) -> None:
-    settlement = Account.objects.get(owner=None, currency=payment.currency)
-    legs = ((payment.account_id, -payment.amount), (settlement.pk, payment.amount))
-    Entry.objects.bulk_create(
-        Entry(payment=payment, account_id=account, amount=amount, currency=payment.currency)
-        for account, amount in legs
-    )
-
-
-def _check_account(account_id: int, currency: str) -> None:
-    """Tell an account that lacks money from one that can't be charged at all."""
-    account = Account.objects.filter(pk=account_id).exclude(owner=None).first()
-    if account is None:
-        raise AccountNotFound
-    if account.currency != currency:
-        raise CurrencyMismatch
+def _refusal(account_id: int, customer: str | None) -> Exception:
+    """Return why an account can't be charged at all, which is no lack of money."""
+    owned = Account.objects.filter(pk=account_id).exclude(owner=None)
+    if customer is not None:
+        owned = owned.filter(owner__username=customer)
+    return CurrencyMismatch() if owned.exists() else AccountNotFound()

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+from idempotency.steps import step
 from orders.models import Order, Product
 from orders.serializers import MAX_LINES, PlaceOrderRequest
 from orders.services import place_order
@@ -121,7 +122,9 @@ def make_order(basket: Basket) -> Order:
     order = place_order(customer=basket.customer, lines=request.wanted())
     # Won or lost here: the basket becomes one order, of the lines that the customer saw.
     unchanged = Basket.objects.filter(pk=basket.pk, order=None, lines=basket.lines)
-    if unchanged.update(order=order) != 1:
+    with step("basket-ordered") as linked:
+        linked.rows = unchanged.update(order=order)
+    if linked.rows != 1:
         raise BasketChanged
     return order
 

@@ -11,8 +11,8 @@ from django.db import Error, connection
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 
+from idempotency.steps import Step, recording
 from shop.models import Click, ClickAction, ClickOutcome
-from shop.statements import StatementRecorder
 
 log = structlog.get_logger("clicks")
 
@@ -26,7 +26,7 @@ class ClickInProgress:
     order_id: UUID | None
     outcome: str = ""
     reason: str = ""
-    recorder: StatementRecorder = field(default_factory=StatementRecorder)
+    steps: list[Step] = field(default_factory=list)
 
     def respond(self, response: HttpResponse, *, refusal: str = "") -> None:
         """Note the response; `refusal` is the problem's slug if it is one."""
@@ -60,7 +60,7 @@ def record_click(
         return
     click = _record_receipt(request, action, key, order_id)
     try:
-        with connection.execute_wrapper(in_progress.recorder):
+        with recording(in_progress.steps):
             yield in_progress
     except Exception as error:
         in_progress.refuse(getattr(error, "slug", type(error).__name__))
@@ -97,7 +97,7 @@ def _record_outcome(click: Click | None, in_progress: ClickInProgress) -> None:
             responded_at=Now(),
             outcome=in_progress.outcome,
             reason=in_progress.reason[:64],
-            statements=in_progress.recorder.statements,
+            statements=[(step.name, step.rows, step.ms) for step in in_progress.steps],
         )
     except Error as error:
         log.warning("click's outcome not recorded", error=str(error).strip())

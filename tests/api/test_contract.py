@@ -178,7 +178,7 @@ def test_an_order_that_is_paying_gets_202_and_starts_nothing_new(
     as_alice: APIClient, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
-    assert advance(order, Order.start_paying, account_id=alice_account.pk)
+    assert advance(order.pk, Order.start_paying, account_id=alice_account.pk)
 
     response = post(as_alice, f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, "k")
 

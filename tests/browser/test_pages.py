@@ -261,12 +261,12 @@ def test_a_killed_process_costs_the_customer_a_second_and_nothing_else(
 ) -> None:
     order_id = order_of()
     page = at_checkout(visit().signed_in(), order_id)
-    server.arm("debited", "kill")
+    server.arm("payment-decided", "kill")
 
     pay(page).dblclick(no_wait_after=True)
 
     ends_paid(page)
-    assert server.hits("debited") == 1
+    assert server.hits("payment-decided") == 1
     assert Click.objects.filter(order_id=order_id, responded_at=None).exists()
     till.of_one_order(amount=500)
 

@@ -482,7 +482,7 @@ def test_a_request_in_flight_is_shown_and_forgotten_when_its_worker_is_killed(
     order = place(customer=alice)
     path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
     before = scraped(shop)
-    shop.arm("debited", "hold")
+    shop.arm("payment-decided", "hold")
 
     def first_click() -> None:
         with pytest.raises(urllib3.exceptions.HTTPError):
@@ -490,7 +490,7 @@ def test_a_request_in_flight_is_shown_and_forgotten_when_its_worker_is_killed(
 
     first = threading.Thread(target=first_click)
     first.start()
-    until(lambda: shop.hits("debited"), what="the first click is held")
+    until(lambda: shop.hits("payment-decided"), what="the first click is held")
     busy = click.post(path, body, key="one", Prefer="wait=0")
     assert busy.status == 409
     meanwhile = scraped(shop)

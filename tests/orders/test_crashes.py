@@ -31,8 +31,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAY_POINTS = [
     "key-claimed",
     "order-claimed",
-    "payment-claimed",
-    "debited",
     "payment-decided",
     "order-settled",
     "executed",
@@ -135,7 +133,7 @@ def test_workers_killed_again_and_again_under_a_storm_charge_once(
     place: Callable[..., Order],
 ) -> None:
     orders = [place(customer=alice) for _ in range(12)]
-    for point in ("debited", "response-stored", "committed"):
+    for point in ("payment-decided", "response-stored", "committed"):
         server.arm(point, "kill", times=3)
 
     def pay(number: int) -> Any:
@@ -145,7 +143,10 @@ def test_workers_killed_again_and_again_under_a_storm_charge_once(
 
     responses = together(24, pay)
 
-    assert sum(server.hits(point) for point in ("debited", "response-stored", "committed")) >= 3
+    assert (
+        sum(server.hits(point) for point in ("payment-decided", "response-stored", "committed"))
+        >= 3
+    )
     assert {response.status for response in responses} == {200}
     assert all(responses[n].data == responses[n + 12].data for n in range(12))
     assert Payment.objects.count() == 12
@@ -156,14 +157,14 @@ def test_sessions_ended_by_the_database_are_a_response_or_a_503_and_one_charge(
     server: LiveServer, click: Caller, order: Order, alice_account: Account
 ) -> None:
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
-    server.arm("debited", "hold")
+    server.arm("payment-decided", "hold")
 
     def act(number: int) -> Any:
         if number == 0:
             return click.post(path, body, key=key)
-        until(lambda: server.hits("debited"), what="the payment is held")
+        until(lambda: server.hits("payment-decided"), what="the payment is held")
         ended = end_other_sessions()
-        server.release("debited")
+        server.release("payment-decided")
         return ended
 
     response, ended = together(2, act)

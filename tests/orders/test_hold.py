@@ -15,7 +15,7 @@ def test_a_duplicate_does_not_wait_for_who_holds_another_order(
 ) -> None:
     order, another = place(customer=alice), place(customer=alice)
     for each in (order, another):
-        assert advance(each, Order.start_paying, account_id=alice_account.pk)
+        assert advance(each.pk, Order.start_paying, account_id=alice_account.pk)
     other_session = connection.copy()
     try:
         with transaction.atomic(), other_session.cursor() as holding:

@@ -137,16 +137,16 @@ def test_a_retry_waits_for_the_first_and_replays_it(
 ) -> None:
     order, click = place(customer=alice), caller(alice)
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
-    server.arm("debited", "hold")
+    server.arm("payment-decided", "hold")
 
     def act(number: int) -> Any:
         if number == 0:
             return click.post(path, body, key=key)
-        until(lambda: server.hits("debited"), what="the first is held")
+        until(lambda: server.hits("payment-decided"), what="the first is held")
         if number == 1:
             return click.post(path, body, key=key, Prefer="wait=30")
         until(waiting_on_a_lock, what="the retry waits")
-        server.release("debited")
+        server.release("payment-decided")
         return None
 
     first, retry, _ = together(3, act)
@@ -166,15 +166,15 @@ def test_a_retry_that_prefers_not_to_wait_is_refused_at_once(
 ) -> None:
     order, click = place(customer=alice), caller(alice)
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
-    server.arm("debited", "hold")
+    server.arm("payment-decided", "hold")
 
     def act(number: int) -> Any:
         if number == 0:
             return click.post(path, body, key=key)
-        until(lambda: server.hits("debited"), what="the first is held")
+        until(lambda: server.hits("payment-decided"), what="the first is held")
         response = click.post(path, body, key=key, Prefer="wait=0")
         other_key = click.post(path, body, key=uuid4().hex, Prefer="wait=0")
-        server.release("debited")
+        server.release("payment-decided")
         return response, other_key
 
     first, (same, other) = together(2, act)
@@ -220,17 +220,17 @@ def test_a_key_in_flight_runs_nothing_for_another_order(
 ) -> None:
     held, other, click, key = place(customer=alice), place(customer=alice), caller(alice), "k"
     body = {"account": alice_account.pk}
-    server.arm("debited", "hold")
+    server.arm("payment-decided", "hold")
     server.arm("key-claimed", "hold", times=2)
     server.release("key-claimed")
 
     def act(number: int) -> Any:
         if number == 0:
             return click.post(f"/api/v1/orders/{held.pk}/pay/", body, key=key)
-        until(lambda: server.hits("debited"), what="the first is held")
+        until(lambda: server.hits("payment-decided"), what="the first is held")
         refused = click.post(f"/api/v1/orders/{other.pk}/pay/", body, key=key, Prefer="wait=0")
         claimed = server.hits("key-claimed")
-        server.release("debited")
+        server.release("payment-decided")
         return refused, claimed
 
     first, (refused, claimed) = together(2, act)
@@ -252,13 +252,13 @@ def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
     order, click, other = place(customer=alice), caller(alice), caller(bob)
     path, body, key = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}, uuid4().hex
     bobs = [place(customer=bob) for _ in range(5)]
-    server.arm("debited", "hold")
+    server.arm("payment-decided", "hold")
 
     def act(number: int) -> Any:
         if number < 40:
             keys = {"key": key if number % 2 else f"tab-{number}"}  # one tab, and many tabs
             return until_final(lambda: click.post(path, body, **keys))
-        until(lambda: server.hits("debited"), what="the first is held")
+        until(lambda: server.hits("payment-decided"), what="the first is held")
         until(waiting_on_a_lock, what="repeats wait")
         paid = [
             other.post(
@@ -267,7 +267,7 @@ def test_forty_duplicates_of_a_held_payment_leave_room_for_other_customers(
             for mine in bobs
         ]
         still_held = not Payment.objects.filter(order_id=order.pk).exists()
-        server.release("debited")
+        server.release("payment-decided")
         return paid, still_held
 
     *responses, (paid, still_held) = together(41, act)

@@ -118,7 +118,7 @@ def test_what_is_not_a_decision_is_not_stored_so_the_key_may_try_again(
 
 
 @pytest.mark.parametrize(
-    "point", ["key-claimed", "order-claimed", "debited", "order-settled", "response-stored"]
+    "point", ["key-claimed", "order-claimed", "payment-decided", "order-settled", "response-stored"]
 )
 def test_an_exception_anywhere_leaves_nothing_and_the_key_may_try_again(
     point: str,
@@ -157,7 +157,7 @@ def conflict(state: str) -> Callable[[], None]:
 def test_other_database_errors_is_a_503_that_says_come_back(
     state: str, pay: Pay, alice_account: Account, at_failpoint: Callable[..., None]
 ) -> None:
-    at_failpoint("debited", conflict(state))
+    at_failpoint("payment-decided", conflict(state))
     response = pay()
     assert response.status_code == 503
     assert problem(response) == "temporarily-unavailable"
@@ -175,7 +175,7 @@ def test_a_conflict_that_never_ends_is_given_up_after_a_bounded_number_of_runs(
     runs = []
 
     def hook(name: str) -> None:
-        if name == "debited":
+        if name == "payment-decided":
             runs.append(name)
             conflict("40P01")()
 

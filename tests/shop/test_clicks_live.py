@@ -28,8 +28,6 @@ MANY = 40
 PAY_POINTS = [
     "key-claimed",
     "order-claimed",
-    "payment-claimed",
-    "debited",
     "payment-decided",
     "order-settled",
     "executed",
@@ -186,12 +184,12 @@ def test_while_the_first_click_is_in_flight_the_page_says_so_and_then_its_result
     server: LiveServer, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form, path = pay_form(shop, order), f"/orders/{order.pk}/"
-    first = held(server, "debited", lambda: shop.send(form))
+    first = held(server, "payment-decided", lambda: shop.send(form))
     try:
         meanwhile, duplicate = shop.open(path), shop.send(form)
         fragment = shop.open(f"{path}now/")
     finally:
-        server.release("debited")
+        server.release("payment-decided")
 
     assert meanwhile.says("payment pending")
     assert "data-paying" in fragment.text
@@ -209,11 +207,11 @@ def test_a_duplicate_waits_for_the_first_and_the_timeline_says_how_long(
     server: LiveServer, shop: Visitor, order: Order, alice_account: Account
 ) -> None:
     form = pay_form(shop, order)
-    first = held(server, "debited", lambda: shop.send(form))
+    first = held(server, "payment-decided", lambda: shop.send(form))
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(shop.send, form)
         until(waiting_on_a_lock, what="the duplicate waits")
-        server.release("debited")
+        server.release("payment-decided")
         page = second.result(20)
 
     assert first.result(20).says("charged once, to")

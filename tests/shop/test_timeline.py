@@ -28,14 +28,11 @@ pytestmark = pytest.mark.django_db
 FIRST_PAYMENT = [
     "claimed",
     "0→1",
-    "payment-claimed",
-    "debited",
-    "entries-written",
-    "payment-decided",
+    "charged",
     "1→2",
     "token-and-response",
 ]
-FIRST_ORDER = ["claimed", "order-inserted", "lines-inserted", "basket-ordered", "response-stored"]
+FIRST_ORDER = ["claimed", "order-placed", "basket-ordered", "response-stored"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +65,8 @@ def test_the_first_payment_is_shown_statement_by_statement(
     assert click.responded_at is not None
     assert outcomes_of(order) == [("executed", "")]
     assert page.says("executed")
-    assert page.says("Debited the account, if it holds enough: yes")
-    assert not page.says("Inserted both legs of the movement: yes"), "nothing was decided there"
+    assert page.says("and the money was there: yes")
+    assert not page.says("all of this is one commit: yes"), "nothing was decided there"
 
 
 def test_the_first_order_is_shown_statement_by_statement(shop: Visitor, product: Product) -> None:
@@ -154,7 +151,7 @@ def test_a_declined_payment_is_shown_as_executed_and_where_it_was_decided(
     page = shop.send(shop.open(f"/orders/{dear.pk}/checkout/").form("/pay/"))
 
     assert outcomes_of(dear) == [("executed", "")]
-    assert page.says("Debited the account, if it holds enough: no")
+    assert page.says("and the money was there: no")
     assert page.says("payment declined")
     assert "1→3" in statements_of(Click.objects.get())
 

@@ -127,7 +127,7 @@ def everything(
     place(customer=alice)
     for dead_lettered in (False, True):
         order = place(customer=alice)
-        advance(order, Order.start_paying, account_id=alice_account.pk)
+        advance(order.pk, Order.start_paying, account_id=alice_account.pk)
         outbox.write(order, customer="alice", request_id="", key_digest="")
         PaymentRequest.objects.filter(order=order).update(dead_lettered=dead_lettered)
     tokens.issue(f"user:{alice.pk}")
