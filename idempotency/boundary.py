@@ -13,7 +13,7 @@ from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
 
 from idempotency import records, signals, waiting
-from idempotency.claim import Busy, Claim, Claimed, Replay, claim_key
+from idempotency.claim import Busy, Claim, Claimed, Replay, claim_key, replay_of
 from idempotency.conf import conf
 from idempotency.database_errors import (
     LOCK_NOT_AVAILABLE,
@@ -51,6 +51,10 @@ def respond_once(
     """
     deadline = time.monotonic() + wait_seconds
     try:
+        if claim.seen is not None:
+            response = replay_of(claim, claim.seen)
+            signals.send(signals.replayed, claim)
+            return response
         while True:
             outcome = _retried_where_safe(lambda: _run(claim, execute, subject_of))
             if not isinstance(outcome, Busy):

@@ -31,6 +31,7 @@ class Claim:
     :param rate: how many first executions the scope may commit, in how many seconds; None: any
         number
     :param using: the database that holds the effect, and so the record
+    :param seen: what the caller's authentication has read of the key already (`idempotency.ahead`)
     """
 
     scope: str
@@ -40,6 +41,7 @@ class Claim:
     request_id: str = ""
     using: str = "default"
     rate: tuple[int, int] | None = None
+    seen: Stored | None = None
 
     @cached_property
     def identity(self) -> bytes:
@@ -143,8 +145,7 @@ def claim_key(claim: Claim) -> Replay | Busy | Claimed:
     }
     lookup = records.look_up(wanted, using=claim.using)
     if lookup.stored is not None:
-        _check_same(claim, lookup.stored)
-        return Replay(replay(lookup.stored))
+        return Replay(replay_of(claim, lookup.stored))
     if not lookup.key_won:
         return Busy(claim.key_lock)
     if lookup.key_is_too_old:  # its tombstone may be gone
@@ -172,8 +173,11 @@ def _free_counter(claim: Claim) -> Counter:
     raise errors.ExecutionsLimited(retry_after=left)
 
 
-def _check_same(claim: Claim, stored: Stored) -> None:
-    """Make sure that a key's record is about this request; a tombstone no longer knows."""
+def replay_of(claim: Claim, stored: Stored) -> HttpResponse:
+    """Return the response of a key's record again; a tombstone no longer knows it.
+
+    :raises errors.Refusal: as `claim_key`: the record is not about this request, or past its use
+    """
     if stored.status is None or not stored.is_retained:
         raise errors.KeyExpired
     same = fingerprint.matches(claim.content, stored.fingerprints)
@@ -183,6 +187,7 @@ def _check_same(claim: Claim, stored: Stored) -> None:
         raise errors.RecordUnreadable
     if not same:
         raise errors.KeyReused
+    return replay(stored)
 
 
 def _subject_lock(scope: str, subject: str) -> int:

@@ -1,6 +1,7 @@
 """The dedup table's statements: look a key up while claiming it, store and replace its response."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,16 +19,19 @@ coalesce(%(key_made_at)s::timestamptz < greatest(
     now() - %(tombstone_age)s::interval, (SELECT keys_made_before FROM idempotency_horizon)), false)
 """
 
+# What a record holds for a replay: the columns of `stored_of`.
+STORED = """record.fingerprint_version, record.fingerprint, record.newer_fingerprints::text,
+       record.fingerprint_by, record.created_at, record.retained_until > now(), record.status,
+       record.content_type, record.headers::text, record.body"""
+STORED_WIDTH = 10
+
 # One clock decides about retention, tokens and rates: the database's.
 LOOK_UP = f"""
-SELECT record.fingerprint_version, record.fingerprint, record.newer_fingerprints::text,
-       pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
+SELECT pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
        EXISTS (SELECT FROM idempotency_token token
                 WHERE token.digest = %(token_digest)s AND token.scope = %(scope)s
                   AND token.expires_at > now()),
-       {TOO_OLD}, record.id IS NULL AND EXISTS ({rate_limit.FULL}),
-       record.fingerprint_by, record.created_at, record.retained_until > now(), record.status,
-       record.content_type, record.headers::text, record.body
+       {TOO_OLD}, record.id IS NULL AND EXISTS ({rate_limit.FULL}), {STORED}
   FROM (VALUES (1)) AS always
   LEFT JOIN idempotency_record record ON record.identity = %(identity)s
 """  # noqa: S608 - all parts are constants
@@ -109,13 +113,17 @@ def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
     """Find a scope's key and try its locks, which the transaction then holds until its end."""
     with step("claimed"), connections[using].cursor() as cursor:
         cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
-        version, made, newer, key_won, subject_won, usable, too_old, full, *response = (
-            cursor.fetchone()
-        )
-    stored = None
-    if version is not None:
-        stored = Stored({version: made, **_by_version(newer)}, *response)
-    return Lookup(key_won, subject_won, usable, too_old, full, stored)
+        key_won, subject_won, usable, too_old, full, *stored = cursor.fetchone()
+    return Lookup(key_won, subject_won, usable, too_old, full, stored_of(stored))
+
+
+def stored_of(columns: Sequence[Any]) -> Stored | None:
+    """Return what a record holds, by the columns STORED; None: there is no record."""
+    version, made, newer, *response = columns
+    if version is None:
+        return None
+    newer_ones = {int(other): text for other, text in json.loads(newer or "{}").items()}
+    return Stored({version: made, **newer_ones}, *response)
 
 
 def store(row: dict[str, Any], response: HttpResponse, *, using: str) -> None:
@@ -163,7 +171,3 @@ def inquire(identity: bytes, *, using: str, key_made_at: datetime | None = None)
     with connections[using].cursor() as cursor:
         cursor.execute(INQUIRE, values)
         return Inquiry(*cursor.fetchone())
-
-
-def _by_version(newer: str | None) -> dict[int, str]:
-    return {int(version): made for version, made in json.loads(newer or "{}").items()}

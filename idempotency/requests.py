@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from idempotency import errors, keys
+from idempotency import ahead, errors, keys
 from idempotency.adapters import Adapter, adapter_of
 from idempotency.claim import Claim
 from idempotency.conf import called, conf
@@ -30,14 +30,16 @@ def claim_by(
     key = keys.read_key(adapter.http)
     if key is None:
         raise errors.KeyMissing
+    owner = scope_of(adapter.request, scope)
     return Claim(
-        scope=scope_of(adapter.request, scope),
+        scope=owner,
         key=key,
         content=_content(adapter, called(fingerprint)),
         subject=subject,
         request_id=request_id(adapter.http),
         using=using,
         rate=conf().EXECUTION_RATE,
+        seen=ahead.seen(adapter.http, identity=keys.identity(owner, key), using=using),
     )
 
 

@@ -1,6 +1,5 @@
 """The HTTP responses of placing and paying, as pure functions: no query, no effect."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.urls import reverse
@@ -11,6 +10,7 @@ from orders.models import Order
 from orders.services import Attempt
 from payments.client import Payment
 from web import problems
+from web.rows import moment
 
 RETRY_AFTER_SECONDS = 1
 _LABELS = {status.value: status.name.lower() for status in Order.Status}
@@ -44,8 +44,8 @@ def body(order: Order, payment: Payment | None) -> dict[str, Any]:
             for line in order.lines.all()
         ],
         "payment": payment and _payment(payment),
-        "created_at": _moment(order.created_at),
-        "updated_at": _moment(order.updated_at),
+        "created_at": moment(order.created_at),
+        "updated_at": moment(order.updated_at),
     }
 
 
@@ -56,12 +56,8 @@ def _payment(payment: Payment) -> dict[str, Any]:
         "amount": payment.amount,
         "currency": payment.currency,
         "outcome": payment.outcome,
-        "created_at": _moment(payment.created_at),
+        "created_at": moment(payment.created_at),
     }
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def place_response(order: Order) -> Response:

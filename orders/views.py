@@ -34,6 +34,7 @@ from orders.serializers import (
 )
 from payments import client
 from web.query import StrictQueryView
+from web.rows import RowsView
 
 Handler = Callable[..., HttpResponseBase]
 
@@ -57,7 +58,7 @@ class ProductsView(StrictQueryView, ListAPIView[Product]):
         return response
 
 
-class OrdersView(StrictQueryView, ListAPIView[Order]):
+class OrdersView(StrictQueryView, RowsView):
     permission_classes = (IsAuthenticated,)
     serializer_class = OrderResponse
     query_serializer = OrdersQuery
@@ -75,8 +76,8 @@ class OrdersView(StrictQueryView, ListAPIView[Order]):
         self.payments = services.payments_of([order.pk for order in page or ()])
         return page
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "payments": getattr(self, "payments", {})}
+    def row(self, found: Order) -> dict[str, Any]:
+        return responses.body(found, self.payments.get(found.pk))
 
     @openapi.list_orders
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -20,6 +20,7 @@ from payments import openapi, services
 from payments.models import Account, Entry, Payment
 from payments.serializers import AccountResponse, ChargeRequest, EntryResponse, PaymentResponse
 from web.query import StrictQueryView
+from web.rows import RowsView, moment
 
 
 class MayCharge(BasePermission):
@@ -101,7 +102,7 @@ class AccountView(OwnAccounts, RetrieveAPIView[Account]):
 
 
 @extend_schema_view(get=openapi.list_entries)
-class EntriesView(StrictQueryView, ListAPIView[Entry]):
+class EntriesView(StrictQueryView, RowsView):
     """An account's statement, newest first."""
 
     permission_classes = (IsAuthenticated,)
@@ -113,3 +114,14 @@ class EntriesView(StrictQueryView, ListAPIView[Entry]):
             return Entry.objects.none()
         account = get_object_or_404(Account, pk=self.kwargs["pk"], owner=self.request.user)
         return account.entries.select_related("payment")
+
+    def row(self, found: Entry) -> dict[str, Any]:
+        return {
+            "id": found.pk,
+            "order_id": str(found.payment.order_id),
+            "payment_id": str(found.payment_id),
+            "amount": found.amount,
+            "currency": found.currency,
+            "balance_after": found.balance_after,
+            "created_at": moment(found.created_at),
+        }

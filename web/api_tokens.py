@@ -15,6 +15,7 @@ from django.db import Error, connection, connections, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from idempotency import ahead
 from web.models import ApiToken
 
 PREFIX = "api_"  # so that a scanner for leaked secrets knows one
@@ -22,11 +23,13 @@ EXPIRING_PER_USER_MAX = 20
 
 _COLUMNS = [field.attname for field in User._meta.concrete_fields]
 
-# One statement a request: whose token it is, and whether its use is to be noted.
+# One statement a request: whose token it is, whether its use is to be noted, and what is recorded
+# of the request's key.
 AUTHENTICATE = f"""
 SELECT token.id, coalesce(token.last_used_at < now() - interval '1 hour', true),
-       {", ".join(f'owner."{column}"' for column in _COLUMNS)}
+       {ahead.COLUMNS}, {", ".join(f'owner."{column}"' for column in _COLUMNS)}
   FROM web_apitoken token JOIN auth_user owner ON owner.id = token.user_id
+       {ahead.join("'user:' || owner.id")}
  WHERE token.digest = %(digest)s AND owner.is_active
    AND (token.expires_at > now() OR token.expires_at IS NULL)
 """  # noqa: S608 - the names of the model's columns
@@ -77,14 +80,20 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def authenticate(token: str) -> tuple[User, int] | None:
-    """Return whose valid token this is, and its id; None of any other. Notes the use."""
+def authenticate(token: str, request: Any = None) -> tuple[User, int] | None:
+    """Return whose valid token this is, and its id; None of any other. Notes the use.
+
+    :param request: that sent it; what is recorded of its key is noted on it
+    """
     with connection.cursor() as cursor:
-        cursor.execute(AUTHENTICATE, {"digest": digest(token)})
+        cursor.execute(AUTHENTICATE, {"digest": digest(token), **ahead.values(request)})
         row = cursor.fetchone()
     if row is None:
         return None
-    token_id, is_to_be_noted, *columns = row
+    token_id, is_to_be_noted, *rest = row
+    seen, columns = rest[: ahead.WIDTH], rest[ahead.WIDTH :]
+    if request is not None:
+        ahead.note(request, seen)
     if is_to_be_noted:
         note_use(token_id)
     return User.from_db(connection.alias, _COLUMNS, columns), token_id

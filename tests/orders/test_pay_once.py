@@ -294,7 +294,7 @@ def test_a_pay_is_one_commit_and_one_flush_and_a_replay_reads_only(pay: Pay) -> 
 
     with CaptureQueriesContext(connection) as replayed:
         assert pay()["Idempotent-Replayed"] == "true"
-    assert {sql.split()[0] for sql in statements(replayed)} == {"BEGIN", "SELECT", "COMMIT"}
+    assert [sql.split()[0] for sql in statements(replayed)] == ["SELECT"]
     with read_only():
         assert pay()["Idempotent-Replayed"] == "true"
         first_with_its_key = pay("another")
