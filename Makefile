@@ -20,6 +20,7 @@
 ## make pytest             the tests alone; ARGS="tests/orders -x"
 ## make package            build the wheel and the sdist of idempotency/ into build/dist, and check them
 ## make package-test       install that wheel into clean environments, and test it there
+## make benchmark          what protection costs, beside unprotected views; ARGS="--clients 1"
 ## make compare-packages   ours beside packages from PyPI under the same faults
 ## make test-matrix        the tests on every Python from 3.11 on that this machine has
 ## make redis              install a redis-server for the lab's tests, as root on Debian
@@ -36,7 +37,7 @@ TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
   test-fast test-unit test-database test-processes test-browser coverage mutants package package-test \
-  compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
+  benchmark compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --storm --port $(PORT)
@@ -177,6 +178,10 @@ MESSAGES := $(patsubst %.po,%.mo,$(wildcard */locale/*/LC_MESSAGES/django.po))
 translations: $(MESSAGES)
 %.mo: %.po | .venv/runtime
 	@.venv/bin/pybabel -q compile --input-file $< --output-file $@ --locale zh_Hans
+
+# Ratios to the same effects unprotected, on databases and servers of its own: benchmarks/README.md
+benchmark: .venv/runtime .env translations
+	@$(RUN) -m benchmarks $(ARGS)
 
 # Ours beside six packages from PyPI, each in an environment of its own. ARGS="--markdown --twice"
 compare-packages: .venv/runtime .env redis

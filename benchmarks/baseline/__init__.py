@@ -1,0 +1,1 @@
+"""What the benchmark compares with: the same effects without the boundary, and naively."""
