@@ -1,25 +1,29 @@
-"""Measure what protection costs: `python -m benchmarks`, or `make benchmark`."""
+"""Measure what protection costs: `python -m benchmarks`, or `make benchmark`.
+
+Pays and places beside the same effects in unprotected views, in bursts that take turns, on
+databases and web servers of its own. benchmarks/README.md explains the table.
+"""
 
 import argparse
-import json
 import os
-import platform
-import runpy
-import statistics
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from importlib import import_module
 
-# Benchmarks of their own, each with its own options.
-OTHERS = {"relay": "benchmarks.relay", "packages": "benchmarks.packages"}
+from web.arguments import number_up_to
+
+# Benchmarks of their own: modules with a `main` that reads its own options.
+OTHERS = {
+    "relay": "benchmarks.relay",
+}
 
 
 def main() -> None:
-    """Print each kind of request beside naive: ratios, CPU, round trips and flushes."""
-    if len(sys.argv) > 1 and (other := OTHERS.get(sys.argv[1].removeprefix("--"))):
-        sys.argv = [other, *sys.argv[2:]]
-        runpy.run_module(other, run_name="__main__", alter_sys=False)
+    """Print each kind of request beside naive: ratios, CPU time, round trips and flushes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended all the same
+    if len(sys.argv) > 1 and (module := OTHERS.get(sys.argv[1].removeprefix("--"))):
+        sys.argv = [f"{sys.argv[0]} {sys.argv[1]}", *sys.argv[2:]]
+        import_module(module).main()
         return
     options = _options()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -28,61 +32,45 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
+    from benchmarks import report
     from benchmarks.throughput import compare
 
-    connection.ensure_connection()
+    connection.ensure_connection()  # this starts the embedded PostgreSQL
+    server = connection.get_connection_params()
+    about = report.machine(connection) | {
+        "clients": options.clients,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+    }
     measured = compare(
-        connection.get_connection_params(),
-        clients=options.clients,
-        seconds=options.seconds,
-        rounds=options.rounds,
+        server, clients=options.clients, seconds=options.seconds, rounds=options.rounds
     )
     if options.json:
-        values = {name: asdict(each) for name, each in measured.items()}
-        sys.stdout.write(json.dumps({**_machine(connection), "kinds": values}, indent=1) + "\n")
+        sys.stdout.write(report.as_json(about, measured))
         return
-    sys.stdout.write(f"{options.clients} clients; {_machine(connection)}\n\n")
-    sys.stdout.write(_table(measured))
+    sys.stdout.write(f"{report.in_words(about)}\n\n{report.table(measured)}\n")
+    sys.stdout.write(f"The client took at most {report.client_ms(measured):.2f} ms a request.\n")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each burst")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    meaning = "customers at a time, each on a connection of its own (%(default)s)"
+    parser.add_argument("--clients", type=number_up_to(64), default=8, metavar="N", help=meaning)
+    meaning = "length of each burst (%(default)s)"
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help=meaning)
+    meaning = "bursts of each kind (%(default)s)"
+    parser.add_argument("--rounds", type=number_up_to(64), default=8, metavar="N", help=meaning)
     parser.add_argument("--json", action="store_true", help="print every burst")
+    others = parser.add_argument_group(
+        "benchmarks of their own; --help after one lists its options"
+    )
     for name, module in OTHERS.items():
-        parser.add_argument(f"--{name}", action="store_true", help=f"run {module} instead")
+        others.add_argument(f"--{name}", action="store_true", help=f"run {module}")
     return parser.parse_args()
-
-
-def _machine(connection: Any) -> dict[str, Any]:
-    version = ".".join(map(str, connection.get_database_version()))
-    return {"cores": os.cpu_count(), "python": platform.python_version(), "postgresql": version}
-
-
-def _table(measured: dict[str, Any]) -> str:
-    rows = [("", "× naive", "min..max", "CPU ms Python", "PostgreSQL", "round trips", "flushes")]
-    for name, each in measured.items():
-        flushes = each.costs.flushes
-        rows.append(
-            (
-                name,
-                f"{statistics.median(each.ratios):.2f}",
-                f"{min(each.ratios):.2f}..{max(each.ratios):.2f}",
-                _median(each.python_ms),
-                _median(each.postgres_ms),
-                f"{each.costs.round_trips:.1f}",
-                "–" if flushes is None else f"{flushes:.1f}",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([*map(str.ljust, row, widths)] for row in rows)
-    return "".join("  ".join(row).rstrip() + "\n" for row in padded)
-
-
-def _median(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f}" if values else "–"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def costs(environment: Mapping[str, str], requests: list[bytes]) -> Costs:
 
 def main() -> None:
     """Send the requests; print the costs of the later half of them."""
-    from django.db import close_old_connections, connection
+    from django.db import connection
 
     from config.wsgi import application
 
@@ -50,7 +50,6 @@ def main() -> None:
     with tempfile.TemporaryFile() as messages:
         session.trace(messages.fileno())
         for request in requests[half:]:
-            close_old_connections()
             _send(application, request)
         session.untrace()
         messages.seek(0)

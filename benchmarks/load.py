@@ -1,99 +1,139 @@
 """A light HTTP client: kept connections in one loop, requests made ahead, responses checked."""
 
-import itertools
 import selectors
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Address = tuple[str, int]
 
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = b"\r\nContent-Length: "
+SILENCE_SECONDS_MAX = 60
+
+
+class WrongResponse(Exception):
+    """A response is not the one that its request should have got: nothing is measured by it."""
+
+
+class Exchange(NamedTuple):
+    """A whole request, and what tells that its response is right.
+
+    :param status: of the response
+    :param contained: all of it stands in the response
+    """
+
+    request: bytes
+    status: int
+    contained: tuple[bytes, ...]
+
+    def check(self, response: bytes) -> None:
+        """Raise WrongResponse unless the response is as it should be."""
+        right = response.startswith(b"HTTP/1.1 %d " % self.status)
+        if not right or not all(part in response for part in self.contained):
+            raise WrongResponse(f"{self} got {response.decode()}")
 
 
 @dataclass
 class Burst:
     """What came of a burst of requests.
 
-    :param latencies: seconds from each request to its response
+    :param latencies: seconds from each request to its response, which was checked
+    :param cpu_seconds: of this client
     """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
 
     @property
     def per_second(self) -> float:
         return len(self.latencies) / self.seconds
 
 
-class _Client:
-    def __init__(self, address: tuple[str, int], requests: Iterator[bytes]) -> None:
+class _Connection:
+    def __init__(self, address: Address, exchanges: Iterator[Exchange]) -> None:
         self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.requests = requests
-        self.received = b""
-        self.sent_at = 0.0
+        self.exchanges = exchanges
 
-    def send(self) -> bool:
-        """Send the next request; False: there is none."""
-        if (request := next(self.requests, None)) is None:
-            return False
+    def send(self) -> None:
+        """Send the next request."""
+        self.exchange = next(self.exchanges, None)
+        if self.exchange is None:
+            raise RuntimeError("Too few requests were made ahead.")
         self.received, self.sent_at = b"", time.perf_counter()
-        self.socket.sendall(request)
-        return True
+        self.socket.sendall(self.exchange.request)
 
-    def response(self) -> bytes | None:
-        """Return the response once it is complete."""
+    def receive(self) -> bytes | None:
+        """Return the response once it is complete and checked."""
         data = self.socket.recv(65536)
         if not data:
-            raise ConnectionError(f"closed after {self.received!r}")
+            raise WrongResponse(f"The connection was closed after {self.received!r}.")
         self.received += data
         head, _, body = self.received.partition(END_OF_HEAD)
-        if LENGTH not in head:
+        if LENGTH not in head or len(body) < int(head.split(LENGTH)[1].split(b"\r\n")[0]):
             return None
-        length = int(head.partition(LENGTH)[2].partition(b"\r\n")[0])
-        return self.received if len(body) >= length else None
+        assert self.exchange is not None
+        self.exchange.check(self.received)
+        return self.received
 
 
-def burst(
-    address: tuple[str, int],
-    requests: Iterable[Iterator[bytes]],
-    *,
-    seconds: float,
-    expected: tuple[bytes, ...],
-) -> Burst:
-    """Send requests for so many seconds, one at a time on each connection.
+def burst(address: Address, exchanges: Iterable[Iterator[Exchange]], *, seconds: float) -> Burst:
+    """Send requests for so many seconds, one at a time on each connection; check every response.
 
-    :param requests: of each connection; where one runs out the burst ends with an error
-    :param expected: what every response contains
-    :raises AssertionError: a response is another one, or the requests ran out
+    :param exchanges: of each connection
+    :raises WrongResponse: a response is not as its request's exchange says
+    :raises RuntimeError: a connection has no request left
+    :raises TimeoutError: the server is silent
     """
+    connections = [_Connection(address, each) for each in exchanges]
     result = Burst()
-    with ExitStack() as stack:
-        selector = stack.enter_context(selectors.DefaultSelector())
-        clients = [_Client(address, each) for each in requests]
-        for client in clients:
-            stack.enter_context(client.socket)
-            selector.register(client.socket, selectors.EVENT_READ, client)
-        started = time.perf_counter()
-        for client in clients:
-            client.send()
-        waiting = len(clients)
-        while waiting:
-            for key, _ in selector.select():
-                client = key.data
-                if (response := client.response()) is None:
-                    continue
-                now = time.perf_counter()
-                assert all(part in response for part in expected), response.decode()
-                result.latencies.append(now - client.sent_at)
-                if now - started >= seconds:
-                    waiting -= 1
-                else:
-                    assert client.send(), "too few requests were made ahead"
-        result.seconds = time.perf_counter() - started
+    try:
+        with selectors.DefaultSelector() as selector:
+            for each in connections:
+                selector.register(each.socket, selectors.EVENT_READ, each)
+            cpu, started = time.process_time(), time.perf_counter()
+            for each in connections:
+                each.send()
+            _exchange(selector, len(connections), result.latencies, until=started + seconds)
+            result.seconds = time.perf_counter() - started
+            result.cpu_seconds = time.process_time() - cpu
+    finally:
+        for each in connections:
+            each.socket.close()
     return result
+
+
+def _exchange(
+    selector: selectors.BaseSelector, sending: int, latencies: list[float], *, until: float
+) -> None:
+    while sending:
+        ready = selector.select(SILENCE_SECONDS_MAX)
+        if not ready:
+            raise TimeoutError(f"No response within {SILENCE_SECONDS_MAX} s.")
+        for key, _ in ready:
+            connection: _Connection = key.data
+            if connection.receive() is None:
+                continue
+            now = time.perf_counter()
+            latencies.append(now - connection.sent_at)
+            if now < until:
+                connection.send()
+            else:
+                sending -= 1
+
+
+def response_to(address: Address, exchange: Exchange) -> bytes:
+    """Return the whole response to one request, checked."""
+    connection = _Connection(address, iter([exchange]))
+    with connection.socket:
+        connection.send()
+        while (response := connection.receive()) is None:
+            pass
+    return response
 
 
 def post(path: str, body: bytes, *, token: str, key: str = "") -> bytes:
@@ -104,7 +144,3 @@ def post(path: str, body: bytes, *, token: str, key: str = "") -> bytes:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
-
-
-def forever(request: bytes) -> Iterator[bytes]:
-    return itertools.repeat(request)

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,8 @@ from uuid import UUID
 import psycopg
 from uuid_utils.compat import uuid7
 
+from benchmarks import cpu
+from benchmarks.load import Address
 from benchmarks.packages.servers import database
 from demo.processes import manage, running, wait_until_ready
 
@@ -22,7 +23,6 @@ SKU = "TEA"
 QUANTITY = 2
 PRICE = 250
 BALANCE = 10**15
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 CUSTOMER = """
 INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active, first_name,
@@ -65,10 +65,15 @@ class Customer:
 
 @dataclass
 class System:
-    """A running web server and its database."""
+    """A running web server and its database.
 
-    address: tuple[str, int]
-    pid: int
+    :param server: the process that starts the web server's others
+    :param postmaster: the one that starts PostgreSQL's, if it is on this machine
+    """
+
+    address: Address
+    server: int
+    postmaster: int | None
     database: psycopg.Connection[tuple[Any, ...]]
     environment: Mapping[str, str]
     customers: list[Customer]
@@ -87,9 +92,13 @@ class System:
             self.database.execute(LINES, values)
         return ids
 
-    def cpu_seconds(self) -> float:
-        """Return what the web server's processes have used so far."""
-        return sum(_cpu_seconds(pid) for pid in _tree(self.pid))
+    def python_seconds(self) -> float:
+        """Return the CPU time that the web server's processes have used so far."""
+        return cpu.of_family(self.server)
+
+    def postgres_seconds(self) -> float | None:
+        """Return the CPU time that PostgreSQL has used so far; None: on another machine."""
+        return None if self.postmaster is None else cpu.of_family(self.postmaster)
 
 
 @contextmanager
@@ -104,6 +113,8 @@ def system(
     with database(dict(server), name) as url:
         environment = os.environ | {
             "DATABASE_URL": url,
+            "ROLE": "both",
+            "PAYMENTS_URL": "",
             "DATABASE_IDLE_SECONDS": "600",
             "DEBUG": "false",
             "SECRET_KEY": secrets.token_hex(32),
@@ -126,13 +137,8 @@ def system(
             session.execute(SETTLEMENT)
             session.execute(PRODUCT, [SKU, PRICE])
             made = [_customer(session, number) for number in range(customers)]
-            yield System(("127.0.0.1", port), process.pid, session, environment, made)
-
-
-def postgres_cpu_seconds() -> float | None:
-    """Return what PostgreSQL has used on this machine so far; None: it is on another."""
-    postgres = [pid for pid in _processes() if _name(pid) == "postgres"]
-    return sum(_cpu_seconds(pid, with_children=True) for pid in postgres) or None
+            processes = (process.pid, cpu.postmaster(session))
+            yield System(("127.0.0.1", port), *processes, session, environment, made)
 
 
 def _customer(session: psycopg.Connection[tuple[Any, ...]], number: int) -> Customer:
@@ -151,32 +157,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _processes() -> list[int]:
-    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of a process's stat from its state on; of one that is gone none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _tree(root: int) -> list[int]:
-    parents = {pid: int(stat[1]) for pid in _processes() if (stat := _stat(pid))}
-    return [root, *(pid for pid, parent in parents.items() if parent == root)]
-
-
-def _cpu_seconds(pid: int, *, with_children: bool = False) -> float:
-    used = _stat(pid)[11 : 15 if with_children else 13]
-    return sum(map(int, used)) / TICKS_PER_SECOND

@@ -1,155 +1,106 @@
-"""Paying and placing beside the same effects without protection: ratios of interleaved bursts."""
+"""Paying and placing beside the same effects without protection: interleaved bursts, compared."""
 
-import json
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 from benchmarks.costs import Costs, costs
-from benchmarks.load import burst, forever, post
-from benchmarks.systems import QUANTITY, SKU, Customer, System, postgres_cpu_seconds, system
+from benchmarks.kinds import KINDS, Kind, Requests
+from benchmarks.load import Exchange, burst
+from benchmarks.systems import System, system
 
-MADE_AHEAD_PER_SECOND = 700  # orders of a burst, for all its customers
-PLACED = json.dumps({"lines": [{"sku": SKU, "quantity": QUANTITY}]}).encode()
-COSTED = 20  # requests by which the costs of one are measured, half of them to begin with
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of request that is measured.
-
-    :param path: of the API, or of what is compared with it
-    :param beside: the kind whose throughput is 1
-    """
-
-    name: str
-    system: str
-    path: str
-    beside: str
-    pays: bool
-    replays: bool = False
-    keyed: bool = True
-
-
-KINDS = [
-    Kind("naive pay", "naive", "naive/orders/", "naive pay", pays=True, keyed=False),
-    Kind("pay, services", "ours", "unprotected/orders/", "naive pay", pays=True, keyed=False),
-    Kind("first pay", "ours", "orders/", "naive pay", pays=True),
-    Kind("replay of a pay", "ours", "orders/", "naive pay", pays=True, replays=True),
-    Kind("naive place", "naive", "naive/orders/", "naive place", pays=False, keyed=False),
-    Kind(
-        "place, services",
-        "ours",
-        "unprotected/orders/",
-        "naive place",
-        pays=False,
-        keyed=False,
-    ),
-    Kind("first place", "ours", "orders/", "naive place", pays=False),
-    Kind("replay of a place", "ours", "orders/", "naive place", pays=False, replays=True),
-]
+WARM_UP_SECONDS = 1.0
+PER_SECOND_MIN = 1_000  # requests, of which twice as many are made ahead of the first burst
+COSTED = 20  # requests by which the costs of one are counted, after as many that prepare
 
 
 @dataclass
 class Measured:
-    """The bursts of one kind."""
+    """The bursts of one kind.
 
+    :param ratios: of its throughput to that of naive in the same round
+    :param responses: that were counted, each of them checked
+    """
+
+    costs: Costs
+    responses: int = 0
     ratios: list[float] = field(default_factory=list)
     per_second: list[float] = field(default_factory=list)
     python_ms: list[float] = field(default_factory=list)
     postgres_ms: list[float] = field(default_factory=list)
-    costs: Costs = field(default_factory=lambda: Costs(0, None))
+    client_ms: list[float] = field(default_factory=list)
 
 
 def compare(
-    server: dict[str, Any], *, clients: int, seconds: float, rounds: int
+    server: Mapping[str, Any], *, clients: int, seconds: float, rounds: int
 ) -> dict[str, Measured]:
     """Measure every kind in each round, in another order each time.
 
     :param server: the parameters of a connection to the PostgreSQL to use
+    :param seconds: of each burst
+    :raises WrongResponse: a request got another response than it should
     """
-    measured = {kind.name: Measured() for kind in KINDS}
     with ExitStack() as stack:
         systems = {
             name: stack.enter_context(
-                system(server, f"benchmark_{name}", customers=clients, guarded=name == "ours")
+                system(
+                    server,
+                    f"{server['dbname']}_benchmark_{name}",
+                    customers=clients,
+                    guarded=name == "ours",
+                )
             )
             for name in ("naive", "ours")
         }
-        for kind in KINDS:
-            measured[kind.name].costs = _costs(kind, systems[kind.system])
-            _measure(kind, systems[kind.system], min(seconds, 1), Measured())  # sessions, plans
+        benches = {kind: _Bench(kind, systems[kind.system]) for kind in KINDS}
+        for bench in benches.values():
+            bench.warm_up(min(seconds, WARM_UP_SECONDS))
         for number in range(rounds):
             sys.stderr.write(f"round {number + 1} of {rounds}\n")
             for kind in random.sample(KINDS, len(KINDS)):
-                _measure(kind, systems[kind.system], seconds, measured[kind.name])
-            for kind in KINDS:
-                beside = measured[kind.beside].per_second[-1]
-                measured[kind.name].ratios.append(measured[kind.name].per_second[-1] / beside)
+                benches[kind].measure(seconds)
+    measured = {kind.name: bench.measured for kind, bench in benches.items()}
+    for kind in KINDS:
+        pairs = zip(measured[kind.name].per_second, measured[kind.naive].per_second, strict=True)
+        measured[kind.name].ratios = [own / naive for own, naive in pairs]
     return measured
 
 
-def _measure(kind: Kind, target: System, seconds: float, measured: Measured) -> None:
-    count = int(MADE_AHEAD_PER_SECOND * max(seconds, 0.3) / len(target.customers)) + 1
-    requests = [_requests(kind, target, customer, count) for customer in target.customers]
-    python, postgres = target.cpu_seconds(), postgres_cpu_seconds()
-    done = burst(target.address, requests, seconds=seconds, expected=_expected(kind))
-    measured.per_second.append(done.per_second)
-    per_request = 1000 / len(done.latencies)
-    measured.python_ms.append((target.cpu_seconds() - python) * per_request)
-    if postgres is not None:
-        measured.postgres_ms.append(((postgres_cpu_seconds() or 0) - postgres) * per_request)
+class _Bench:
+    """A kind of request to a system, and what has been measured of it."""
 
+    def __init__(self, kind: Kind, target: System) -> None:
+        self.target = target
+        self.requests = Requests(kind, target)
+        (one, *_) = self.requests.ahead(2 * COSTED)
+        sample = [next(one).request for _ in range(2 * COSTED)]
+        self.measured = Measured(costs(target.environment, sample))
+        self.per_second_max: float = PER_SECOND_MIN
 
-def _requests(kind: Kind, target: System, customer: Customer, count: int) -> Iterator[bytes]:
-    """Return a customer's requests, made ahead; a replay's first execution has taken place."""
-    make = _pays(kind, target, customer) if kind.pays else _places(kind, customer)
-    if not kind.replays:
-        return iter(make(count))
-    (request,) = make(1)
-    first = burst(target.address, [iter([request])], seconds=0, expected=(b"HTTP/1.1 20",))
-    assert len(first.latencies) == 1
-    return forever(request)
+    def warm_up(self, seconds: float) -> None:
+        """Have the server open its sessions and prepare its statements."""
+        done = burst(self.target.address, self._ahead(seconds), seconds=seconds)
+        self.per_second_max = max(self.per_second_max, done.per_second)
 
+    def measure(self, seconds: float) -> None:
+        """Add a burst to what has been measured."""
+        requests = self._ahead(seconds)
+        python, postgres = self.target.python_seconds(), self.target.postgres_seconds()
+        done = burst(self.target.address, requests, seconds=seconds)
+        python_after, postgres_after = self.target.python_seconds(), self.target.postgres_seconds()
+        self.per_second_max = max(self.per_second_max, done.per_second)
+        self.measured.responses += len(done.latencies)
+        self.measured.per_second.append(done.per_second)
+        each_ms = 1000 / len(done.latencies)
+        self.measured.client_ms.append(done.cpu_seconds * each_ms)
+        self.measured.python_ms.append((python_after - python) * each_ms)
+        if postgres is not None and postgres_after is not None:
+            self.measured.postgres_ms.append((postgres_after - postgres) * each_ms)
 
-def _pays(kind: Kind, target: System, customer: Customer) -> Callable[[int], list[bytes]]:
-    body = json.dumps({"account": customer.account}).encode()
-
-    def make(count: int) -> list[bytes]:
-        return [
-            post(f"/api/v1/{kind.path}{order}/pay/", body, token=customer.token, key=_key(kind))
-            for order in target.place(customer, count)
-        ]
-
-    return make
-
-
-def _places(kind: Kind, customer: Customer) -> Callable[[int], list[bytes]]:
-    def make(count: int) -> list[bytes]:
-        return [
-            post(f"/api/v1/{kind.path}", PLACED, token=customer.token, key=_key(kind))
-            for _ in range(count)
-        ]
-
-    return make
-
-
-def _key(kind: Kind) -> str:
-    return str(uuid4()) if kind.keyed else ""
-
-
-def _expected(kind: Kind) -> tuple[bytes, ...]:
-    status = b'"status":2' if kind.pays else b'"status":0'
-    code = b"HTTP/1.1 200 " if kind.pays else b"HTTP/1.1 201 "
-    replayed = (b"\r\nIdempotent-Replayed: true\r\n",) if kind.replays else ()
-    return (code, status, *replayed)
-
-
-def _costs(kind: Kind, target: System) -> Costs:
-    customer = target.customers[0]
-    requests = _requests(kind, target, customer, COSTED)
-    return costs(target.environment, [next(requests) for _ in range(COSTED)])
+    def _ahead(self, seconds: float) -> list[Iterator[Exchange]]:
+        """Make twice as many requests as the fastest burst so far would have needed."""
+        wanted = 2 * self.per_second_max * seconds / len(self.target.customers)
+        return self.requests.ahead(int(wanted) + 10)
