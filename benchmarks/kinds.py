@@ -18,7 +18,7 @@ PLACED = json.dumps({"lines": [{"sku": SKU, "quantity": QUANTITY}]}).encode()
 class Kind:
     """A kind of request.
 
-    :param system: whose server it is sent to: `naive` has no triggers
+    :param system: which of `benchmarks.systems.SYSTEMS` it is sent to
     :param path: of the API, or of what is compared with it
     :param naive: the kind whose throughput is 1
     """
@@ -32,18 +32,16 @@ class Kind:
     replays: bool = False
 
 
-KINDS = (
-    Kind("naive pay", "naive", "naive/orders/", "naive pay", pays=True, keyed=False),
-    Kind("pay without a key", "ours", "unprotected/orders/", "naive pay", pays=True, keyed=False),
-    Kind("first pay", "ours", "orders/", "naive pay", pays=True),
-    Kind("replay of a pay", "ours", "orders/", "naive pay", pays=True, replays=True),
-    Kind("naive place", "naive", "naive/orders/", "naive place", pays=False, keyed=False),
-    Kind(
-        "place without a key", "ours", "unprotected/orders/", "naive place", pays=False, keyed=False
-    ),
-    Kind("first place", "ours", "orders/", "naive place", pays=False),
-    Kind("replay of a place", "ours", "orders/", "naive place", pays=False, replays=True),
-)
+def _kinds(act: str, *, pays: bool) -> Iterator[Kind]:
+    naive = f"naive {act}"
+    yield Kind(naive, "tutorial", "naive/orders/", naive, pays, keyed=False)
+    yield Kind(f"{naive}, tuned", "tuned", "naive/orders/", naive, pays, keyed=False)
+    yield Kind(f"{act} without a key", "ours", "unprotected/orders/", naive, pays, keyed=False)
+    yield Kind(f"first {act}", "ours", "orders/", naive, pays)
+    yield Kind(f"replay of a {act}", "ours", "orders/", naive, pays, replays=True)
+
+
+KINDS = (*_kinds("pay", pays=True), *_kinds("place", pays=False))
 
 
 class Requests:

@@ -11,7 +11,16 @@ from typing import Any
 
 from benchmarks.throughput import Measured
 
-HEAD = ("request", "× naive", "min..max", "Python, ms", "PostgreSQL, ms", "round trips", "flushes")
+HEAD = (
+    "request",
+    "× naive",
+    "min..max",
+    "× CPU",
+    "Python, ms",
+    "PostgreSQL, ms",
+    "round trips",
+    "flushes",
+)
 
 
 def machine(connection: Any) -> dict[str, Any]:
@@ -42,7 +51,9 @@ def table(measured: Mapping[str, Measured]) -> str:
 
 def as_json(about: Mapping[str, Any], measured: Mapping[str, Measured]) -> str:
     """Return every burst."""
-    kinds = {name: asdict(each) for name, each in measured.items()}
+    kinds = {
+        name: asdict(each) | {"costs": each.costs._asdict()} for name, each in measured.items()
+    }
     return json.dumps({**about, "kinds": kinds}, indent=1, default=str) + "\n"
 
 
@@ -61,6 +72,7 @@ def _row(name: str, each: Measured) -> Sequence[str]:
         name,
         f"{statistics.median(each.ratios):.2f}",
         f"{min(each.ratios):.2f}..{max(each.ratios):.2f}",
+        _median(each.cpu_ratios),
         _median(each.python_ms),
         _median(each.postgres_ms),
         f"{each.costs.round_trips:.1f}",

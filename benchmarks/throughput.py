@@ -2,15 +2,16 @@
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from benchmarks.costs import Costs, costs
 from benchmarks.kinds import KINDS, Kind, Requests
 from benchmarks.load import Exchange, burst
-from benchmarks.systems import System, system
+from benchmarks.systems import SYSTEMS, System, system
 
 WARM_UP_SECONDS = 1.0
 PER_SECOND_MIN = 1_000  # requests, of which twice as many are made ahead of the first burst
@@ -22,16 +23,23 @@ class Measured:
     """The bursts of one kind.
 
     :param ratios: of its throughput to that of naive in the same round
+    :param cpu_ratios: of naive's CPU time a request to its own, in the same round
     :param responses: that were counted, each of them checked
     """
 
     costs: Costs
     responses: int = 0
     ratios: list[float] = field(default_factory=list)
+    cpu_ratios: list[float] = field(default_factory=list)
     per_second: list[float] = field(default_factory=list)
     python_ms: list[float] = field(default_factory=list)
     postgres_ms: list[float] = field(default_factory=list)
     client_ms: list[float] = field(default_factory=list)
+
+    @property
+    def cpu_ms(self) -> list[float]:
+        """The CPU time of both; where PostgreSQL is on another machine, Python's."""
+        return [sum(both) for both in zip_longest(self.python_ms, self.postgres_ms, fillvalue=0)]
 
 
 def compare(
@@ -45,15 +53,7 @@ def compare(
     """
     with ExitStack() as stack:
         systems = {
-            name: stack.enter_context(
-                system(
-                    server,
-                    f"{server['dbname']}_benchmark_{name}",
-                    customers=clients,
-                    guarded=name == "ours",
-                )
-            )
-            for name in ("naive", "ours")
+            name: stack.enter_context(system(server, name, customers=clients)) for name in SYSTEMS
         }
         benches = {kind: _Bench(kind, systems[kind.system]) for kind in KINDS}
         for bench in benches.values():
@@ -64,9 +64,14 @@ def compare(
                 benches[kind].measure(seconds)
     measured = {kind.name: bench.measured for kind, bench in benches.items()}
     for kind in KINDS:
-        pairs = zip(measured[kind.name].per_second, measured[kind.naive].per_second, strict=True)
-        measured[kind.name].ratios = [own / naive for own, naive in pairs]
+        own, naive = measured[kind.name], measured[kind.naive]
+        own.ratios = _quotients(own.per_second, naive.per_second)
+        own.cpu_ratios = _quotients(naive.cpu_ms, own.cpu_ms)
     return measured
+
+
+def _quotients(dividends: Iterable[float], divisors: Iterable[float]) -> list[float]:
+    return [dividend / divisor for dividend, divisor in zip(dividends, divisors, strict=True)]
 
 
 class _Bench:

@@ -178,7 +178,7 @@ def replay_of(claim: Claim, stored: Stored) -> HttpResponse:
 
     :raises errors.Refusal: as `claim_key`: the record is not about this request, or past its use
     """
-    if stored.status is None or not stored.is_retained:
+    if stored.body is None or not stored.is_retained:
         raise errors.KeyExpired
     same = fingerprint.matches(claim.content, stored.fingerprints)
     # Made by another function of the project's, a fingerprint that differs says nothing; one that

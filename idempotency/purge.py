@@ -18,7 +18,7 @@ UPDATE idempotency_record record
    SET status = NULL, body = NULL, content_type = '', headers = '{{}}', scope = '', key = '',
        method = '', path = '', subject = {subject}, request_id = '',
        retained_until = {retained_until}
-  FROM batch WHERE record.id = batch.id AND record.body IS NOT NULL
+  FROM batch WHERE record.id = batch.id
 """
 EXPIRED = TOMBSTONE.format(
     condition="retained_until < now()",

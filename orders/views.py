@@ -66,9 +66,8 @@ class OrdersView(StrictQueryView, RowsView):
     payments: dict[UUID, client.Payment]
 
     def get_queryset(self) -> QuerySet[Order]:
-        if not self.request.user.is_authenticated:
-            return Order.objects.none()
-        own = Order.objects.filter(customer=self.request.user, **self.query)
+        # By id: nobody, for whom the schema is generated, has none.
+        own = Order.objects.filter(customer_id=self.request.user.pk, **self.query)
         return own.prefetch_related("lines")
 
     def paginate_queryset(self, queryset: Any) -> Any:

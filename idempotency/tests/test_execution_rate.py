@@ -251,6 +251,16 @@ def test_counting_costs_no_statement(client: Client, rate: Any) -> None:
     assert counted() == 1
 
 
+def test_a_full_counter_of_another_scope_costs_no_statement(
+    client: Client, as_bob: APIClient, rate: Any
+) -> None:
+    rate(1)
+    plain = len(statements(lambda: post(client, "/plain/")))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE idempotency_ratecount SET subject = 'execution:other'")
+    assert len(statements(lambda: post(client, "/plain/", key="second"))) == plain
+
+
 def test_a_counter_that_is_held_makes_nobody_wait_for_another_tab(
     debit: Debiting, account: Account, alice: User, rate: Any, passed_failpoints: list[str]
 ) -> None:

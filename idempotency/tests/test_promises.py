@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, connection
 from django.test import Client
 
-from idempotency.models import Horizon, Record
+from idempotency import tokens
+from idempotency.models import Horizon, Record, Token
 from idempotency.purge import delete_tombstones, erase_scope, purge_records
 from idempotency.tests.conftest import charges
 from idempotency.tests.processes import server
@@ -74,6 +75,20 @@ def test_a_person_who_asks_is_forgotten_before_the_promised_time(
     assert Record.objects.get().body is None
     assert post(client, "/plain/").status_code == 410
     assert charges() == 1
+
+
+def test_who_asks_to_be_forgotten_loses_their_tokens_and_nobody_else(db: None) -> None:
+    for scope in ("user:1", "user:2"):
+        tokens.issue(scope)
+    erase_scope("user:1")
+    assert [token.scope for token in Token.objects.all()] == ["user:2"]
+
+
+def test_the_database_keeps_a_response_whose_key_is_refused_by_its_time(client: Client) -> None:
+    post(client, "/plain/", key=uuid7(datetime.now(UTC)))
+    Horizon.objects.create(id=1, keys_made_before=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(IntegrityError, match="stays used"):
+        Record.objects.all().delete()
 
 
 def test_a_key_whose_tombstone_is_gone_is_refused_by_every_server(

@@ -1,0 +1,65 @@
+"""`make benchmark`, with bursts that are too short to tell anything but that it works."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from benchmarks.kinds import KINDS
+from tests.support.live import ROOT, database_url
+
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def measured(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+        url = database_url(connection.get_connection_params())
+        connection.close()
+    command = [sys.executable, "-m", "benchmarks", "--json", "--clients", "2"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.2", "--rounds", str(ROUNDS)],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
+
+
+def test_every_kind_of_request_is_measured_in_every_round(measured: dict[str, Any]) -> None:
+    assert list(measured["kinds"]) == [kind.name for kind in KINDS]
+    for kind in KINDS:
+        each = measured["kinds"][kind.name]
+        assert each["responses"] >= ROUNDS * 2, kind  # of two clients, each one checked
+        for values in ("ratios", "cpu_ratios", "per_second", "client_ms"):
+            assert len(each[values]) == ROUNDS, (kind, values)
+            assert min(each[values]) > 0, (kind, values)
+        assert len(each["python_ms"]) == len(each["postgres_ms"]) == ROUNDS, kind
+    assert measured["kinds"]["naive pay"]["ratios"] == [1.0] * ROUNDS
+
+
+def test_a_pay_makes_at_most_eight_round_trips_and_a_replay_at_most_two(
+    measured: dict[str, Any],
+) -> None:
+    trips = {name: each["costs"]["round_trips"] for name, each in measured["kinds"].items()}
+    assert trips["first pay"] <= 8
+    assert trips["replay of a pay"] <= 2
+    assert trips["replay of a place"] <= 2
+    assert trips["naive pay"] > trips["pay without a key"] >= 4  # at least BEGIN and COMMIT
+    assert all(value == int(value) for value in trips.values())  # each request the same
+
+
+@pytest.mark.django_db
+def test_the_databases_are_gone_afterwards(measured: dict[str, Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, current_database() || '_b')"
+        )
+        assert cursor.fetchall() == []
