@@ -9,6 +9,8 @@ from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from web.server.warm import keep_warm
+
 
 class Job(NamedTuple):
     caller: bytes
@@ -72,6 +74,7 @@ class FairPool:
         return None
 
     def _work(self, number: int, first: Job) -> None:
+        keep_warm(number)
         inbox: SimpleQueue[Job] = SimpleQueue()
         job: Job | None = first
         while True:

@@ -16,12 +16,14 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from django.conf import settings
+from django.db.backends.signals import connection_created
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from web.server.connection import Connection
 from web.server.duplicates import Duplicates, duplicates_max
 from web.server.pool import FairPool
 from web.server.refusals import ErrorSink, refusal
+from web.server.warm import connect_for_long
 
 LINGER_SECONDS = 2.0  # for it to read a refusal before its connection goes (RFC 9112, section 9.6)
 SWEEP_SECONDS = 0.25
@@ -52,8 +54,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, and with it the settings."""
+        """Load the application, and with it the settings and the database's engine."""
         super().load_wsgi()
+        connection_created.connect(connect_for_long)
         self.duplicates = Duplicates(at_once_max=duplicates_max(self.cfg.threads))
 
     def get_thread_pool(self) -> FairPool:
