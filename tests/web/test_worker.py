@@ -12,6 +12,7 @@ from gunicorn.config import Config
 
 from web.server import worker as module
 from web.server.connection import Connection
+from web.server.duplicates import Duplicates
 from web.server.worker import BufferingWorker, with_room_for
 
 Pair = tuple[Connection, socket.socket]
@@ -27,6 +28,7 @@ class Worker(BufferingWorker):
         self.polled = {}
         self.next_sweep = 0.0
         self.poller = selectors.DefaultSelector()
+        self.duplicates = Duplicates(at_once_max=2)
         self.submitted: list[Connection] = []
 
     def enqueue_req(self, conn: Connection) -> None:

@@ -7,11 +7,18 @@ from typing import Any
 from django.conf import settings
 from gunicorn.workers.gthread import TConn
 
+from web.server.senders import NOBODY, sender
+
 HEAD_BYTES_MAX = 32 * 1024
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*)", re.IGNORECASE)
 ENCODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+
+# The head of a first response that is a success, or of any replay.
+FINAL = re.compile(
+    rb"HTTP/1\.[01] (?:2|[^\n]*\r\n(?:[^\r\n]+\r\n)*?idempotent-replayed:)", re.IGNORECASE
+)
 
 
 class BufferedSocket:
@@ -26,6 +33,7 @@ class BufferedSocket:
         self.client = client
         self.received = bytearray()
         self.unsent = bytearray()
+        self.is_final = False  # the response is the one that the request's duplicates get
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
@@ -45,6 +53,7 @@ class BufferedSocket:
 
     def sendall(self, data: bytes) -> None:
         """Send what the client takes, and keep the rest; OSError if the client is gone."""
+        self.is_final = self.is_final or FINAL.match(data) is not None
         self.unsent += data
         while self.unsent:
             try:
@@ -64,6 +73,9 @@ class Connection(TConn):  # type: ignore[misc]
         self.is_continued = False  # "100 Continue" was sent
         self.is_refused = False  # before the whole request was here
         self.closes = False
+        self.head = b""  # of the request that is here as a whole
+        self.request_bytes = 0  # its head and its body
+        self.sender = NOBODY
 
     def has_whole_request(self) -> bool:
         """Return True if no more need be received: the request is here, or its head refuses it."""
@@ -76,6 +88,9 @@ class Connection(TConn):  # type: ignore[misc]
         # gunicorn, or `web.middleware`, refuses these by their head alone.
         self.is_refused = body is None or body > settings.MAX_BODY_BYTES
         if body is None or self.is_refused or len(received) >= size + body:
+            self.head = bytes(head)
+            self.request_bytes = size + (body or 0)
+            self.sender = sender(self.head)
             return True
         if not self.is_continued and EXPECTS.search(head):
             self.is_continued = True
@@ -93,7 +108,10 @@ class Connection(TConn):  # type: ignore[misc]
     def begin_next_request(self) -> None:
         """Put back what the parser has read of the client's next request."""
         self.is_continued = False
-        self.sock.received[:0] = self.parser.unreader.take_buffered()
+        self.sock.is_final = False
+        self.head = b""
+        if self.parser is not None:  # or nothing but refusals so far
+            self.sock.received[:0] = self.parser.unreader.take_buffered()
 
 
 def _length(head: bytes) -> int | None:

@@ -16,10 +16,14 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from django.conf import settings
+from django.db.backends.signals import connection_created
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from web.server.connection import Connection
+from web.server.duplicates import Duplicates, duplicates_max
+from web.server.pool import FairPool
 from web.server.refusals import ErrorSink, refusal
+from web.server.warm import connect_for_long
 
 LINGER_SECONDS = 2.0  # for it to read a refusal before its connection goes (RFC 9112, section 9.6)
 SWEEP_SECONDS = 0.25
@@ -49,6 +53,16 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.worker_connections: int = with_room_for(self.cfg.worker_connections)
         super().init_process()
 
+    def load_wsgi(self) -> None:
+        """Load the application, and with it the settings and the database's engine."""
+        super().load_wsgi()
+        connection_created.connect(connect_for_long)
+        self.duplicates = Duplicates(at_once_max=duplicates_max(self.cfg.threads))
+
+    def get_thread_pool(self) -> FairPool:
+        """Return the request threads."""
+        return FairPool(self.cfg.threads)
+
     # --- A request's way: accept, receive, a thread (gthread's `handle`), finish_request, send
 
     def accept(self, listener: socket.socket) -> None:
@@ -76,9 +90,29 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _submit_if_whole(self, conn: Connection) -> None:
         if conn.has_whole_request():
             self._forget(conn)
-            self.enqueue_req(conn)
+            if self.duplicates.admit(conn.sender.key):
+                self.enqueue_req(conn)
+            else:
+                self._shed(conn)
         elif conn.has_endless_head():
             self._refuse(conn, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Have a thread handle a request when it is its caller's turn."""
+        future = self.tpool.submit(conn.sender.caller, partial(self.handle, conn))
+        future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+
+    def _shed(self, conn: Connection) -> None:
+        """Refuse one duplicate too many as the application would, and keep its connection.
+
+        Except where the client did not wait for the response: it is to send its next request anew.
+        """
+        from web.server.shedding import key_in_use, wants_close  # noqa: PLC0415 - needs Django
+
+        del conn.sock.received[: conn.request_bytes]
+        conn.closes = conn.is_refused or bool(conn.sock.received) or wants_close(conn.head)
+        conn.sock.sendall(key_in_use(conn.head, closes=conn.closes))
+        self._send(conn)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Have the application respond; a connection whose body is not awaited closes then."""
@@ -94,6 +128,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Send the rest of a response, then wait for the client's next request, or close."""
+        self.duplicates.finish(conn.sender.key, is_final=conn.sock.is_final)
         conn.closes = bool(fs.cancelled() or fs.exception()) or not fs.result()
         self._guarded(self._send, conn)
 

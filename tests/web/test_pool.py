@@ -1,0 +1,95 @@
+"""The request threads: who gets one, and when."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import pytest
+
+from web.server.pool import FairPool, share_of
+
+SECONDS = 20
+
+
+class Held:
+    """Work that goes on until it is released, and knows which thread it is in."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.released = threading.Event()
+
+    def __call__(self) -> int:
+        self.started.set()
+        assert self.released.wait(SECONDS)
+        return threading.get_ident()
+
+
+@pytest.fixture
+def held() -> Iterator[list[Held]]:
+    jobs = [Held() for _ in range(20)]
+    yield jobs
+    for job in jobs:
+        job.released.set()
+
+
+@pytest.mark.parametrize(("threads", "share"), [(1, 1), (2, 1), (4, 3), (8, 6), (16, 12)])
+def test_a_caller_leaves_a_quarter_of_the_threads_to_others(threads: int, share: int) -> None:
+    assert share_of(threads) == share
+
+
+def test_a_caller_who_waits_on_all_its_threads_holds_up_nobody_else(held: list[Held]) -> None:
+    pool = FairPool(4)
+    for job in held[:10]:
+        pool.submit(b"storm", job)
+    for job in held[:3]:
+        assert job.started.wait(SECONDS)
+    assert pool.submit(b"other", lambda: 7).result(SECONDS) == 7
+    assert not held[3].started.is_set()
+
+
+def test_callers_take_turns(held: list[Held]) -> None:
+    pool, order, done = FairPool(2), [], []
+
+    def submit(name: bytes) -> "Future[Any]":
+        return pool.submit(name, lambda: order.append(name))
+
+    blockers = [pool.submit(bytes([number]), held[number]) for number in range(2)]
+    for job in held[:2]:
+        assert job.started.wait(SECONDS)
+    done += [submit(b"a") for _ in range(5)] + [submit(b"b"), submit(b"c")]
+    held[0].released.set()
+    for future in done:
+        future.result(SECONDS)
+    assert order == [b"a", b"b", b"c", b"a", b"a", b"a", b"a"]
+    held[1].released.set()
+    assert len({future.result(SECONDS) for future in blockers}) == 2
+
+
+def test_everything_a_caller_submits_is_done_in_the_end() -> None:
+    pool = FairPool(3)
+    futures = [pool.submit(bytes([n % 5]), partial(int, n)) for n in range(500)]
+    assert [future.result(SECONDS) for future in futures] == list(range(500))
+
+
+def test_the_thread_that_was_started_first_works_first(held: list[Held]) -> None:
+    pool = FairPool(4)
+    futures = [pool.submit(bytes([number]), held[number]) for number in range(4)]
+    for job in held[:4]:
+        assert job.started.wait(SECONDS)
+    first = held[0]
+    first.released.set()
+    ident = futures[0].result(SECONDS)
+    for job in held[1:4]:
+        job.released.set()
+    for future in futures:
+        future.result(SECONDS)
+    assert {pool.submit(b"x", threading.get_ident).result(SECONDS) for _ in range(20)} == {ident}
+
+
+def test_an_error_is_its_own_work_s_alone() -> None:
+    pool = FairPool(1)
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(b"", lambda: 1 // 0).result(SECONDS)
+    assert pool.submit(b"", lambda: 1).result(SECONDS) == 1
