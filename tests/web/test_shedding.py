@@ -72,10 +72,10 @@ def test_only_a_write_of_somebody_with_a_key_can_be_a_duplicate() -> None:
 
 
 def test_no_credential_and_no_key_is_kept() -> None:
-    kept = sender(head(b"Authorization: Token abc", b"Idempotency-Key: k1"))
-    assert b"abc" not in kept.caller
-    assert kept.key is not None
-    assert b"k1" not in kept.key
+    found = sender(head(b"Authorization: Token abc", b"Idempotency-Key: k1"))
+    assert b"abc" not in found.caller
+    assert found.key is not None
+    assert b"k1" not in found.key
 
 
 # --- How many may come in
@@ -194,7 +194,7 @@ def test_duplicates_that_fill_the_threads_are_shed_and_all_get_the_first_respons
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_shed_client_keeps_its_connection_and_gets_what_the_application_would_say(
+def test_a_shed_client_keeps_its_connection_and_gets_what_the_application_would_send(
     tmp_path: Path, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice, quantity=1)
