@@ -139,6 +139,27 @@ def test_the_refusal_speaks_the_client_s_language(language: bytes, code: str) ->
     assert f"\r\nContent-Language: {code}\r\n".encode() in response
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Accept-Language: " + b"a" * 20_000,
+        b"Accept-Language: " + b"a" * 499 + b"," + b"z" * 20_000,
+        b"Accept-Language: \xff\x00;q=x, *",
+        b'Idempotency-Key: \xff\x00"',
+        b"Idempotency-Key:",
+        b'Idempotency-Key: "',
+        b"X-Request-Id: a\nSet-Cookie: b",
+        b"Cookie: sessionid=\xff; ; =;",
+    ],
+)
+def test_no_head_ends_the_main_loop(line: bytes) -> None:
+    for request in (head(line), head(line).replace(b" HTTP/1.1", b""), b"POST \r\n\r\n"):
+        sender(request)
+        response = key_in_use(request, closes=wants_close(request))
+        assert response.startswith(b"HTTP/1.1 409 Conflict\r\n")
+        assert b"Set-Cookie" not in response
+
+
 def test_a_client_that_closes_is_closed() -> None:
     assert wants_close(head(b"Connection: close"))
     assert wants_close(HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") % b"")
@@ -231,6 +252,7 @@ def test_a_shed_client_keeps_its_connection_and_gets_what_the_application_would_
         assert by_main_loop.headers[name] == by_application.headers[name], name
     varies = [set(each.headers["Vary"].split(", ")) for each in (by_main_loop, by_application)]
     assert varies[0] >= varies[1]
+    assert by_main_loop.headers["Connection"] == "keep-alive"
     assert replay.data == responses[0].data
     assert connections == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from web.server import worker as module
+from web.server import waiting as module
 from web.server.connection import Connection
 from web.server.duplicates import Duplicates
 from web.server.worker import BufferingWorker, with_room_for
@@ -148,3 +148,17 @@ def test_a_thread_is_never_blocked_by_a_client(worker: Worker) -> None:
         assert conn.sock.recv(100) == b""
         conn.sock.sendall(b"x" * 10_000_000)
         assert len(conn.sock.unsent) > 1_000_000
+
+
+def test_a_client_that_sends_on_without_waiting_is_refused_once_and_closed(worker: Worker) -> None:
+    worker.duplicates = Duplicates(at_once_max=0)
+    one = b"POST / HTTP/1.1\r\nAuthorization: Token a\r\nIdempotency-Key: k\r\n\r\n"
+    _, client = worker.connect()
+    with client:
+        client.sendall(one * 500)
+        worker.turn()
+        response = client.recv(65536)
+        assert response.count(b"HTTP/1.1 409 ") == 1
+        assert b"\r\nConnection: close\r\n" in response
+        assert client.recv(1) == b""
+    assert worker.submitted == []

@@ -5,6 +5,7 @@ It needs Django, which only workers load.
 
 import re
 import uuid
+from contextlib import suppress
 from email.utils import formatdate
 from functools import cache
 
@@ -83,9 +84,8 @@ def _response(language: str) -> tuple[bytes, bytes]:
 
 def _language(accepted: str) -> str:
     """Return the language that Django would choose by this header."""
-    for code, _ in parse_accept_lang_header(accepted):
-        try:
-            return get_supported_language_variant(code)
-        except LookupError:
-            continue
+    with suppress(ValueError):  # too long to be read
+        for code, _ in parse_accept_lang_header(accepted.lower()):
+            with suppress(LookupError):
+                return get_supported_language_variant(code)
     return "en"

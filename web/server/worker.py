@@ -8,26 +8,22 @@ there is room: a new connection takes the place of the one that waits longest.
 
 import resource
 import socket
-import time
-from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from selectors import EVENT_READ, EVENT_WRITE
+from selectors import EVENT_WRITE
 from typing import Any
 
 from django.conf import settings
 from django.db.backends.signals import connection_created
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from web.server.connection import Connection
 from web.server.duplicates import Duplicates, duplicates_max
 from web.server.pool import FairPool
 from web.server.refusals import ErrorSink, refusal
+from web.server.waiting import WaitingWorker
 from web.server.warm import connect_for_long
 
 LINGER_SECONDS = 2.0  # for it to read a refusal before its connection goes (RFC 9112, section 9.6)
-SWEEP_SECONDS = 0.25
-UNSENT_BYTES_MAX = 64 * 1024 * 1024  # of all responses that a worker still has to send
 SPARE_FILES = 512  # of a worker, beside its clients' connections
 
 
@@ -43,13 +39,11 @@ def with_room_for(connections: int) -> int:
     return min(connections, max(limit // 2, limit - SPARE_FILES))
 
 
-class BufferingWorker(ThreadWorker):  # type: ignore[misc]
-    """Has its clients wait in the main loop: `polled` holds them, the longest wait first."""
+class BufferingWorker(WaitingWorker):
+    """Takes requests on, has threads handle them, and sends what they respond."""
 
     def init_process(self) -> None:
         """Make room for as many open files as there may be connections, and run."""
-        self.polled: dict[Connection, None] = {}
-        self.next_sweep = 0.0
         self.worker_connections: int = with_room_for(self.cfg.worker_connections)
         super().init_process()
 
@@ -162,68 +156,3 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         conn.closes = conn.is_refused = True
         conn.sock.sendall(refusal(status))
         self._send(conn)
-
-    # --- Waiting for clients
-
-    def _poll(
-        self,
-        conn: Connection,
-        callback: Callable[[Connection], None],
-        seconds: float,
-        *,
-        event: int = EVENT_READ,
-    ) -> None:
-        """Call back when a client sends, or takes, something, until a deadline."""
-        self._await(conn, seconds)
-        self.poller.register(conn.sock.client, event, partial(self._called_back, callback, conn))
-
-    def _called_back(
-        self, callback: Callable[[Connection], None], conn: Connection, _client: Any
-    ) -> None:
-        if conn in self.polled:  # or it was dropped meanwhile
-            self._guarded(callback, conn)
-
-    def _guarded(self, callback: Callable[[Connection], None], conn: Connection) -> None:
-        try:
-            callback(conn)
-        except BlockingIOError:
-            return
-        except OSError:  # the client is gone
-            self._drop(conn)
-
-    def _await(self, conn: Connection, seconds: float) -> None:
-        """Put a connection at the end of the line, with a deadline."""
-        seconds = seconds if self.alive else min(seconds, STOP_KEEPALIVE_LINGER)
-        conn.deadline = time.monotonic() + seconds
-        self.polled.pop(conn, None)
-        self.polled[conn] = None
-
-    def _forget(self, conn: Connection) -> None:
-        if conn in self.polled:
-            del self.polled[conn]
-            self.poller.unregister(conn.sock.client)
-
-    def _drop(self, conn: Connection) -> None:
-        self._forget(conn)
-        self.nr_conns -= 1
-        conn.close()
-
-    def murder_keepalived(self, force: bool = False) -> None:
-        """End the connections whose deadline has passed, or all; gthread calls this in its loop."""
-        now = time.monotonic()
-        if now < self.next_sweep and not force:
-            return
-        self.next_sweep = now + SWEEP_SECONDS
-        for conn in [conn for conn in self.polled if force or conn.deadline <= now]:
-            if conn.has_part_of_request() and not force:
-                self._guarded(partial(self._refuse, status=HTTPStatus.REQUEST_TIMEOUT), conn)
-            else:
-                self._drop(conn)
-        unsent = [conn for conn in self.polled if conn.sock.unsent]
-        while sum(len(conn.sock.unsent) for conn in unsent) > UNSENT_BYTES_MAX:
-            self._drop(unsent.pop(0))
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Have nobody keep a stopping worker waiting beyond a deadline."""
-        for conn in self.polled:
-            conn.deadline = min(conn.deadline, deadline)
