@@ -58,7 +58,7 @@ class Requests:
 
     @cached_property
     def _replays(self) -> list[list[Exchange]]:
-        """The requests that have had their first response, and have to get it again."""
+        """The requests that have had their first response, and have to be given it once more."""
         return [
             [self._replay(first) for first in self._made(customer, REPLAYED)]
             for customer in self.target.customers
@@ -66,8 +66,8 @@ class Requests:
 
     def _replay(self, first: Exchange) -> Exchange:
         body = response_to(self.target.address, first).partition(b"\r\n\r\n")[2]
-        again = (b"\r\nIdempotent-Replayed: true\r\n", b"\r\n\r\n" + body)
-        return first._replace(contained=again)
+        replayed = (b"\r\nIdempotent-Replayed: true\r\n", b"\r\n\r\n" + body)
+        return first._replace(contained=replayed)
 
     def _made(self, customer: Customer, count: int) -> list[Exchange]:
         return self._pays(customer, count) if self.kind.pays else self._places(customer, count)

@@ -63,15 +63,24 @@ class Settings:
 _NAMES = frozenset(field.name for field in fields(Settings))
 
 
+_read: tuple[dict[str, Any], Settings] = ({}, Settings())  # the last dict, and what it came to
+
+
 def conf() -> Settings:
     """Return the project's settings, with the defaults for those it leaves out.
 
     :raises ImproperlyConfigured: IDEMPOTENCY names a setting that there is not
     """
+    global _read  # noqa: PLW0603 - any thread's reading is as good as another's
     given: dict[str, Any] = getattr(settings, "IDEMPOTENCY", {})
+    last, read = _read
+    if given == last:
+        return read
     if unknown := given.keys() - _NAMES:
         raise ImproperlyConfigured(f"IDEMPOTENCY has no setting {', '.join(sorted(unknown))}.")
-    return Settings(**given)
+    read = Settings(**given)
+    _read = (dict(given), read)
+    return read
 
 
 def tombstone_age() -> timedelta:

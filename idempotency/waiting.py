@@ -11,7 +11,7 @@ from idempotency.database_errors import LOCK_NOT_AVAILABLE, sqlstate
 from idempotency.errors import KeyInUse
 from idempotency.steps import step
 
-POLL_SECONDS = 0.03
+POLL_SECONDS_MIN, POLL_SECONDS_MAX = 0.005, 0.03
 STATEMENT_SECONDS_MAX = 5.0  # of one wait on the server, below a project's own deadlines
 
 _lock = threading.Lock()
@@ -43,14 +43,16 @@ def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
 
     Returns True if it came true. Where too many threads wait already it polls only once.
     """
-    deadline = time.monotonic() + seconds
+    started = time.monotonic()
+    deadline = started + seconds
     if condition():
         return True
     if seconds <= 0 or not _enter():
         return False
     try:
         while time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+            waited = time.monotonic() - started  # often it comes true soon, or not for long
+            time.sleep(min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, waited / 4)))
             if (state := condition()) is not False:
                 return state is True
         return False

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -48,6 +48,9 @@ UPDATE orders_paymentrequest request SET claimed_by = %(relay)s, attempts = atte
 RETURNING request.order_id, request.body, request.request_id, request.key_digest,
           request.attempts
 """
+
+WAKE = "NOTIFY orders_outbox"
+LISTEN = "LISTEN orders_outbox"
 
 CLOSE = """
 UPDATE orders_paymentrequest
@@ -84,6 +87,14 @@ def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> N
             request_id=request_id,
             key_digest=key_digest,
         )
+    # After the commit: a NOTIFY in it would have commits flush the log one by one. If this one is
+    # lost, the relay's next poll finds the row.
+    transaction.on_commit(_wake_relays, robust=True)
+
+
+def _wake_relays() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(WAKE)
 
 
 def close(order: Order, payment: Payment) -> None:
@@ -118,8 +129,12 @@ def payments_of(order_ids: Collection[UUID]) -> dict[UUID, Payment]:
 
 
 def register() -> int:
-    """Return a number for a relay, which holds it for as long as this database session lives."""
+    """Return a number for a relay, which holds it for as long as this database session lives.
+
+    The session is notified of every request that is written from now on.
+    """
     with connection.cursor() as cursor:
+        cursor.execute(LISTEN)
         while True:
             cursor.execute(REGISTER, {"class": RELAYS})
             if row := cursor.fetchone():

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from queue import SimpleQueue
-from threading import BoundedSemaphore, Thread
+from select import select
+from threading import BoundedSemaphore, Event, Thread
 from typing import Any
 
 import structlog
@@ -24,7 +25,7 @@ from payments import remote
 log = structlog.get_logger("relay")
 
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.2, 5.0  # between attempts at one request
-IDLE_SECONDS = 0.05  # between polls of an empty outbox
+IDLE_SECONDS = 0.5  # between polls of an empty outbox, where no notification comes first
 GATHER_SECONDS = 0.02  # between polls of a full one: one statement fills several slots
 SETTLERS = 4  # threads, with a database connection each; the senders have none
 
@@ -71,13 +72,19 @@ class Relay:
     def _work(self, relay: int) -> None:
         """Claim and send, under one number, for as long as the session that holds it lives."""
         log.info("relay at work", relay=relay)
+        session, notified = connection.connection, Event()
+        session.add_notify_handler(lambda _: notified.set())
         while not self._stopping:
+            notified.clear()
             batch = self._claim(relay)
             for request in batch:
                 failpoint("request-claimed")
                 sending = self._senders.submit(_send, request)
                 sending.add_done_callback(partial(self._hand_over, request, relay))
-            time.sleep(GATHER_SECONDS if batch else IDLE_SECONDS)
+            if batch:
+                time.sleep(GATHER_SECONDS)
+            elif not notified.is_set():  # while the claim was under way
+                select([session], [], [], IDLE_SECONDS)
 
     def _claim(self, relay: int) -> list[ClaimedRequest]:
         """Claim as much as there are free slots for; release the slots that are left over."""

@@ -112,6 +112,7 @@ def hold() -> Callable[..., AbstractContextManager[None]]:
         with other.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [Claim(scope, key).key_lock])
             yield
+            cursor.execute("SELECT pg_advisory_unlock_all()")  # now, not when the session ends
         other.close()
 
     return hold

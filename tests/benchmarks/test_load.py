@@ -35,8 +35,8 @@ def server(responses: Iterator[bytes]) -> Iterator[Address]:
 
 
 def test_a_burst_measures_each_right_response() -> None:
-    with server(itertools.repeat(response(RIGHT))) as address:
-        done = burst(address, [itertools.repeat(PAY), itertools.repeat(PAY)], seconds=0.02)
+    with server(itertools.cycle([response(RIGHT)])) as address:
+        done = burst(address, [itertools.cycle([PAY]), itertools.cycle([PAY])], seconds=0.02)
         assert response_to(address, PAY) == response(RIGHT)
     assert len(done.latencies) >= 2
     assert min(done.latencies) > 0
@@ -55,14 +55,14 @@ def test_a_burst_measures_each_right_response() -> None:
     ],
 )
 def test_one_wrong_response_ends_the_benchmark(wrong: bytes) -> None:
-    responses = itertools.chain([response(RIGHT)] * 3, [wrong], itertools.repeat(response(RIGHT)))
+    responses = itertools.chain([response(RIGHT)] * 3, [wrong], itertools.cycle([response(RIGHT)]))
     with server(responses) as address, pytest.raises(WrongResponse):
-        burst(address, [itertools.repeat(PAY)], seconds=5)
+        burst(address, [itertools.cycle([PAY])], seconds=5)
 
 
 def test_a_burst_that_runs_out_of_requests_is_no_measurement() -> None:
     with (
-        server(itertools.repeat(response(RIGHT))) as address,
+        server(itertools.cycle([response(RIGHT)])) as address,
         pytest.raises(RuntimeError, match="Too few requests"),
     ):
         burst(address, [iter([PAY] * 3)], seconds=5)

@@ -267,7 +267,7 @@ def somebody_waits_for_the_order() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND query LIKE 'UPDATE \"orders_order\"%%' AND datname = current_database()"
+            " AND query LIKE '%%UPDATE orders_order%%' AND datname = current_database()"
         )
         return bool(cursor.fetchone()[0])
 

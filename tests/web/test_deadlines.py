@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from psycopg.errors import ConnectionTimeout
 
 from idempotency.database_errors import is_repeatable, is_temporary
@@ -64,6 +65,16 @@ def test_a_statement_without_a_response_ends_at_the_deadline_and_its_session_wit
         connection.ensure_connection()
     assert is_temporary(raised.value)
     assert not is_repeatable(raised.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_of_statements_does_not_hide_why_a_session_is_lost(deadline: None) -> None:
+    with (
+        CaptureQueriesContext(connection) as captured,  # as DEBUG does
+        pytest.raises(OperationalError, match="did not respond"),
+    ):
+        sleep(30)
+    assert "pg_sleep" in captured.captured_queries[-1]["sql"]
 
 
 @pytest.mark.django_db(transaction=True)

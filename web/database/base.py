@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import Any
 
 import psycopg
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 
 from web.database.deadlines import Breaker, Connection, responding_within, response_seconds
 
@@ -15,10 +15,25 @@ driver = ModuleType("psycopg")
 vars(driver).update(vars(psycopg), connect=Connection.connect)
 
 
+class DatabaseOperations(operations.DatabaseOperations):
+    """Django's own, but for a statement that is logged (DEBUG) after its session is lost."""
+
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
+        """Return a statement with its values, for which Django asks the session, if there is one.
+
+        Without this, the session's end would hide the error that ended it.
+        """
+        session = self.connection.connection
+        if session is None or session.closed:
+            return str(sql)
+        return super().last_executed_query(cursor, sql, params)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """A PostgreSQL connection that no thread waits for longer than this process's deadline."""
 
     Database = driver
+    ops_class = DatabaseOperations
     _breakers: dict[str, Breaker] = {}  # on the class: of all threads, by alias
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
