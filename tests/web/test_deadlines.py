@@ -134,6 +134,19 @@ def test_a_process_without_a_deadline_waits_as_django_does() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_connection_whose_transaction_failed_is_not_usable_until_it_is_rolled_back(
+    deadline: None,
+) -> None:
+    connection.ensure_connection()
+    connection.connection.execute("BEGIN")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        connection.connection.execute("SELECT FROM no_such_table")
+    assert not connection.is_usable()
+    connection.connection.execute("ROLLBACK")
+    assert connection.is_usable()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_after_a_silence_a_kept_connection_is_not_even_asked(deadline: None) -> None:
     connection.ensure_connection()
     assert connection.is_usable()

@@ -9,9 +9,10 @@ from django.core import signals
 from django.db import close_old_connections
 from django.test import RequestFactory
 
-from config.wsgi import application
 from orders.models import Product
-from web.handler import ReadableRequest
+from web.handler import Handler, ReadableRequest
+
+application = Handler()
 
 UNREADABLE = (
     "application/json; charset*=x''y",

@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base, operations
+from psycopg.pq import TransactionStatus
 
 from web.database.deadlines import Breaker, Connection, responding_within, response_seconds
 
@@ -56,6 +57,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if response_seconds() is None:
             return super().is_usable()
         if session is None or session.closed or session.has_ended():
+            return False
+        if session.info.transaction_status == TransactionStatus.INERROR:
             return False
         if not self._breaker.is_tripped:
             session.next_response_seconds = seconds
