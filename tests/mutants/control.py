@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,13 +37,18 @@ class Control:
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
 
     def running(self, mutant: SourceMutant) -> list[str]:
-        """Return the tests that run a mutant's line, or one of its file's if it has none."""
-        of_file = self.lines.get(mutant.path, {})
-        first, last = mutant.lines
+        """Return the tests that run a mutant's line, or what uses it, or any line of its file."""
+        places = mutant.users if mutant.when_imported else (mutant.lines,)
+        found = self._running(mutant.path, places)
+        if mutant.when_imported and not found:
+            found = self._running(mutant.path, ((0, sys.maxsize),))
+        return found
+
+    def _running(self, path: str, places: Iterable[tuple[int, int]]) -> list[str]:
         found = {
             test
-            for line, tests in of_file.items()
-            if mutant.when_imported or first <= line <= last
+            for line, tests in self.lines.get(path, {}).items()
+            if any(first <= line <= last for first, last in places)
             for test in tests
         }
         return [test for test in self.seconds if test in found]

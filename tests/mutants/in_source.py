@@ -63,14 +63,10 @@ def mutated(code: bytes, mutant: SourceMutant) -> bytes:
 
 class _Finder(Places, ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._decorators(node)
         self._inside(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._decorators(node)
-        self.functions += 1
-        self._inside(node)
-        self.functions -= 1
+        self._inside(node, functions=1)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = _called(node)
@@ -125,8 +121,10 @@ class _Finder(Places, ast.NodeVisitor):
                 self._elements(value)
         self.generic_visit(node)
 
-    def _inside(self, node: ast.ClassDef | ast.FunctionDef) -> None:
+    def _inside(self, node: ast.ClassDef | ast.FunctionDef, functions: int = 0) -> None:
         self.places.append(node.name)
+        self._decorators(node)
+        self.functions += functions
         first = node.body[1:2] if ast.get_docstring(node) else node.body[:1]
         if MAY.match(node.name) and first and ast.unparse(first[0]) != "return True":
             start = self._start(first[0])
@@ -134,6 +132,7 @@ class _Finder(Places, ast.NodeVisitor):
             self._record(first[0], "return True", Edit(start, start, b"return True\n" + indent))
         for child in node.body:
             self.visit(child)
+        self.functions -= functions
         self.places.pop()
 
     def _decorators(self, node: ast.ClassDef | ast.FunctionDef) -> None:

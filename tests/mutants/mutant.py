@@ -42,6 +42,7 @@ class SourceMutant:
 
     :param lines: where it stands
     :param when_imported: whether it takes effect as the module is imported, not as a line runs
+    :param users: then, the functions and classes of the file that it takes effect in, by lines
     """
 
     name: str
@@ -49,6 +50,7 @@ class SourceMutant:
     lines: tuple[int, int]
     edits: tuple[Edit, ...]
     when_imported: bool = False
+    users: tuple[tuple[int, int], ...] = ()
 
     @property
     def room(self) -> str:

@@ -5,6 +5,8 @@ import re
 
 from tests.mutants.mutant import Edit, SourceMutant
 
+Lines = tuple[int, int]
+
 
 class Places:
     """Writes mutants down, with their places, for a visitor of a syntax tree.
@@ -15,6 +17,7 @@ class Places:
     def __init__(self, path: str, code: bytes) -> None:
         """Count where each line of the code starts, in bytes, as `ast` does."""
         self.path, self.code = path, code
+        self.users = _users(ast.parse(code))
         self.found: list[SourceMutant] = []
         self.places: list[str] = []
         self.functions = 0
@@ -45,7 +48,9 @@ class Places:
         name = f"{'.'.join([self.path, *self.places])}: {what[:120]}"
         lines = (node.lineno, node.end_lineno)  # type: ignore[attr-defined]
         imported = imported or not self.functions
-        self.found.append(SourceMutant(name, self.path, lines, edits, imported))
+        users = {each for place in self.places for each in self.users.get(place, ()) if imported}
+        mutant = SourceMutant(name, self.path, lines, edits, imported, tuple(sorted(users)))
+        self.found.append(mutant)
 
     def _start(self, node: ast.AST) -> int:
         line: int = node.lineno  # type: ignore[attr-defined]
@@ -59,3 +64,20 @@ class Places:
 
     def _text(self, node: ast.AST) -> str:
         return self.code[self._start(node) : self._end(node)].decode()
+
+
+def _users(tree: ast.Module) -> dict[str, set[Lines]]:
+    """Return the functions and classes that have a name, or name it: a constant or a class."""
+    users: dict[str, set[Lines]] = {}
+    constants: list[tuple[str, set[str]]] = []  # and the names in their values
+    for node in tree.body:
+        named = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for name in {node.name, *named}:
+                users.setdefault(name, set()).add((node.lineno, node.end_lineno or node.lineno))
+        elif isinstance(node, ast.Assign):
+            constants += [(each.id, named) for each in node.targets if isinstance(each, ast.Name)]
+    for constant, parts in reversed(constants):  # a part of a constant takes effect where it does
+        for part in parts:
+            users.setdefault(part, set()).update(users.get(constant, ()))
+    return users

@@ -103,3 +103,25 @@ def test_a_mutant_that_is_the_same_program_or_none_is_an_error(text: bytes) -> N
     mutant = SourceMutant("toy", "orders/toy.py", (1, 1), (Edit(0, 5, text),))
     with pytest.raises(NotApplied, match="toy: "):
         mutated(b"a = 1", mutant)
+
+
+def test_a_guard_that_takes_effect_at_import_knows_what_uses_it() -> None:
+    code = """TERM = "SELECT FROM a WHERE b = 1"
+QUERY = f"({TERM}) UNION SELECT FROM c WHERE d = 2"
+
+def look(): return run(QUERY)
+
+@require_safe
+def page(): ...
+
+class View:
+    permission_classes = [May]
+    def get(self): return look()
+"""
+    used = {each.name: each.users for each in mutants_of("orders/toy.py", code.encode())}
+    assert used == {
+        "orders/toy.py.TERM: WHERE b = 1": ((4, 4),),
+        "orders/toy.py.QUERY: WHERE d = 2": ((4, 4),),
+        "orders/toy.py.page: @require_safe": ((7, 7),),
+        "orders/toy.py.View.permission_classes: May": ((9, 11),),
+    }
