@@ -136,6 +136,13 @@ def response_to(address: Address, exchange: Exchange) -> bytes:
     return response
 
 
+def get(path: str, *, token: str) -> bytes:
+    """Return a whole request."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {token}\r\n\r\n".encode()
+    )
+
+
 def post(path: str, body: bytes, *, token: str, key: str = "") -> bytes:
     """Return a whole request."""
     idempotency = f"Idempotency-Key: {key}\r\n" if key else ""

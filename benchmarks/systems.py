@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from uuid_utils.compat import uuid7
 
-from benchmarks import cpu
+from benchmarks import cpu, history
 from benchmarks.load import Address
 from benchmarks.packages.servers import database
 from demo.processes import manage, running, wait_until_ready
@@ -110,14 +110,17 @@ class System:
 
 
 @contextmanager
-def system(server: Mapping[str, Any], name: str, *, customers: int) -> Iterator[System]:
+def system(
+    server: Mapping[str, Any], name: str, *, customers: int, size: int = 0
+) -> Iterator[System]:
     """Run a web server on a new database, which is dropped in the end.
 
     :param server: a Django connection's parameters
     :param name: one of SYSTEMS
+    :param size: the orders that its customers have already
     """
     settings, guarded = SYSTEMS[name]
-    with database(dict(server), f"{server['dbname']}_benchmark_{name}") as url:
+    with database(dict(server), f"{server['dbname']}_benchmark_{name}_{size}") as url:
         environment = os.environ | {
             "DATABASE_URL": url,
             "ROLE": "both",
@@ -144,6 +147,8 @@ def system(server: Mapping[str, Any], name: str, *, customers: int) -> Iterator[
             session.execute(SETTLEMENT)
             session.execute(PRODUCT, [SKU, PRICE])
             made = [_customer(session, number) for number in range(customers)]
+            if size:
+                history.write(session, orders=size, amount=QUANTITY * PRICE)
             processes = (process.pid, cpu.postmaster(session))
             yield System(("127.0.0.1", port), *processes, session, environment, made)
 

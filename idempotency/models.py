@@ -73,6 +73,18 @@ class Record(models.Model):
             models.Index(
                 fields=["subject"], condition=~Q(subject=""), name="idempotency_record_subject"
             ),
+            # The admin reads these three, no request does.
+            models.Index(
+                fields=["-id"],
+                condition=Q(body__isnull=True),
+                name="idempotency_record_tombstones",
+            ),
+            models.Index(fields=["key"], condition=~Q(key=""), name="idempotency_record_key"),
+            models.Index(
+                fields=["request_id"],
+                condition=~Q(request_id=""),
+                name="idempotency_record_request",
+            ),
             models.Index(
                 fields=["scope", "-id"], condition=~Q(scope=""), name="idempotency_record_of_scope"
             ),

@@ -4,13 +4,15 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from idempotency.admin import RecordAdmin, TokenAdmin
 from idempotency.models import Record, Token
 from operations import user_admin
-from operations.records import order_of
-from web.read_only_admin import link, moment_of
+from operations.records import ORDER, order_of
+from web.read_only_admin import link, moment_of, whole_uuid
 
 __all__ = ["RecordPage", "TokenPage", "user_admin"]
 
@@ -38,6 +40,15 @@ class RecordPage(RecordAdmin):
         "response",
         ("fingerprint", "fingerprint_version"),
     )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find what is about an order by the order's id too."""
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        if order_id := whole_uuid(search_term):
+            found |= queryset.filter(subject=f"{ORDER}{order_id}")
+        return found, distinct
 
     @admin.display(description=_("scope"), ordering="scope")
     def made_by(self, record: Record) -> str:

@@ -6,6 +6,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from idempotency.pagination import FirstRows
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -37,6 +40,11 @@ class UserPage(OnlySuperusersGrant, UserAdmin):  # type: ignore[type-arg]
     """
 
     granting = ("is_staff", "is_superuser", "groups", "user_permissions")
+    paginator = FirstRows
+    show_full_result_count = False
+    sortable_by = ()
+    search_fields = ("username__startswith",)
+    search_help_text = _("The beginning of a user name")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _is_within_reach(request, obj) and super().has_change_permission(request, obj)

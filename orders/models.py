@@ -216,6 +216,11 @@ class PaymentRequest(models.Model):
                 condition=Q(attempts__gt=1) | Q(dead_lettered=True),
                 name="orders_paymentrequest_aside",
             ),
+            models.Index(
+                fields=["request_id"],
+                condition=~Q(request_id=""),
+                name="orders_paymentrequest_request",
+            ),
         ]
 
     def __str__(self) -> str:

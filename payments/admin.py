@@ -1,10 +1,11 @@
 """Accounts, payments and the ledger in the admin: to read, never to change."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -13,12 +14,23 @@ from payments.models import Account, Entry, Payment
 from web.read_only_admin import (
     ReadOnlyAdmin,
     ReadOnlyInline,
+    filter_by,
     link,
     link_to,
     link_to_list,
     minor_units,
     moment_of,
+    whole_uuid,
 )
+
+
+def _currencies() -> Iterable[str]:
+    """Return the currencies of all money: each has a settlement account."""
+    settlements = Account.objects.filter(owner=None).order_by("currency")
+    return settlements.values_list("currency", flat=True)
+
+
+by_currency = filter_by("currency", _("currency"), _currencies)
 
 
 def link_to_order(order_id: UUID) -> str:
@@ -33,9 +45,9 @@ class AccountAdmin(ReadOnlyAdmin):
     opening = minor_units("opening_balance", _("opening balance"))
     list_display = ("id", "owned_by", "currency", "minor_balance", "created")
     list_select_related = ("owner",)
-    list_filter = ("currency", "created_at", ("owner", admin.EmptyFieldListFilter))
-    search_fields = ("=id", "owner__username", "=currency")
-    search_help_text = _("Account number, owner, currency")
+    list_filter = (by_currency, "created_at", ("owner", admin.EmptyFieldListFilter))
+    search_fields = ("id__exact", "owner__username__exact")
+    search_help_text = _("Account number, owner")
     ordering = ("id",)
     fields = (
         "id",
@@ -81,8 +93,8 @@ class PaymentAdmin(ReadOnlyAdmin):
     minor_amount = minor_units("amount", _("amount"))
     list_display = ("id", "order", "charged", "minor_amount", "currency", "outcome", "created")
     list_select_related = ("account__owner",)
-    list_filter = ("outcome", "currency", "created_at")
-    search_fields = ("^id", "^order_id", "account__owner__username")
+    list_filter = ("outcome", by_currency, "created_at")
+    search_fields = ("account__owner__username__exact",)
     search_help_text = _("The order's id, the payment's id, the account's owner")
     uuid_fields = ("id", "order_id")
     ordering = ("-id",)
@@ -128,10 +140,9 @@ class EntryAdmin(ReadOnlyAdmin):
         "created",
     )
     list_select_related = ("account__owner", "payment")
-    list_filter = ("currency", "created_at", ("account__owner", admin.EmptyFieldListFilter))
-    search_fields = ("^payment__id", "^payment__order_id", "account__owner__username")
+    list_filter = (by_currency, "created_at", ("account__owner", admin.EmptyFieldListFilter))
+    search_fields = ("account__owner__username__exact",)
     search_help_text = _("The order's id, the payment's id, the account's owner")
-    uuid_fields = ("payment_id", "payment__order_id")
     ordering = ("-id",)
     fields = (
         "id",
@@ -143,6 +154,15 @@ class EntryAdmin(ReadOnlyAdmin):
         "order",
         "created",
     )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find the entries of a payment by its id or its order's, each through its index."""
+        if (identifier := whole_uuid(search_term)) is None:
+            return super().get_search_results(request, queryset, search_term)
+        named = Payment.objects.filter(Q(pk=identifier) | Q(order_id=identifier))
+        return queryset.filter(payment__in=named), False
 
     @admin.display(description=_("account"), ordering="account")
     def booked_on(self, entry: Entry) -> str:

@@ -4,9 +4,10 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +64,10 @@ class LastResponse:
 
 
 class HttpClient:
-    """Sends requests to one server over connections that stay open; threads may share it."""
+    """Sends requests to one server over connections that stay open; threads may share it.
+
+    :param connections: and so how many requests are in flight at most
+    """
 
     def __init__(self, base_url: str, *, connections: int) -> None:
         self.base_url = base_url.rstrip("/")
@@ -72,8 +76,19 @@ class HttpClient:
         self._pool = connection_from_url(
             self.base_url, maxsize=connections, retries=False, timeout=TIMEOUT
         )
+        self._free = BoundedSemaphore(connections)
         self._warm_until = 0.0
         self._given_up = Event()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Wait until no request is in flight, and let none leave before the block ends."""
+        for _ in range(self._connections):
+            self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release(self._connections)
 
     def warm(self) -> bool:
         """Open all connections, so that no click begins with a connect; False if none opens."""
@@ -99,10 +114,12 @@ class HttpClient:
         headers |= {"Authorization": f"Token {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         body = None if content is None else json.dumps(content)
-        started = time.perf_counter()
+        started = 0.0
         retries, accepted = 0, False
         while True:
-            received = self._send_once(method, path, headers, body)
+            with self._free:
+                started = started or time.perf_counter()
+                received = self._send_once(method, path, headers, body)
             accepted |= received[0] == 202
             finished = time.perf_counter()
             response = LastResponse(*received, retries, accepted, started, finished)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, cycle, islice
@@ -20,8 +20,10 @@ from simulator.shop_client import DemoAccount, DemoCustomer, DemoOrder
 
 CURRENCY = "EUR"
 BALANCE_MIN = 1_000_000  # of a customer who takes part, in minor units
-GATE_SECONDS_MAX = 30
+GATE_SECONDS_MAX = 150  # longer than a click retries
+PAUSING = 10  # clicks, for each that is in flight
 
+Click = tuple[DemoOrder, "Future[LastResponse]"]
 Responses = dict[DemoOrder, list[LastResponse]]
 
 
@@ -75,51 +77,77 @@ class Simulation:
         return result.with_traffic(passed, self._read_traffic() or passed)
 
     def _click_on_new_orders(self, plan: ClickPlan, accounts: Sequence[DemoAccount]) -> Responses:
+        server, count = self.servers.orders, self.load.orders
         payers = cycle([account for account in accounts if account.currency == CURRENCY])
-        with ThreadPoolExecutor(self.load.concurrency) as threads:
-            place = partial(shop_client.place_order, self.servers.orders, sku=self.sku)
-            orders = list(threads.map(place, islice(payers, self.load.orders)))
-            responses: Responses = {order: [] for order in orders}
-            for wave in self._waves(plan, orders):
-                for order, response in self._click_together(threads, plan, wave):
-                    responses[order].append(response)
+        with ThreadPoolExecutor(self._threads()) as threads:
+            place = partial(shop_client.place_order, server, sku=self.sku)
+            orders = list(threads.map(place, islice(payers, count)))
+            try:
+                clicks = list(chain.from_iterable(self._batches(threads, plan, orders)))
+                wait([click for _, click in clicks])
+            except KeyboardInterrupt:
+                server.give_up()  # the end of the threads waits for all clicks
+                raise
+        if not any(click.result().status for _, click in clicks) and not server.warm():
+            raise ServerUnusable(f"The server at {server.base_url} has stopped responding.")
+        responses: Responses = {order: [] for order in orders}
+        for order, click in clicks:
+            responses[order].append(click.result())
         return responses
 
-    def _waves(
-        self, plan: ClickPlan, orders: Sequence[DemoOrder]
-    ) -> Iterator[dict[DemoOrder, list[str]]]:
-        """Yield which keys to click with at once, for as many orders as may be in flight."""
+    def _threads(self) -> int:
+        """Return how many threads click: most of them pause before a retry."""
+        return max(
+            self.load.concurrency,
+            min(self.load.orders * self.load.clicks, PAUSING * self.load.concurrency),
+        )
+
+    def _batches(
+        self, threads: Executor, plan: ClickPlan, orders: Sequence[DemoOrder]
+    ) -> Iterator[list[Click]]:
+        """Click on as many orders at once as may be in flight, wave after wave of their clicks.
+
+        A batch begins once each click of the last one has a response. Where that is no final one,
+        its retries go on meanwhile.
+        """
         at_once = min(plan.at_once or self.load.clicks, self.load.concurrency)
         together = self.load.concurrency // at_once
         for first in range(0, len(orders), together):
-            batch = orders[first : first + together]
-            keys = {order: plan.keys(self.load.clicks) for order in batch}
+            keys = {
+                order: plan.keys(self.load.clicks) for order in orders[first : first + together]
+            }
             for start in range(0, self.load.clicks, at_once):
-                yield {order: keys[order][start : start + at_once] for order in batch}
+                wave = {order: own[start : start + at_once] for order, own in keys.items()}
+                clicks = self._click_together(threads, plan, wave)
+                if start + at_once < self.load.clicks:
+                    wait([click for _, click in clicks])
+                yield clicks
 
     def _click_together(
         self, threads: Executor, plan: ClickPlan, wave: Mapping[DemoOrder, Sequence[str]]
-    ) -> list[tuple[DemoOrder, LastResponse]]:
-        """Click once for each key; an order's clicks leave at the same instant."""
+    ) -> list[Click]:
+        """Click once for each key; all clicks leave at the same instant."""
         server = self.servers.orders
-        server.warm()
-        clicks: dict[Future[LastResponse], DemoOrder] = {}
-        for order, keys in wave.items():
-            gate = Barrier(len(keys), timeout=GATE_SECONDS_MAX)
-            clicks |= {threads.submit(self._click, plan, order, key, gate): order for key in keys}
-        try:
-            for _ in as_completed(clicks):
-                self.advance()
-        except KeyboardInterrupt:
-            server.give_up()  # the end of the threads waits for all clicks
-            raise
-        if not any(click.result().status for click in clicks) and not server.warm():
-            raise ServerUnusable(f"The server at {server.base_url} has stopped responding.")
-        return [(order, click.result()) for click, order in clicks.items()]
+        clicks = [(order, key) for order, keys in wave.items() for key in keys]
+        gate = Barrier(len(clicks) + 1, timeout=GATE_SECONDS_MAX)
+        with server.quiet():
+            server.warm()
+            sent = [
+                (order, threads.submit(self._click, plan, order, key, gate))
+                for order, key in clicks
+            ]
+            try:
+                gate.wait()
+            except KeyboardInterrupt:
+                gate.abort()
+                raise
+        return sent
 
     def _click(self, plan: ClickPlan, order: DemoOrder, key: str, gate: Barrier) -> LastResponse:
         gate.wait()
-        return plan.click(self.servers.orders, order, key)
+        response = plan.click(self.servers.orders, order, key)
+        self.advance()
+        return response
 
     def _sign_in(self, name: str) -> DemoCustomer:
         token = shop_client.sign_in(self.servers.orders, name, settings.DEMO_PASSWORD)

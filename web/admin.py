@@ -19,8 +19,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     last_used = moment_of("last_used_at", _("last used"))
     list_display = ("__str__", "owner", "created", "expires", "last_used")
     list_select_related = ("user",)
-    search_fields = ("=user__username", "name")
-    search_help_text = _("User, name of the token")
+    search_fields = ("user__username__exact",)
+    search_help_text = _("User name")
     ordering = ("-id",)
     fields: ClassVar[Any] = (("__str__", "owner"), ("created", "expires", "last_used"))
 

@@ -2,7 +2,6 @@
 
 import re
 import time
-import uuid
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -15,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.functional import LazyObject, empty
+from uuid_utils.compat import uuid7
 
 from idempotency import key_digest, signals
 from web.pages import is_html, unreadable
@@ -51,7 +51,7 @@ class RequestLog:
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         sent = request.headers.get("X-Request-Id", "")
-        identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid7().hex
         request.request_id = identifier  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=identifier, **_key_digest(request))
         if request.path.startswith(QUIET):

@@ -30,6 +30,7 @@ from operations.dashboard.lists import (
 )
 from operations.dashboard.plot import plot
 from operations.dashboard.search import TEXT_CHARACTERS_MAX, search
+from web.given_up import cancelled_when_given_up
 
 RIGHTS = (VIEW_ORDERS, VIEW_REQUESTS, VIEW_RECORDS, VIEW_PAYMENTS, VIEW_TOKENS)
 REQUEUED = _("Requeued.")
@@ -73,7 +74,8 @@ def _sections(request: HttpRequest) -> dict[str, Any]:
     if may(user, VIEW_RECORDS):
         shown["plot"] = plot()
     if shown["may_check"] and request.GET.get("check") == "1":
-        shown["check"] = check()
+        with cancelled_when_given_up(request) as given_up:
+            shown["check"] = check(given_up)
     return shown
 
 

@@ -1,7 +1,7 @@
 """Orders in the admin. The actions call the services, and their forms may be sent twice."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +20,10 @@ from orders import services
 from orders.admin import texts
 from orders.admin.submit_again import SubmitAgain, order_page
 from orders.admin.tables import LineInline
-from orders.models import Order
+from orders.models import Order, Product
 from payments import client
 from web.read_only_admin import (
+    filter_by,
     link,
     link_to,
     link_to_list,
@@ -35,6 +36,11 @@ MAX_PAID_AT_ONCE = 100
 Action = Callable[[HttpRequest, Order], HttpResponse]
 
 
+def _currencies() -> Iterable[str]:
+    """Return the currencies of all products, and so of orders."""
+    return Product.objects.order_by("currency").values_list("currency", flat=True).distinct()
+
+
 @admin.register(Order)
 class OrderAdmin(SubmitAgain):
     """Orders to read, to pay and to submit again."""
@@ -44,9 +50,9 @@ class OrderAdmin(SubmitAgain):
     minor_amount = minor_units("amount", _("amount"))
     list_display = ("id", "placed_by", "status", "minor_amount", "currency", "account", "created")
     list_select_related = ("customer",)
-    list_filter = ("status", "currency", "created_at")
-    search_fields = ("^id", "customer__username", "lines__sku")
-    search_help_text = _("Order id, customer, sku")
+    list_filter = ("status", filter_by("currency", _("currency"), _currencies), "created_at")
+    search_fields = ("customer__username__exact",)
+    search_help_text = _("Order id, customer")
     uuid_fields = ("id",)
     ordering = ("-id",)
     fields = (

@@ -50,7 +50,7 @@ class StatusChangeAdmin(ReadOnlyAdmin):
     list_display = ("id", "changed", "source", "target", "moment")
     list_select_related = ("order",)
     list_filter = ("source", "target", "at")
-    search_fields = ("^order__id", "order__customer__username")
+    search_fields = ("order__customer__username__exact",)
     search_help_text = _("The order's id, its customer")
     uuid_fields = ("order_id",)
     ordering = ("-id",)
@@ -70,10 +70,11 @@ class PaymentRequestAdmin(ReadOnlyAdmin):
     settled = moment_of("settled_at", _("settled at"))
     list_display = ("order", "created", "attempts", "dead_lettered", "last_error", "due", "settled")
     list_filter = ("dead_lettered", ("settled_at", admin.EmptyFieldListFilter), "created_at")
-    search_fields = ("^order__id", "request_id", "last_error")
-    search_help_text = _("The order's id, the request's id, the last error")
+    search_fields = ("request_id__exact",)
+    search_help_text = _("The order's id, the request's id")
     uuid_fields = ("order_id",)
-    ordering = ("-created_at",)
+    text_fields = ("request_id",)
+    ordering = ("-order_id",)
     list_select_related = ("order",)
     fields = (
         ("order", "request_id", "key_digest"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,24 +14,36 @@ from benchmarks.kinds import KINDS
 from tests.support.live import ROOT, database_url
 
 ROUNDS = 2
+ORDERS = 1_000, 3_000
+
+Benchmark = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def measured(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
+def benchmark(django_db_setup: None, django_db_blocker: Any) -> Benchmark:
+    """Run a benchmark with these arguments; return what it printed as JSON."""
     with django_db_blocker.unblock():
         connection.ensure_connection()
         url = database_url(connection.get_connection_params())
         connection.close()
-    command = [sys.executable, "-m", "benchmarks", "--json", "--clients", "2"]
-    done = subprocess.run(
-        [*command, "--seconds", "0.2", "--rounds", str(ROUNDS)],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url},
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    values: dict[str, Any] = json.loads(done.stdout)
-    return values
+
+    def run(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", *arguments, "--json", "--rounds", str(ROUNDS)],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": url},
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        values: dict[str, Any] = json.loads(done.stdout)
+        return values
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def measured(benchmark: Benchmark) -> dict[str, Any]:
+    return benchmark("--clients", "2", "--seconds", "0.2")
 
 
 def test_every_kind_of_request_is_measured_in_every_round(measured: dict[str, Any]) -> None:
@@ -54,6 +67,20 @@ def test_a_pay_makes_at_most_eight_round_trips_and_a_replay_at_most_two(
     assert trips["replay of a place"] <= 2
     assert trips["naive pay"] > trips["pay without a key"] >= 4  # at least BEGIN and COMMIT
     assert all(value == int(value) for value in trips.values())  # each request the same
+
+
+def test_a_shop_with_a_history_is_measured_beside_one_with_less(benchmark: Benchmark) -> None:
+    """The audit, which the benchmark runs and demands to be clean, admits the history."""
+    few, many = map(str, ORDERS)
+    grown = benchmark("--growth", "--orders", many, "--beside", few, "--seconds", "0.2")
+    assert [row["orders"] for row in grown["history"]] == list(ORDERS)
+    for row in grown["history"]:
+        assert row["paid"] == row["orders"] * 0.98
+        assert row["records"] == row["orders"] * 1.99
+    assert len(grown["requests"]) == 5
+    assert all(each["p50 ms"] > 0 for both in grown["requests"].values() for each in both)
+    assert {"/admin/dashboard/", "/admin/orders/order/"} < grown["pages ms"].keys()
+    assert grown["pages refused"] == {}
 
 
 @pytest.mark.django_db
