@@ -16,7 +16,8 @@ from idempotency.stored import Stored, columns_of
 # The tombstone of a key that was made so long ago may be gone: see `purge`.
 TOO_OLD = """
 coalesce(%(key_made_at)s::timestamptz < greatest(
-    now() - %(tombstone_age)s::interval, (SELECT keys_made_before FROM idempotency_horizon)), false)
+    now() - %(tombstone_age)s::interval,
+    (SELECT keys_made_before FROM idempotency_horizon WHERE id = 1)), false)
 """
 
 # What a record holds for a replay: the columns of `stored_of`.

@@ -47,9 +47,9 @@ def send(alice: User) -> Send:
     client = APIClient(headers={"Authorization": f"Token {api_token_of(alice)}"})
     client.get("/api/v1/accounts/")  # notes the token's use, once an hour
 
-    def send(path: str, body: Any, *, status: int, replayed: bool) -> None:
+    def send(path: str, body: Any, *, status: int, replayed: bool, key: str = "k") -> None:
         close_old_connections()
-        response = client.post(path, body, format="json", headers={"Idempotency-Key": "k"})
+        response = client.post(path, body, format="json", headers={"Idempotency-Key": key})
         assert (response.status_code, "Idempotent-Replayed" in response) == (status, replayed)
 
     return send
@@ -73,3 +73,19 @@ def test_a_first_order_takes_six_and_its_replay_one(
     # authentication, BEGIN, key, order, record, COMMIT
     assert round_trips(lambda: send("/api/v1/orders/", body, status=201, replayed=False)) == 6
     assert round_trips(lambda: send("/api/v1/orders/", body, status=201, replayed=True)) == 1
+
+
+def test_no_statement_of_a_pay_is_planned_for_ever(
+    send: Send, place: Callable[..., Order], alice: User, alice_account: Account
+) -> None:
+    """PostgreSQL makes five plans for the values at hand; then one for all, if that is no worse."""
+    connection.close()
+    for number in range(20):
+        order = place(customer=alice)
+        path, body = f"/api/v1/orders/{order.pk}/pay/", {"account": alice_account.pk}
+        send(path, body, status=200, replayed=False, key=str(number))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT custom_plans, statement FROM pg_prepared_statements")
+        planned = cursor.fetchall()
+    assert len(planned) >= 6
+    assert [statement for custom, statement in planned if custom > 5] == []
