@@ -12,6 +12,7 @@
 ## make test-database      that tier alone: the database, no process
 ## make test-processes     that tier alone: servers, relays, commands
 ## make test-browser       that tier alone: Chromium on a live server
+## make test-pooler        the tests of servers, behind PgBouncer in transaction mode
 ## make coverage           the lines that no test reaches, in any tier or process
 ## make fuzz               random requests, many times as many as the tests send; FUZZ_SEEDS="1 2 3"
 ## make supply-chain       hashes, bandit, licences, known vulnerabilities
@@ -36,7 +37,7 @@ RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
 .PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
-  test-fast test-unit test-database test-processes test-browser coverage mutants package package-test \
+  test-fast test-unit test-database test-processes test-browser test-pooler coverage mutants package package-test \
   benchmark compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
 
 demo: .venv/runtime .env translations
@@ -128,6 +129,14 @@ test-app-%: .venv/development translations
 	$(APP) -m $*
 test-processes: redis
 test-browser: redis chromium
+
+# The servers' statements go through PgBouncer in transaction mode; outages have their own tests.
+test-pooler: export TEST_POOLER = true
+test-pooler: .venv/development .env translations
+	@command -v pgbouncer > /dev/null || { export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	  apt-get -qq update && apt-get -qq install --no-install-recommends pgbouncer > /dev/null; }
+	.venv/bin/pytest -n 2 --dist loadfile -m processes tests/orders tests/api tests/payments tests/shop \
+	  tests/surface $(ARGS)
 
 # The lines that no test reaches, in any tier or process. It takes longer than the tests alone.
 coverage: export COVERAGE := .venv/bin/coverage

@@ -26,8 +26,8 @@ def is_repeatable(error: Exception) -> bool:
     state = sqlstate(error)
     if isinstance(error.__cause__, ConnectionTimeout):
         return False
-    if state is None:
-        return isinstance(error, OperationalError | InterfaceError)
+    if state is None:  # psycopg's own: the session ended, or a pooler ended it in its own way
+        return isinstance(error, OperationalError | InterfaceError | InternalError)
     return state in _ROLLED_BACK_BY_CONFLICT or state in _CONNECTION_LOST or state.startswith("08")
 
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from psycopg.errors import ConnectionTimeout
 
 from idempotency import Claim, failpoints, waiting
@@ -71,6 +71,7 @@ def test_a_server_that_did_not_respond_in_time_is_temporary_and_not_worth_anothe
     assert not is_repeatable(error)
     error.__cause__ = None
     assert is_repeatable(error), "a lost connection is"
+    assert is_repeatable(InternalError("received 2 results from command 'COMMIT'")), "a pooler's"
 
 
 def test_after_a_silence_nothing_runs_anew(debit: Debiting, account: Account) -> None:

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import urllib3
 from django.db import connection
 
+from tests.support import pooler
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -134,9 +136,12 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.log = folder / "server.log"
+        pooled = pooler.is_wanted()
+        self.direct = {"DATABASE_URL": database_url(database), "DATABASE_POOLER": "false"}
         self.environment = os.environ | {
             "DEBUG": "true",
-            "DATABASE_URL": database_url(database),
+            "DATABASE_URL": database_url(pooler.through_pooler(database) if pooled else database),
+            "DATABASE_POOLER": str(pooled).lower(),
             "PORT": str(self.port),
             "WEB_WORKERS": str(workers),
             "WEB_THREADS": str(threads),

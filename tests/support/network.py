@@ -34,7 +34,11 @@ class Network:
         ]
         with (self.server.folder / "relay-log").open("ab") as log:
             relay = subprocess.Popen(
-                command, cwd=ROOT, env=self.server.environment, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env=self.server.environment | self.server.direct,  # a relay's locks are a session's
+                stdout=log,
+                stderr=log,
             )
         self.relays.append(relay)
         return relay
