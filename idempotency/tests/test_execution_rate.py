@@ -249,15 +249,18 @@ def test_counting_costs_no_statement(client: Client, rate: Any) -> None:
     assert len(statements(lambda: post(client, "/plain/", key="k2"))) == plain
     assert len(statements(lambda: post(client, "/plain/", key="k2"))) == replay
     assert counted() == 1
+    assert len(statements(lambda: post(client, "/plain/", key="k3"))) == plain
+    assert counted() == 2
 
 
-def test_a_full_counter_of_another_scope_costs_no_statement(
-    client: Client, as_bob: APIClient, rate: Any
+@pytest.mark.parametrize("as_if", ["subject = 'execution:other'", "ends_at = now()"])
+def test_a_full_counter_of_another_scope_or_window_costs_no_statement(
+    as_if: str, client: Client, as_bob: APIClient, rate: Any
 ) -> None:
     rate(1)
     plain = len(statements(lambda: post(client, "/plain/")))
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE idempotency_ratecount SET subject = 'execution:other'")
+        cursor.execute(f"UPDATE idempotency_ratecount SET {as_if}")
     assert len(statements(lambda: post(client, "/plain/", key="second"))) == plain
 
 
