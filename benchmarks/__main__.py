@@ -16,7 +16,9 @@ from web.arguments import number_up_to
 OTHERS = {
     "contention": "benchmarks.contention",
     "growth": "benchmarks.growth",
+    "packages": "benchmarks.packages.speed",
     "relay": "benchmarks.relay",
+    "services": "benchmarks.services",
 }
 
 

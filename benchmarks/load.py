@@ -11,6 +11,7 @@ Address = tuple[str, int]
 
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = b"\r\nContent-Length: "
+CHUNKED = b"\r\nTransfer-Encoding: chunked"
 SILENCE_SECONDS_MAX = 60
 
 
@@ -73,8 +74,7 @@ class _Connection:
         if not data:
             raise WrongResponse(f"The connection was closed after {self.received!r}.")
         self.received += data
-        head, _, body = self.received.partition(END_OF_HEAD)
-        if LENGTH not in head or len(body) < int(head.split(LENGTH)[1].split(b"\r\n")[0]):
+        if not _is_whole(self.received):
             return None
         assert self.exchange is not None
         self.exchange.check(self.received)
@@ -124,6 +124,13 @@ def _exchange(
                 connection.send()
             else:
                 sending -= 1
+
+
+def _is_whole(received: bytes) -> bool:
+    head, _, body = received.partition(END_OF_HEAD)
+    if CHUNKED in head:
+        return body.endswith(b"0\r\n\r\n")
+    return LENGTH in head and len(body) >= int(head.split(LENGTH)[1].split(b"\r\n")[0])
 
 
 def response_to(address: Address, exchange: Exchange) -> bytes:

@@ -27,6 +27,8 @@ SYSTEMS = {
     "ours": ("benchmarks.baseline.settings", True),
 }
 
+Session = psycopg.Connection[tuple[Any, ...]]
+
 SKU = "TEA"
 QUANTITY = 2
 PRICE = 250
@@ -82,23 +84,13 @@ class System:
     address: Address
     server: int
     postmaster: int | None
-    database: psycopg.Connection[tuple[Any, ...]]
+    database: Session
     environment: Mapping[str, str]
     customers: list[Customer]
 
     def place(self, customer: Customer, count: int) -> list[UUID]:
         """Place so many orders of a customer's at once, past the server."""
-        ids = [uuid7() for _ in range(count)]
-        values = {
-            "customer": customer.id,
-            "ids": ids,
-            "amount": QUANTITY * PRICE,
-            "quantity": QUANTITY,
-        }
-        with self.database.transaction():
-            self.database.execute(ORDERS, values)
-            self.database.execute(LINES, values)
-        return ids
+        return place(self.database, customer, count)
 
     def python_seconds(self) -> float:
         """Return the CPU time that the web server's processes have used so far."""
@@ -121,25 +113,13 @@ def system(
     """
     settings, guarded = SYSTEMS[name]
     with database(dict(server), f"{server['dbname']}_benchmark_{name}_{size}") as url:
-        environment = os.environ | {
-            "DATABASE_URL": url,
-            "ROLE": "both",
-            "PAYMENTS_URL": "",
-            "DATABASE_IDLE_SECONDS": "600",
-            "DEBUG": "false",
-            "SECRET_KEY": secrets.token_hex(32),
-            "ALLOWED_HOSTS": "localhost,127.0.0.1",
-            "HTTPS": "false",
-            "LOG_LEVEL": "WARNING",
-            "WRITES_PER_MINUTE": "100000000",
-            "DJANGO_SETTINGS_MODULE": settings,
-            "PORT": str(port := _free_port()),
-        }
-        assert manage("migrate", "--verbosity", "0", environment=environment) == 0
+        variables = environment(url, port=(port := free_port()))
+        variables |= {"DJANGO_SETTINGS_MODULE": settings}
+        assert manage("migrate", "--verbosity", "0", environment=variables) == 0
         command = ("-m", "gunicorn", "--config", "config/gunicorn.py")
         with (
             psycopg.connect(url, autocommit=True) as session,
-            running(*command, environment=environment, stdout=DEVNULL) as process,
+            running(*command, environment=variables, stdout=DEVNULL) as process,
         ):
             wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
             if not guarded:
@@ -150,22 +130,69 @@ def system(
             if size:
                 history.write(session, orders=size, amount=QUANTITY * PRICE)
             processes = (process.pid, cpu.postmaster(session))
-            yield System(("127.0.0.1", port), *processes, session, environment, made)
+            yield System(("127.0.0.1", port), *processes, session, variables, made)
 
 
-def _customer(session: psycopg.Connection[tuple[Any, ...]], number: int) -> Customer:
-    def one(statement: str, *values: Any) -> int:
-        row = session.execute(statement.encode(), values).fetchone()
-        assert row is not None
-        return int(row[0])
+def environment(url: str, *, port: int) -> dict[str, str]:
+    """Return the variables of a web server as deployed, whose callers may write without end."""
+    return os.environ | {
+        "DATABASE_URL": url,
+        "ROLE": "both",
+        "PAYMENTS_URL": "",
+        "DATABASE_IDLE_SECONDS": "600",
+        "DEBUG": "false",
+        "SECRET_KEY": secrets.token_hex(32),
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "HTTPS": "false",
+        "LOG_LEVEL": "WARNING",
+        "WRITES_PER_MINUTE": "100000000",
+        "CHARGES_PER_MINUTE": "100000000",
+        "PORT": str(port),
+    }
 
+
+def place(session: Session, customer: Customer, count: int) -> list[UUID]:
+    """Place so many orders of a customer's at once."""
+    ids = [uuid7() for _ in range(count)]
+    values = {
+        "customer": customer.id,
+        "ids": ids,
+        "amount": QUANTITY * PRICE,
+        "quantity": QUANTITY,
+    }
+    with session.transaction():
+        session.execute(ORDERS, values)
+        session.execute(LINES, values)
+    return ids
+
+
+def user(session: Session, name: str, *, token: str = "") -> int:
+    """Make a user, with an API token where one is given; return the user's id."""
+    made = _one(session, CUSTOMER, name)
+    if token:
+        session.execute(TOKEN, [made, hashlib.sha256(token.encode()).hexdigest()])
+    return made
+
+
+def account(session: Session, owner: int) -> int:
+    """Open an account with more than enough; return its id."""
+    return _one(session, ACCOUNT, owner, BALANCE, BALANCE)
+
+
+def _customer(session: Session, number: int) -> Customer:
     token = f"benchmark-{number}"
-    customer = one(CUSTOMER, f"customer{number}")
-    session.execute(TOKEN, [customer, hashlib.sha256(token.encode()).hexdigest()])
-    return Customer(customer, token, one(ACCOUNT, customer, BALANCE, BALANCE))
+    made = user(session, f"customer{number}", token=token)
+    return Customer(made, token, account(session, made))
 
 
-def _free_port() -> int:
+def _one(session: Session, statement: str, *values: Any) -> int:
+    row = session.execute(statement.encode(), values).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="run all, and compare the verdicts")
     parser.add_argument("--only", metavar="FILE", help="one of contenders/, without .py")
     chosen = parser.parse_args()
-    server = _database_server()
+    server, _ = database_server()
     results = _run(server, chosen.only)
     day = datetime.now(UTC).date()
     if chosen.markdown:
@@ -57,8 +57,8 @@ def _differences(first: report.Results, second: report.Results) -> int:
     return 2 if differing else 0
 
 
-def _database_server() -> dict[str, Any]:
-    """Start the project's PostgreSQL if it is the embedded one, and return how to log in."""
+def database_server() -> tuple[dict[str, Any], Any]:
+    """Return how to log in to the project's PostgreSQL, started if it is the embedded one."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     import django
@@ -67,7 +67,7 @@ def _database_server() -> dict[str, Any]:
     from django.db import connection
 
     connection.ensure_connection()
-    return connection.get_connection_params()
+    return connection.get_connection_params(), connection
 
 
 if __name__ == "__main__":

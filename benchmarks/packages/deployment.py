@@ -32,7 +32,8 @@ class Deployment:
             shared = ["benchmarks"] + (["idempotency"] if self.contender is OURS else [])
             for name in shared:  # and nothing else of this repository can be imported
                 (self.folder / name).symlink_to(ROOT / name)
-            name = f"compare_{self.contender.module}"
+            number = self.contender.configurations.index(self.configuration)
+            name = f"compare_{self.contender.module}_{number}"
             url = stack.enter_context(database(self.server, name))
             self.redis = stack.enter_context(Redis(self.folder))
             environment = self._environment(url)
@@ -59,6 +60,7 @@ class Deployment:
             "COMPARE_REDIS_URL": self.redis.url,
             "COMPARE_FAULTS": str(self.faults),
             "COMPARE_LEASE_SECONDS": str(LEASE_SECONDS),
+            "COMPARE_SESSION_SECONDS": os.environ.get("COMPARE_SESSION_SECONDS", "0"),
             "COMPARE_TOKENS": f"{ALICE} {BOB}",
         }
 

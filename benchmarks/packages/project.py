@@ -79,6 +79,7 @@ def _database() -> dict[str, Any]:
         "USER": url.username,
         "PASSWORD": url.password,
         "NAME": url.path.removeprefix("/"),
+        "CONN_MAX_AGE": int(os.environ.get("COMPARE_SESSION_SECONDS", "0")),
     }
 
 
