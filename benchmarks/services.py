@@ -20,7 +20,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from benchmarks import systems
-from benchmarks.load import Address, Exchange, burst, post
+from benchmarks.load import Address, Exchange, WrongResponse, burst, post, response_to
 from benchmarks.packages.servers import database
 from demo.processes import manage, running, wait_until_ready
 from web.arguments import number_up_to
@@ -77,6 +77,21 @@ class Shop:
         self, address: Address, session: psycopg.Connection[Any], customers: list[systems.Customer]
     ) -> None:
         self.address, self.session, self.customers = address, session, customers
+
+    def wait_for_relay(self) -> None:
+        """Return once a pay is settled while its request waits, which it does for a relay at work.
+
+        :raises WrongResponse: that does not come to be
+        """
+        attempts = self._pays_of(self.customers[0], 20)
+        while True:
+            try:
+                response_to(self.address, attempts.pop())
+            except WrongResponse:
+                if not attempts:
+                    raise
+            else:
+                return
 
     def measure(self, clients: int, seconds: float, rounds: int) -> dict[str, Any]:
         """Have so many customers pay in bursts; every response is a payment that succeeded."""
@@ -138,7 +153,9 @@ def _services(server: dict[str, Any], *, clients: int) -> Iterator[Shop]:
             wait_until_ready(f"http://127.0.0.1:{port}/readyz", stack.enter_context(started))
         relay = running("manage.py", "relay", environment=environments["orders"])
         stack.enter_context(relay)
-        yield Shop(("127.0.0.1", ports["orders"]), sessions["orders"], customers)
+        shop = Shop(("127.0.0.1", ports["orders"]), sessions["orders"], customers)
+        shop.wait_for_relay()
+        yield shop
 
 
 def _customers(sessions: dict[str, psycopg.Connection[Any]], count: int) -> list[systems.Customer]:

@@ -9,12 +9,12 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from idempotency.steps import step
@@ -58,6 +58,25 @@ UPDATE orders_paymentrequest
        claimed_by = NULL, last_error = ''
  WHERE order_id = %(order)s AND settled_at IS NULL
 """
+
+
+# The second column: it failed some request, or has not responded to one for a while.
+OUTLOOK = """
+SELECT own.settled_at IS NOT NULL,
+       own.settled_at IS NULL AND EXISTS (
+           SELECT FROM orders_paymentrequest
+            WHERE settled_at IS NULL AND NOT dead_lettered
+              AND (attempts > 1 OR last_error <> '' OR created_at < now() - %(silence)s::interval))
+  FROM orders_paymentrequest own WHERE own.order_id = %(order)s
+"""
+
+
+class Outlook(Enum):
+    """What is known of an order's payment."""
+
+    SETTLED = "settled"
+    OPEN = "open"
+    SILENT = "the payment system does not respond, to others neither"
 
 
 @dataclass(frozen=True)
@@ -104,22 +123,21 @@ def close(order: Order, payment: Payment) -> None:
         cursor.execute(CLOSE, {"order": order.pk, "response": response})
 
 
-def is_settled(order_id: UUID) -> bool:
-    """Return True if the outcome of an order's payment is known."""
-    return PaymentRequest.objects.filter(pk=order_id, settled_at__isnull=False).exists()
+def outlook(order_id: UUID) -> Outlook:
+    """Return whether an order's payment is settled, and else whether that is to be expected soon.
+
+    Many requests ask this, again and again: it is one short statement.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(OUTLOOK, {"order": order_id, "silence": timedelta(seconds=SILENT_SECONDS)})
+        settled, silent = cursor.fetchone() or (False, False)
+    return Outlook.SETTLED if settled else Outlook.SILENT if silent else Outlook.OPEN
 
 
 def dead_lettered_among(order_ids: Collection[UUID]) -> set[UUID]:
     """Return those of the orders whose payment was refused and waits for somebody to look."""
     refused = PaymentRequest.objects.filter(pk__in=order_ids, dead_lettered=True, settled_at=None)
     return set(refused.values_list("pk", flat=True))
-
-
-def is_silent() -> bool:
-    """Return True if the payment system failed a request, or has not responded for a while."""
-    since = Now() - timedelta(seconds=SILENT_SECONDS)
-    waiting = PaymentRequest.objects.filter(settled_at=None, dead_lettered=False)
-    return waiting.filter(Q(attempts__gt=1) | ~Q(last_error="") | Q(created_at__lt=since)).exists()
 
 
 def payments_of(order_ids: Collection[UUID]) -> dict[UUID, Payment]:

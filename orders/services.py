@@ -207,9 +207,10 @@ def is_settled_within(order_id: UUID, *, seconds: int | None) -> bool:
     """
 
     def settled() -> bool | None:
-        if outbox.is_settled(order_id):
-            return True
-        return None if seconds is None and outbox.is_silent() else False
+        outlook = outbox.outlook(order_id)
+        if outlook is outbox.Outlook.SILENT and seconds is None:
+            return None
+        return outlook is outbox.Outlook.SETTLED
 
     return waiting.poll(settled, seconds=SHORT_WAIT_SECONDS if seconds is None else seconds)
 

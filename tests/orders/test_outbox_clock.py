@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from orders import outbox
 from orders.models import Order, PaymentRequest
-from orders.outbox import ClaimedRequest
+from orders.outbox import ClaimedRequest, Outlook
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,8 +74,13 @@ def test_the_payment_system_is_silent_once_a_request_has_waited_and_not_before(
 ) -> None:
     monkeypatch.setattr(outbox, "SILENT_SECONDS", 600)
     let_pass(590)
-    assert not outbox.is_silent()
+    assert outbox.outlook(waiting.pk) is Outlook.OPEN
     let_pass(20)
-    assert outbox.is_silent()
+    assert outbox.outlook(waiting.pk) is Outlook.SILENT
+    PaymentRequest.objects.update(last_error="refused", attempts=2)
+    assert outbox.outlook(waiting.pk) is Outlook.SILENT
     PaymentRequest.objects.update(dead_lettered=True)
-    assert not outbox.is_silent()
+    assert outbox.outlook(waiting.pk) is Outlook.OPEN
+    PaymentRequest.objects.update(dead_lettered=False, settled_at=Now(), response={})
+    assert outbox.outlook(waiting.pk) is Outlook.SETTLED
+    assert outbox.outlook(uuid4()) is Outlook.OPEN
