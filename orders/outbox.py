@@ -129,7 +129,7 @@ def outlook(order_id: UUID) -> Outlook:
     Many requests ask this, again and again: it is one short statement.
     """
     with connection.cursor() as cursor:
-        cursor.execute(OUTLOOK, {"order": order_id, "silence": timedelta(seconds=SILENT_SECONDS)})
+        cursor.execute(OUTLOOK, {"order": order_id, "silence": f"{SILENT_SECONDS} s"})
         settled, silent = cursor.fetchone() or (False, False)
     return Outlook.SETTLED if settled else Outlook.SILENT if silent else Outlook.OPEN
 
