@@ -45,13 +45,13 @@ SELECT share.number::int
  ORDER BY random() LIMIT 1
 """
 
-# Seconds until the next window, where those that are full are in this one.
+# Seconds until the next window, which the last of those that are full begins.
 FULL_FOR = """
 SELECT greatest(1, max(ceil(extract(epoch FROM ends_at - clock_timestamp()))))::int
   FROM idempotency_ratecount
   JOIN unnest(%(rate_subjects)s::text[], %(rate_limits)s::int[]) AS share (subject, most)
  USING (subject)
- WHERE count >= most AND ends_at > clock_timestamp()
+ WHERE count >= most
 """
 
 

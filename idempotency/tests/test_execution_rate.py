@@ -145,13 +145,33 @@ def test_however_many_counters_are_full_one_statement_says_until_when(
     counters = rate_limit.counters_of("execution:user:1", 1_000)
     assert len(counters) == rate_limit.COUNTERS_MAX
     begins = timezone.now()
-    rows = [(counters[0], 100, 200), (counters[1], 125, 300), (counters[2], 500, -1)]
+    rows = [(counters[0], 1, 400), (counters[1], 125, 300), (counters[2], 500, -1)]
     for (subject, _), count, seconds in rows:  # one that is not full, one that is, one that was
         ends_at = begins + timedelta(seconds=seconds)
         RateCount.objects.create(subject=subject, count=count, ends_at=ends_at)
 
     with django_assert_num_queries(1):
         assert 290 <= rate_limit.full_for(counters, using="default") <= 300
+
+
+@pytest.mark.parametrize(
+    ("counts", "ended", "free"),
+    [((25, 25, 24), (), 2), ((25, 25, 25), (1,), 1), ((25, 25, 25), (), None)],
+    ids=["not full", "full in a window that is over", "none"],
+)
+def test_a_counter_is_free_unless_it_is_full_in_this_window(
+    counts: tuple[int, ...], ended: tuple[int, ...], free: int | None, db: None
+) -> None:
+    counters = rate_limit.counters_of("execution:user:1", 75)
+    now = timezone.now()
+    for place, (counter, count) in enumerate(zip(counters, counts, strict=True)):
+        ends_at = now + timedelta(seconds=-1 if place in ended else 300)
+        RateCount.objects.create(subject=counter.subject, count=count, ends_at=ends_at)
+    RateCount.objects.create(subject="another", count=99, ends_at=now + timedelta(seconds=300))
+
+    assert rate_limit.free_one(counters, using="default") == (
+        None if free is None else counters[free]
+    )
 
 
 def test_over_the_limit_the_effect_does_not_even_begin(

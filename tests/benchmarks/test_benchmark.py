@@ -83,6 +83,12 @@ def test_a_shop_with_a_history_is_measured_beside_one_with_less(benchmark: Bench
     assert grown["pages refused"] == {}
 
 
+def test_a_pay_through_two_services_is_measured(benchmark: Benchmark) -> None:
+    done = benchmark("--services", "--clients", "2", "--seconds", "0.3")
+    assert list(done["customers"]) == ["1", "2"]
+    assert all(each["p50 ms"] > 0 for each in done["customers"].values())
+
+
 @pytest.mark.django_db
 def test_the_databases_are_gone_afterwards(measured: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
