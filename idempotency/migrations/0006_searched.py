@@ -4,12 +4,17 @@ from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 from django.db.models import Q
 
+# Of a session that has limits: to build an index takes as long as it takes.
+NO_LIMITS = "SET statement_timeout = 0; SET lock_timeout = 0"
+LIMITS = "RESET statement_timeout; RESET lock_timeout"
+
 
 class Migration(migrations.Migration):
     atomic = False  # requests go on while the indexes are built
     dependencies = [("idempotency", "0005_response_or_tombstone")]
 
     operations = [
+        migrations.RunSQL(NO_LIMITS, LIMITS),
         AddIndexConcurrently(
             "record",
             models.Index(
@@ -30,4 +35,5 @@ class Migration(migrations.Migration):
                 name="idempotency_record_request",
             ),
         ),
+        migrations.RunSQL(LIMITS, NO_LIMITS),
     ]
