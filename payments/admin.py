@@ -75,6 +75,25 @@ class AccountAdmin(ReadOnlyAdmin):
         return link_to_list("payments_payment", query, gettext("all payments from it"))
 
 
+class OnSettlement(admin.SimpleListFilter):
+    """By whose account it is: there are few settlement accounts, and each has many entries."""
+
+    title = _("account")
+    parameter_name = "settlement"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, Any], ...]:
+        return (("yes", _("settlement")), ("no", _("a customer's")))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        settlements = list(Account.objects.filter(owner=None).values_list("pk", flat=True))
+        match self.value():
+            case "yes":
+                return queryset.filter(account__in=settlements)
+            case "no":
+                return queryset.exclude(account__in=settlements)
+        return queryset
+
+
 class EntryInline(ReadOnlyInline):
     model = Entry
     created = moment_of("created_at", _("created at"))
@@ -140,7 +159,7 @@ class EntryAdmin(ReadOnlyAdmin):
         "created",
     )
     list_select_related = ("account__owner", "payment")
-    list_filter = (by_currency, "created_at", ("account__owner", admin.EmptyFieldListFilter))
+    list_filter = (by_currency, "created_at", OnSettlement)
     search_fields = ("account__owner__username__exact",)
     search_help_text = _("The order's id, the payment's id, the account's owner")
     ordering = ("-id",)
