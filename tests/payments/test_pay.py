@@ -1,21 +1,23 @@
 """`pay(order_id, account_id, amount, currency)`: the first call decides, all others read."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Entry, Payment
-from payments.services import open_account, pay
+from payments.services import Paid, open_account, pay
 from tests.conftest import OPENING
 
 
 @pytest.fixture
-def charge(alice_account: Account) -> Callable[..., object]:
-    def charge(order_id: UUID, **changed: object) -> object:
+def charge(alice_account: Account) -> Callable[..., Paid]:
+    def charge(order_id: UUID, **changed: object) -> Paid:
         terms = {"account_id": alice_account.pk, "amount": 700, "currency": "EUR"}
         return pay(order_id=order_id, **(terms | changed))  # type: ignore[arg-type]
 
@@ -37,6 +39,26 @@ def test_the_first_call_charges_and_the_second_returns_its_result(alice_account:
     assert first.payment.pk == second.payment.pk
     assert first.payment.succeeded
     assert balance(alice_account) == OPENING - 700
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_later_call_does_not_wait_for_the_account(
+    charge: Callable[..., Paid], alice_account: Account
+) -> None:
+    """Else each retry would wait behind everybody who pays from a busy account."""
+    first = charge(order_id := uuid4())
+    other = connection.copy()
+    other.set_autocommit(False)
+    with closing(other), other.cursor() as cursor:
+        cursor.execute("SELECT FROM payments_account WHERE id = %s FOR UPDATE", [alice_account.pk])
+        with connection.cursor() as own:
+            own.execute("SET lock_timeout = '1ms'")
+        try:
+            with pytest.raises(OperationalError, match="lock timeout"):
+                charge(uuid4())
+            assert charge(order_id).payment.pk == first.payment.pk
+        finally:
+            connection.close()
 
 
 def test_a_declined_payment_stays_declined_when_the_money_arrives_later(
@@ -62,7 +84,7 @@ def test_the_last_cent_can_be_spent(alice: User) -> None:
 
 @pytest.mark.parametrize("changed", ["account_id", "amount", "currency"])
 def test_an_order_id_used_with_other_arguments_is_a_mismatch(
-    changed: str, charge: Callable[..., object], alice: User, alice_account: Account
+    changed: str, charge: Callable[..., Paid], alice: User, alice_account: Account
 ) -> None:
     other = open_account(owner=alice, currency="EUR", opening_balance=5_000)
     values = {"account_id": other.pk, "amount": 701, "currency": "USD"}
@@ -76,13 +98,13 @@ def test_an_order_id_used_with_other_arguments_is_a_mismatch(
     assert (balance(alice_account), balance(other)) == (OPENING - 700, 5_000)
 
 
-def test_an_unknown_account_is_not_a_decline(charge: Callable[..., object]) -> None:
+def test_an_unknown_account_is_not_a_decline(charge: Callable[..., Paid]) -> None:
     with pytest.raises(AccountNotFound):
         charge(uuid4(), account_id=10**9)
     assert not Payment.objects.exists()
 
 
-def test_the_settlement_account_pays_nobody(charge: Callable[..., object]) -> None:
+def test_the_settlement_account_pays_nobody(charge: Callable[..., Paid]) -> None:
     settlement = Account.objects.get(owner=None, currency="EUR")
     with pytest.raises(AccountNotFound):
         charge(uuid4(), account_id=settlement.pk)
@@ -90,7 +112,7 @@ def test_the_settlement_account_pays_nobody(charge: Callable[..., object]) -> No
 
 
 def test_an_account_of_another_currency_is_not_a_decline(
-    charge: Callable[..., object], alice_account: Account
+    charge: Callable[..., Paid], alice_account: Account
 ) -> None:
     with pytest.raises(CurrencyMismatch):
         charge(uuid4(), currency="USD")
@@ -99,7 +121,7 @@ def test_an_account_of_another_currency_is_not_a_decline(
 
 
 def test_the_legs_of_a_payment_sum_to_zero_and_carry_the_balance(
-    charge: Callable[..., object], alice_account: Account
+    charge: Callable[..., Paid], alice_account: Account
 ) -> None:
     charge(uuid4())
     charge(uuid4())
