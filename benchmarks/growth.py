@@ -7,7 +7,6 @@ the admin is loaded in the larger one, and it is audited.
 import argparse
 import itertools
 import json
-import os
 import random
 import resource
 import subprocess
@@ -15,11 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from statistics import median, quantiles
 from typing import Any
 
+from benchmarks import report
 from benchmarks.kinds import KINDS, Requests
 from benchmarks.load import Exchange, burst, get
+from benchmarks.packages.servers import database_server
 from benchmarks.systems import System, system
 from demo.processes import ROOT
 from web.arguments import number_up_to
@@ -49,16 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=number_up_to(64), default=5, metavar="N")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
-
-    django.setup()
-    from django.db import connection
-
-    from benchmarks import report
-
-    connection.ensure_connection()  # this starts the embedded PostgreSQL
-    server = connection.get_connection_params()
+    server, connection = database_server()
     about = report.machine(connection) | {"clients": options.clients, "rounds": options.rounds}
     with ExitStack() as stack:
         started = time.perf_counter()
@@ -91,7 +82,10 @@ def _requests(small: System, large: System, options: argparse.Namespace) -> dict
         for kind, (which, target, kinds) in random.sample(turns, len(turns)):
             done = burst(target.address, kinds[kind](options.seconds), seconds=options.seconds)
             latencies.setdefault((kind, which), []).extend(done.latencies)
-    return {kind: [_percentiles(latencies[kind, which]) for which in (0, 1)] for kind in both[0][2]}
+    return {
+        kind: [report.percentiles(latencies[kind, which]) for which in (0, 1)]
+        for kind in both[0][2]
+    }
 
 
 def sent(target: System) -> dict[str, Any]:
@@ -112,13 +106,6 @@ def sent(target: System) -> dict[str, Any]:
 
 def _always(request: bytes) -> Iterator[Exchange]:
     return itertools.cycle([Exchange(request, 200, (b'"results":[{"id":',))])
-
-
-def _percentiles(latencies: list[float]) -> dict[str, float]:
-    return {
-        "p50 ms": round(1000 * median(latencies), 2),
-        "p99 ms": round(1000 * quantiles(latencies, n=100)[-1], 2),
-    }
 
 
 def history(target: System) -> dict[str, int]:

@@ -66,6 +66,14 @@ def client_ms(measured: Mapping[str, Measured]) -> float:
     return max(statistics.median(each.client_ms) for each in measured.values())
 
 
+def percentiles(latencies: Sequence[float]) -> dict[str, float]:
+    """Return p50 and p99 of so many seconds, in milliseconds."""
+    return {
+        "p50 ms": round(1000 * statistics.median(latencies), 2),
+        "p99 ms": round(1000 * statistics.quantiles(latencies, n=100)[-1], 2),
+    }
+
+
 def _row(name: str, each: Measured) -> Sequence[str]:
     flushes = each.costs.flushes
     return (

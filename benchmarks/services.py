@@ -7,21 +7,19 @@ the relay has settled it.
 
 import argparse
 import json
-import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from statistics import median, quantiles
+from statistics import median
 from subprocess import DEVNULL
 from typing import Any
 
 import psycopg
 from uuid_utils.compat import uuid7
 
-from benchmarks import systems
+from benchmarks import report, systems
 from benchmarks.load import Address, Exchange, WrongResponse, burst, post, response_to
-from benchmarks.packages.servers import database
+from benchmarks.packages.servers import database, database_server, free_port
 from demo.processes import manage, running, wait_until_ready
 from web.arguments import number_up_to
 
@@ -45,16 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=number_up_to(64), default=5, metavar="N")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
-
-    django.setup()
-    from django.db import connection
-
-    from benchmarks import report
-
-    connection.ensure_connection()  # this starts the embedded PostgreSQL
-    server = connection.get_connection_params()
+    server, connection = database_server()
     about = report.machine(connection) | {"rounds": options.rounds}
     with _services(server, clients=options.clients) as shop:
         measured = {
@@ -100,13 +89,12 @@ class Shop:
             burst(self.address, self._pays(clients, seconds), seconds=seconds)
             for _ in range(rounds)
         ]
-        latencies = [1000 * each for done in bursts for each in done.latencies]
+        latencies = [each for done in bursts for each in done.latencies]
         per_second = sorted(done.per_second for done in bursts)
         return {
             "pays per second": round(median(per_second), 1),
             "min..max": f"{per_second[0]:.1f}..{per_second[-1]:.1f}",
-            "p50 ms": round(median(latencies), 1),
-            "p99 ms": round(quantiles(latencies, n=100)[-1], 1),
+            **report.percentiles(latencies),
         }
 
     def _pays(self, clients: int, seconds: float) -> list[Iterator[Exchange]]:
@@ -133,7 +121,7 @@ class Shop:
 
 @contextmanager
 def _services(server: dict[str, Any], *, clients: int) -> Iterator[Shop]:
-    ports = {side: systems.free_port() for side in ("orders", "payments")}
+    ports = {side: free_port() for side in ("orders", "payments")}
     with ExitStack() as stack:
         sessions, environments = {}, {}
         for side, port in ports.items():
@@ -142,7 +130,6 @@ def _services(server: dict[str, Any], *, clients: int) -> Iterator[Shop]:
                 "ROLE": side,
                 "PAYMENTS_URL": f"http://127.0.0.1:{ports['payments']}" * (side == "orders"),
                 "PAYMENTS_TOKEN": SERVICE,
-                "SECRET_KEY": secrets.token_hex(32),
             }
             assert manage("migrate", "--verbosity", "0", environment=environments[side]) == 0
             sessions[side] = stack.enter_context(psycopg.connect(url, autocommit=True))

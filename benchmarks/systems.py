@@ -3,7 +3,6 @@
 import hashlib
 import os
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from benchmarks import cpu, history
 from benchmarks.load import Address
-from benchmarks.packages.servers import database
+from benchmarks.packages.servers import database, free_port
 from demo.processes import manage, running, wait_until_ready
 
 # The settings of each, and whether its database keeps its triggers. `tuned` is naive with this
@@ -189,10 +188,3 @@ def _one(session: Session, statement: str, *values: Any) -> int:
     row = session.execute(statement.encode(), values).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.pagination import FirstRows
+from idempotency.pagination import LongList
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -33,16 +33,13 @@ class OnlySuperusersGrant(ModelAdmin):
 
 
 @admin.register(User)
-class UserPage(OnlySuperusersGrant, UserAdmin):  # type: ignore[type-arg]
+class UserPage(OnlySuperusersGrant, LongList, UserAdmin):  # type: ignore[type-arg]
     """Django's own; the rows and passwords of staff are for superusers, and one's own for oneself.
 
     Whoever set a more powerful colleague's password could sign in as that colleague.
     """
 
     granting = ("is_staff", "is_superuser", "groups", "user_permissions")
-    paginator = FirstRows
-    show_full_result_count = False
-    sortable_by = ()
     search_fields = ("username__startswith",)
     search_help_text = _("The beginning of a user name")
 

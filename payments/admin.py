@@ -85,13 +85,11 @@ class OnSettlement(admin.SimpleListFilter):
         return (("yes", _("settlement")), ("no", _("a customer's")))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in {"yes", "no"}:
+            return queryset
         settlements = list(Account.objects.filter(owner=None).values_list("pk", flat=True))
-        match self.value():
-            case "yes":
-                return queryset.filter(account__in=settlements)
-            case "no":
-                return queryset.exclude(account__in=settlements)
-        return queryset
+        chosen = queryset.filter if self.value() == "yes" else queryset.exclude
+        return chosen(account__in=settlements)
 
 
 class EntryInline(ReadOnlyInline):

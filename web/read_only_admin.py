@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from idempotency.pagination import FirstRows
+from idempotency.pagination import LongList
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -45,17 +45,11 @@ class ReadOnly:
         return flatten(self.fields)
 
 
-class ReadOnlyAdmin(ReadOnly, ModelAdmin):
-    """Lists, searches and shows rows; `fields` may name columns that no form could edit.
-
-    What it lists, filters and searches is quick with millions of rows.
-    """
+class ReadOnlyAdmin(ReadOnly, LongList, ModelAdmin):
+    """Lists, searches and shows rows; `fields` may name columns that no form could edit."""
 
     uuid_fields: tuple[str, ...] = ()
     text_fields: tuple[str, ...] = ()  # whose values may look like a UUID
-    paginator = FirstRows
-    show_full_result_count = False
-    sortable_by: ClassVar[Any] = ()  # a sort by a column without an index reads everything
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -4,7 +4,6 @@ Exits with 1 where ours fails a check that it promises, and with 2 where two run
 """
 
 import argparse
-import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from benchmarks.packages import checks, report
 from benchmarks.packages.catalogue import CONTENDERS, OURS
 from benchmarks.packages.deployment import Deployment
+from benchmarks.packages.servers import database_server
 
 
 def main() -> int:
@@ -55,19 +55,6 @@ def _differences(first: report.Results, second: report.Results) -> int:
     lines = ["The second run differs:", *differing] if differing else ["Twice the same verdicts."]
     sys.stderr.write("\n".join([*lines, ""]))
     return 2 if differing else 0
-
-
-def database_server() -> tuple[dict[str, Any], Any]:
-    """Return how to log in to the project's PostgreSQL, started if it is the embedded one."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    os.environ.setdefault("LOG_LEVEL", "ERROR")
-    import django
-
-    django.setup()
-    from django.db import connection
-
-    connection.ensure_connection()
-    return connection.get_connection_params(), connection
 
 
 if __name__ == "__main__":

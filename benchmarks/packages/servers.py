@@ -1,5 +1,6 @@
 """What a contender runs on: an environment of its own, a database, a Redis, a gunicorn."""
 
+import os
 import shutil
 import signal
 import socket
@@ -56,11 +57,25 @@ def installed(contender: Contender) -> str:
     return python
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def database_server() -> tuple[dict[str, Any], Any]:
+    """Return how to log in to the project's PostgreSQL, started if it is the embedded one."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    connection.ensure_connection()
+    return connection.get_connection_params(), connection
 
 
 @contextmanager
@@ -84,7 +99,7 @@ class Redis:
     """A server of the run's own that keeps all in memory and nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.folder = folder
 
@@ -121,7 +136,7 @@ class Gunicorn:
 
     def __init__(self, python: str, folder: Path, environment: dict[str, str]) -> None:
         self.python, self.folder, self.environment = python, folder, environment
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / f"gunicorn-{self.port}.log"
 
     def __enter__(self) -> Self:

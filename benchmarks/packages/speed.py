@@ -17,10 +17,10 @@ from uuid import uuid4
 
 from benchmarks import report
 from benchmarks.load import Address, Exchange, burst, post, response_to
-from benchmarks.packages.__main__ import database_server
 from benchmarks.packages.catalogue import CONTENDERS, NAIVE, OURS
 from benchmarks.packages.deployment import ALICE, Deployment
 from benchmarks.packages.report import title
+from benchmarks.packages.servers import database_server
 from web.arguments import number_up_to
 
 # By their files, and the set-ups in which they respond to a plain request.
