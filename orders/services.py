@@ -51,8 +51,9 @@ UPDATE orders_order
        account_id = coalesce(account_id, %(account_id)s)
  WHERE id = %(order_id)s AND status = %(source)s
    AND customer_id = coalesce(%(customer)s, customer_id)
-RETURNING {", ".join(_COLUMNS)}, (
+RETURNING {", ".join(_COLUMNS)}, CASE WHEN %(with_lines)s THEN (
     SELECT json_agg(line ORDER BY id) FROM orders_orderline line WHERE order_id = orders_order.id)
+          END
 """  # noqa: S608 - the names of columns
 
 
@@ -144,7 +145,8 @@ def pay_order(
             currency=order.currency,
             customer=customer.get_username(),
         )
-        settled = advance(order_id, Order.complete if payment.succeeded else Order.fail)
+        end = Order.complete if payment.succeeded else Order.fail
+        settled = advance(order_id, end, before=order)
         assert settled is not None, "this transaction holds the order"
         failpoint("order-settled")
     return Attempt(settled, payment, first=True)
@@ -170,6 +172,7 @@ def advance(
     *,
     customer_id: int | None = None,
     account_id: int | None = None,
+    before: Order | None = None,
 ) -> Order | None:
     """Take a transition by compare-and-set; the order for the one caller whose UPDATE matched.
 
@@ -178,6 +181,7 @@ def advance(
 
     :param customer_id: whose order it has to be; None: anybody's
     :param account_id: to pay from, where the order has none yet
+    :param before: the order as it was, whose lines need not be read again
     """
     source, target = declared_by(transition)
     values: dict[str, Any] = {
@@ -186,12 +190,13 @@ def advance(
         "target": target,
         "customer": customer_id,
         "account_id": account_id,
+        "with_lines": before is None,
     }
     with step(f"{source}→{target}") as won, connection.cursor() as cursor:
         cursor.execute(ADVANCE, values)
         row = cursor.fetchone()
         won.rows = cursor.rowcount
-    return None if row is None else _with_lines(row)
+    return None if row is None else _with_lines(row, before=before)
 
 
 def declared_by(transition: Transition) -> tuple[int, int]:
@@ -256,11 +261,17 @@ def _hold_if_paying(*, customer: Any, order_id: UUID) -> None:
         held.rows = paying.update(status=Order.Status.PAYING)
 
 
-def _with_lines(row: tuple[Any, ...]) -> Order:
-    """Return an order of the columns that a statement returned, the last one its lines."""
+def _with_lines(row: Sequence[Any], *, before: Order | None = None) -> Order:
+    """Return an order of the columns that a statement returned, the last one its lines.
+
+    :param before: the same order, whose lines are loaded; None: the statement returned them
+    """
     *columns, lines = row
     order = Order.from_db(connection.alias, _COLUMNS, columns)
-    loaded = order.lines.all()
-    loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
+    if before is None:
+        loaded = order.lines.all()
+        loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
+    else:
+        loaded = before._prefetched_objects_cache["lines"]  # type: ignore[attr-defined]
     order._prefetched_objects_cache = {"lines": loaded}  # type: ignore[attr-defined]
     return order
