@@ -7,7 +7,7 @@ Any authentication that is one SQL statement can bring the record with it:
 
 Give it `ahead.values(request)`, and pass the columns to `ahead.note(request, columns)`. What was
 seen can only be replayed, after the view's own permission checks, to the request that it is about.
-A key without a record is looked up again under its lock.
+A key without a record is looked up again under its lock; on a standby each one is.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ def join(scope: str) -> str:
         default that is `'user:' || <the user's id>`. It may not come from a request
     """
     return f"""LEFT JOIN idempotency_record record ON record.identity = sha256(convert_to(
-        length({scope}) || ':' || {scope} || %(idempotency_key)s::text, 'UTF8'))"""
+        length({scope}) || ':' || {scope} || %(idempotency_key)s::text, 'UTF8'))
+        AND NOT pg_is_in_recovery()"""
 
 
 def values(request: Any) -> dict[str, str | None]:

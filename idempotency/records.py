@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import OperationalError, connections
 from django.http import HttpResponse
 
 from idempotency import errors, rate_limit
@@ -26,13 +26,16 @@ STORED = """record.fingerprint_version, record.fingerprint, record.newer_fingerp
        record.content_type, record.headers::text, record.body"""
 STORED_WIDTH = 10
 
+# A demoted primary that starts again as a standby shows commits that no other server has, and that
+# nobody was promised: nothing that it holds is replayed.
+#
 # One clock decides about retention, tokens and rates: the database's.
 LOOK_UP = f"""
 SELECT pg_try_advisory_xact_lock(%(key_lock)s), pg_try_advisory_xact_lock(%(subject_lock)s),
        EXISTS (SELECT FROM idempotency_token token
                 WHERE token.digest = %(token_digest)s AND token.scope = %(scope)s
                   AND token.expires_at > now()),
-       {TOO_OLD}, record.id IS NULL AND EXISTS ({rate_limit.FULL}), {STORED}
+       {TOO_OLD}, record.id IS NULL AND EXISTS ({rate_limit.FULL}), pg_is_in_recovery(), {STORED}
   FROM (VALUES (1)) AS always
   LEFT JOIN idempotency_record record ON record.identity = %(identity)s
 """  # noqa: S608 - all parts are constants
@@ -111,10 +114,15 @@ class Inquiry(NamedTuple):
 
 
 def look_up(wanted: dict[str, Any], *, using: str) -> Lookup:
-    """Find a scope's key and try its locks, which the transaction then holds until its end."""
+    """Find a scope's key and try its locks, which the transaction then holds until its end.
+
+    :raises OperationalError: the database is a standby
+    """
     with step("claimed"), connections[using].cursor() as cursor:
         cursor.execute(LOOK_UP, wanted | {"tombstone_age": tombstone_age()})
-        key_won, subject_won, usable, too_old, full, *stored = cursor.fetchone()
+        key_won, subject_won, usable, too_old, full, is_standby, *stored = cursor.fetchone()
+    if is_standby:
+        raise OperationalError("the database is a standby, which decides nothing")
     return Lookup(key_won, subject_won, usable, too_old, full, stored_of(stored))
 
 

@@ -56,6 +56,27 @@ def read_only() -> Iterator[None]:
             cursor.execute("SET default_transaction_read_only = off")
 
 
+STANDBY = """
+CREATE SCHEMA standby;
+CREATE FUNCTION standby.pg_is_in_recovery() RETURNS boolean STABLE LANGUAGE sql AS 'SELECT true';
+SET search_path = standby, public, pg_catalog;
+"""
+
+
+@contextmanager
+def on_a_standby() -> Iterator[None]:
+    """Have this session believe that its server is a standby."""
+    with connection.cursor() as cursor:
+        for statement in filter(str.strip, STANDBY.split(";")):
+            cursor.execute(statement)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET search_path")
+            cursor.execute("DROP SCHEMA standby CASCADE")
+
+
 def together(count: int, act: Callable[[int], Any]) -> list[Any]:
     """Run `act(0) … act(count - 1)` in threads that start at one barrier; return their results."""
     barrier = threading.Barrier(count, timeout=60)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -19,7 +19,7 @@ from idempotency.models import Record
 from idempotency.tests.conftest import charges
 from idempotency.tests.project.models import User
 from idempotency.tests.project.views import charge
-from idempotency.tests.support import age
+from idempotency.tests.support import age, on_a_standby
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,6 +63,16 @@ def test_a_replay_needs_no_statement_but_the_authentications(alice: User) -> Non
     replay = sent(alice)
     assert (replay.content, replay["Idempotent-Replayed"]) == (first.content, "true")
     assert "Idempotent-Replayed" not in first
+    assert charges() == 1
+
+
+def test_nothing_is_replayed_from_a_standby(alice: User) -> None:
+    """A demoted primary, started again, shows commits that no other server has."""
+    first = sent(alice)
+
+    with on_a_standby(), pytest.raises(OperationalError, match="standby"):
+        sent(alice)
+    assert sent(alice).content == first.content
     assert charges() == 1
 
 

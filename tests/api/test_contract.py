@@ -11,6 +11,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from demo.seed import seed
+from idempotency.tests.support import on_a_standby
 from orders.models import Order, PaymentRequest, Product
 from orders.services import advance, pay_order
 from payments.models import Account, Payment
@@ -353,6 +354,18 @@ def test_a_payment_is_shown_to_its_payer_and_to_services_only(
     assert as_alice.get(path).status_code == service.get(path).status_code == 200
     assert as_bob.get(path).status_code == 404
     assert service.get(f"/api/v1/payments/{uuid4()}/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_shows_no_payment_by_which_an_order_would_be_settled(
+    service: APIClient, alice_account: Account
+) -> None:
+    order_id = uuid4()
+    charge(order_id=order_id, account_id=alice_account.pk, amount=700, currency="EUR")
+    path = f"/api/v1/payments/{order_id}/"
+    with on_a_standby():
+        assert service.get(path).status_code == 404
+    assert service.get(path).status_code == 200
 
 
 def test_a_statement_shows_the_newest_entry_first(

@@ -26,7 +26,9 @@ def order_at(
     def order_at(status: int) -> Order:
         order = place(customer=alice)
         for name in PATHS[status]:
-            changes = {"account_id": alice_account.pk} if name == "start_paying" else {}
+            changes: dict[str, Any] = {}
+            if name == "start_paying":
+                changes["account_id"] = alice_account.pk
             if name == "complete":
                 charge(order, alice_account)
             assert advance(order.pk, getattr(Order, name), **changes)
