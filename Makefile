@@ -1,6 +1,7 @@
 # `make help` prints the lines that begin with two number signs.
 ## make demo               set everything up, run the storm of clicks, then serve (also: make)
 ## make demo-distributed   the same as two services, with a network that loses responses
+## make demo-cluster       break a cluster while customers click, as root on Debian; see deploy/cluster
 ## make serve              set everything up and serve, without a storm; PORT=8000
 ## make setup              the environment, the database, its tables and the demo's data
 ## make simulate           click at a running server; SCENARIO=double_click, ARGS="--orders 50"
@@ -36,7 +37,7 @@ PORT ?= 8000
 RUN := .venv/bin/python
 TIERS := test-unit test-database test-processes test-browser
 
-.PHONY: demo demo-distributed serve setup simulate audit lab test check redis chromium pytest \
+.PHONY: demo demo-distributed demo-cluster serve setup simulate audit lab test check redis chromium pytest \
   test-fast test-unit test-database test-processes test-browser test-pooler coverage mutants package package-test \
   benchmark compare-packages test-matrix fuzz supply-chain lock translations screenshots clean help
 
@@ -48,6 +49,9 @@ help:
 
 demo-distributed: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --distributed --storm --port $(PORT)
+
+demo-cluster: .venv/runtime translations
+	@exec $(RUN) -m simulator.campaign $(ARGS)
 
 serve: .venv/runtime .env translations
 	@exec $(RUN) -m demo.serve --port $(PORT)
@@ -206,6 +210,8 @@ lock:
 	UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal \
 	  --generate-hashes --python-version 3.11 $(ARGS) pyproject.toml --group dev \
 	  -c requirements.txt -o requirements-dev.txt
+	echo 'patroni[etcd3,psycopg3]' | UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile \
+	  --quiet --universal --generate-hashes --python-version 3.11 $(ARGS) - -o deploy/cluster/requirements.txt
 	rm -rf .venv-lock
 
 # The embedded PostgreSQL, that of the tests, and those of the two systems of demo-distributed.

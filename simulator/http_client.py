@@ -21,7 +21,7 @@ PAUSE_SECONDS = 0.5  # after a lost connection, or where Retry-After is missing
 IDLE_SECONDS_MAX = 1.0  # servers close idle connections, some after 2 seconds
 
 NO_RESPONSE = 0
-RETRYABLE = frozenset({NO_RESPONSE, 202, 429, 503})
+RETRYABLE = frozenset({NO_RESPONSE, 202, 429, 502, 503, 504})  # 502 and 504: of a proxy
 
 
 class ServerUnusable(Exception):
@@ -67,12 +67,15 @@ class HttpClient:
     """Sends requests to one server over connections that stay open; threads may share it.
 
     :param connections: and so how many requests are in flight at most
+    :param retry_seconds: how long a request is retried that gets no response, or none that decides
     """
 
-    def __init__(self, base_url: str, *, connections: int) -> None:
+    def __init__(
+        self, base_url: str, *, connections: int, retry_seconds: float = RETRY_SECONDS_MAX
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self._root = urlsplit(self.base_url).path
-        self._connections = connections
+        self._connections, self._retry_seconds = connections, retry_seconds
         self._pool = connection_from_url(
             self.base_url, maxsize=connections, retries=False, timeout=TIMEOUT
         )
@@ -124,7 +127,7 @@ class HttpClient:
             finished = time.perf_counter()
             response = LastResponse(*received, retries, accepted, started, finished)
             pause = response.pause_seconds
-            deadline = started + (ACCEPTED_SECONDS_MAX if accepted else RETRY_SECONDS_MAX)
+            deadline = started + (ACCEPTED_SECONDS_MAX if accepted else self._retry_seconds)
             if response.is_final or finished + pause > deadline or self._given_up.wait(pause):
                 return response
             retries += response.status != 202

@@ -1,0 +1,1 @@
+"""PostgreSQL under Patroni, HAProxy, PgBouncer and several web servers, on hosts of one machine."""

@@ -1,0 +1,101 @@
+"""The cluster's folders, the user its servers run as, and what the machine has to have."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from os import geteuid
+from pathlib import Path
+
+from demo.processes import ROOT, say
+from embedded_postgres.account import ServerAccount
+from embedded_postgres.binaries import usable_binaries
+
+TEMPLATES = ROOT / "deploy" / "cluster"
+HOME = Path("/var/lib/charge-once-cluster")
+RUN = HOME / "run"  # of one run; gone with it
+LOGS = HOME / "logs"  # of the last run
+PATRONI = HOME / "patroni" / "bin"
+DISK_MB = 512  # of a host with a database: small, so that it can be filled
+
+# Debian's packages by the program that they bring.
+PACKAGES = {
+    "etcd": "etcd-server",
+    "haproxy": "haproxy",
+    "pgbouncer": "pgbouncer",
+    "ip": "iproute2",
+    "setpriv": "util-linux",
+}
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # the servers' user can run it, wherever the project is
+
+
+def missing() -> str:
+    """Return in a line what this machine lacks and nobody can install; empty: nothing."""
+    if geteuid() != 0 or not shutil.which("apt-get"):
+        return (
+            "The cluster needs Debian and root: it makes network namespaces and installs servers."
+        )
+    try:
+        subprocess.run(["unshare", "--net", "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "The cluster needs network namespaces, and this machine allows none."
+    return ""
+
+
+def install() -> None:
+    """Install what is missing: Debian's packages, and Patroni in an environment of its own."""
+    wanted = sorted(package for name, package in PACKAGES.items() if not shutil.which(name))
+    if not SYSTEM_PYTHON.exists() or subprocess.call([SYSTEM_PYTHON, "-c", "import ensurepip"]):
+        wanted.append("python3-venv")
+    if wanted:
+        say(f"Installing {' '.join(wanted)}")
+        _quietly("apt-get", "update")
+        _quietly("apt-get", "install", "--yes", "--no-install-recommends", *wanted)
+    requirements, stamp = TEMPLATES / "requirements.txt", HOME / "patroni" / "requirements.txt"
+    if not stamp.exists() or stamp.read_bytes() != requirements.read_bytes():
+        say("Installing Patroni")
+        HOME.mkdir(parents=True, exist_ok=True)
+        _quietly(SYSTEM_PYTHON, "-m", "venv", "--clear", PATRONI.parent)
+        _quietly(PATRONI / "pip", "install", "--require-hashes", "-r", requirements)
+        shutil.copy(requirements, stamp)
+
+
+def account() -> ServerAccount:
+    """Return the user that the databases run as."""
+    return ServerAccount(RUN / "servers")
+
+
+def binaries() -> Path:
+    """Return PostgreSQL's programs, where that user can run them."""
+    return usable_binaries(HOME, account())
+
+
+def make_folders(hosts: Iterable[str]) -> None:
+    """Give each of the hosts a folder, and a small disk where it has a database."""
+    for host in hosts:
+        folder = RUN / host
+        folder.mkdir(parents=True)
+        if host.startswith("db"):
+            size = f"size={DISK_MB}m,mode=0755"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+        account().hand_over(folder)
+
+
+def remove() -> None:
+    """Remove the folders of a run but for its logs; a repeated call finds none."""
+    if RUN.exists():
+        shutil.rmtree(LOGS, ignore_errors=True)
+    for log in RUN.glob("*/*.log"):
+        target = LOGS / log.relative_to(RUN)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(log, target)
+    for disk in sorted(RUN.glob("db*")):
+        subprocess.run(["umount", "--lazy", disk], capture_output=True, check=False)
+    shutil.rmtree(RUN, ignore_errors=True)
+
+
+def _quietly(*command: str | Path) -> None:
+    """Run a command whose output matters only if it fails: SystemExit then."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}\nFailed: {' '.join(map(str, command))}")

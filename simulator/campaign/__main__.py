@@ -1,0 +1,157 @@
+"""Break a cluster while customers click, and count what was lost: `make demo-cluster`.
+
+Three PostgreSQL under Patroni, two web servers behind HAProxy and PgBouncer, each on a host of its
+own: a network namespace. Ctrl-C removes everything, and so does the end of this process, whatever
+ends it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from demo.cluster import network, places
+from demo.cluster.cluster import Cluster, until
+from demo.processes import ROOT, say
+from simulator.campaign.faults import FAULTS, Fault, primary_split
+from simulator.campaign.storm import Storm
+from simulator.campaign.verdict import Verdict, verdict_on
+
+BEFORE, AFTER = 100, 100  # successes before a fault is injected, and after it has hit
+HIT_SECONDS_MAX = 120
+ASYNCHRONOUS = "primary split, asynchronous"
+HEADINGS = {
+    "fault": "fault",
+    "silence_seconds": "seconds without a success",
+    "responses": "responses",
+    "acknowledged": "acknow- ledged",
+    "lost": "lost",
+    "charged_twice": "charged twice",
+    "contradictions": "different responses",
+    "unfinished": "unfinished",
+    "left_paying": "left in 1",
+}
+
+
+def main() -> int:
+    """Make hosts, have a child break what runs on them, remove them; return its exit code."""
+    options = _options()
+    if options.child:
+        return _campaign(options)
+    if reason := places.missing():
+        say(reason)
+        return 1
+    places.install()
+    janitor = subprocess.Popen(
+        [sys.executable, "-m", "demo.cluster.janitor"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
+    )
+    assert janitor.stdin is not None
+    assert janitor.stdout is not None
+    try:
+        janitor.stdout.readline()  # what an earlier run has left is gone
+        places.make_folders(network.HOSTS)
+        network.create()
+        command = (sys.executable, "-m", "simulator.campaign", "--child", *sys.argv[1:])
+        with subprocess.Popen(network.command_on(network.CLIENTS, *command), cwd=ROOT) as child:
+            return child.wait()
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 130
+    finally:
+        janitor.stdin.close()  # now it removes everything
+        janitor.wait()
+
+
+def _campaign(options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    cluster = Cluster()
+    cluster.start()
+    say(f"The cluster was up after {time.monotonic() - began:.0f} s: {cluster.url}")
+    verdicts: list[Verdict] = []
+    try:
+        verdicts.extend(_row(cluster, name, FAULTS[name]) for name in options.only)
+        if options.asynchronous:
+            cluster.replicate(synchronously=False)
+            verdicts.append(_row(cluster, ASYNCHRONOUS, primary_split))
+    except TimeoutError as error:
+        say(f"{error} The servers' logs: {places.LOGS}")
+        return 1
+    finally:
+        if options.json:
+            sys.stdout.write(json.dumps([asdict(each) for each in verdicts], indent=2) + "\n")
+        else:
+            _print(verdicts)
+    return _judge(verdicts)
+
+
+def _row(cluster: Cluster, name: str, fault: Fault) -> Verdict:
+    """Have customers click, break something, and see what they were promised and what is there."""
+    say(f"{name} …")
+    cluster.wait_until_whole()
+    with Storm(cluster.url, cluster.demo_password) as storm:
+        _await_successes(storm, BEFORE)
+        since = time.monotonic()
+        with fault(cluster) as has_hit:
+            until(has_hit, seconds=HIT_SECONDS_MAX, what=f"the fault has hit: {name}")
+            _await_successes(storm, AFTER)
+    cluster.wait_until_whole()
+    return verdict_on(storm, cluster, fault=name, since=since)
+
+
+def _await_successes(storm: Storm, more: int) -> None:
+    wanted = len(storm.journal.successes()) + more
+    until(
+        lambda: len(storm.journal.successes()) >= wanted,
+        seconds=HIT_SECONDS_MAX,
+        what=f"{more} successes",
+    )
+
+
+def _print(verdicts: list[Verdict]) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in (*HEADINGS.values(), "audit"):
+        table.add_column(heading, justify="left" if heading == "fault" else "right")
+    for each in verdicts:
+        shown = [f"{getattr(each, name)}" for name in HEADINGS]
+        table.add_row(*shown, "breaches" if each.breaches else "ok")
+    Console(width=120).print(table)
+
+
+def _judge(verdicts: list[Verdict]) -> int:
+    """Return 0 if nothing was lost that was promised, and something where it was to be."""
+    failures = [each.fault for each in verdicts if each.is_clean == (each.fault == ASYNCHRONOUS)]
+    for each in failures:
+        say(f"Not as it should be: {each}.")
+    return 1 if failures else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make demo-cluster",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
+    parser.add_argument(
+        "--no-asynchronous",
+        dest="asynchronous",
+        action="store_false",
+        help="leave out the last row: what is lost where no COMMIT waits for a standby",
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
