@@ -1,6 +1,5 @@
 """The servers of the cluster: started, ended and asked how they are."""
 
-import contextlib
 import json
 import os
 import pwd
@@ -191,14 +190,6 @@ class Cluster:
         """Kill programs of a host, all if none is named; there has to be one."""
         number = network.signal_all(host, signal.SIGKILL, programs=programs)
         assert number, f"nothing of {programs or 'all'} runs on {host}"
-
-    def fill_disk(self, host: str) -> Path:
-        """Fill a database's disk to its last byte; return the file that does."""
-        filler = places.RUN / host / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(64 * 1024))
-        return filler
 
     # --- Parts
 

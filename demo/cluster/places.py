@@ -16,7 +16,7 @@ HOME = Path("/var/lib/charge-once-cluster")
 RUN = HOME / "run"  # of one run; gone with it
 LOGS = HOME / "logs"  # of the last run
 PATRONI = HOME / "patroni" / "bin"
-DISK_MB = 512  # of a host with a database: small, so that it can be filled
+DISK_MB = 512  # of a host with a database, in memory
 
 # Debian's packages by the program that they bring.
 PACKAGES = {

@@ -101,15 +101,6 @@ def web_server_killed(cluster: Cluster) -> Iterator[HasHit]:
     cluster.start_web(WEBS[0])
 
 
-@contextmanager
-def disk_full(cluster: Cluster) -> Iterator[HasHit]:
-    """Fill the primary's disk, so that its PostgreSQL can't write its log, nor start again."""
-    primary = _primary(cluster)
-    filler = cluster.fill_disk(primary)
-    yield lambda: cluster.primary() not in {None, primary}
-    filler.unlink()
-
-
 FAULTS: dict[str, Fault] = {
     "primary killed": primary_killed,
     "primary split": primary_split,
@@ -118,7 +109,6 @@ FAULTS: dict[str, Fault] = {
     "etcd without quorum": etcd_without_quorum,
     "proxies killed": proxies_killed,
     "web server killed": web_server_killed,
-    "disk full": disk_full,
 }
 
 
