@@ -32,9 +32,7 @@ SELECT count(*), count(*) FILTER (WHERE sync_state = 'sync') FROM pg_stat_replic
 """
 
 
-def until(
-    condition: Callable[[], Any], *, seconds: float, what: str, pause_seconds: float = 0.2
-) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """Wait for a condition to become true and return its value.
 
     :raises TimeoutError: it did not within so many seconds
@@ -43,23 +41,23 @@ def until(
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(pause_seconds)
+        time.sleep(0.2)
     raise TimeoutError(f"Not within {seconds:g} s: {what}.")
 
 
 class Cluster:
     """Three databases, two web servers with their proxies, and a proxy before them."""
 
-    def __init__(self, *, synchronous: bool = True) -> None:
-        self.synchronous = synchronous
-        self.account, self.binaries = places.account(), places.binaries()
+    def __init__(self) -> None:
+        self.synchronous = True
+        self.account = places.account()
         self.password, self.demo_password = secrets.token_hex(16), secrets.token_hex(16)
         self.values = {
             "scope": DATABASE,
             "database": DATABASE,
             "network": NETWORK,
-            "binaries": str(self.binaries),
-            "synchronous": str(synchronous).lower(),
+            "binaries": str(places.binaries()),
+            "synchronous": "true",
             "superuser_password": secrets.token_hex(16),
             "replication_password": secrets.token_hex(16),
             "etcd_peers": ",".join(f"{each}=http://{address(each)}:2380" for each in DATABASES),
@@ -145,10 +143,9 @@ class Cluster:
                 return host
         return None
 
-    def standbys(self, *, synchronous: bool) -> list[str]:
-        """Return the databases that follow the primary."""
-        roles = {"sync_standby"} if synchronous else {"sync_standby", "replica"}
-        return [each["name"] for each in self.members() if each["role"] in roles]
+    def synchronous_standbys(self) -> list[str]:
+        """Return the databases that a COMMIT waits for."""
+        return [each["name"] for each in self.members() if each["role"] == "sync_standby"]
 
     def has_quorum(self) -> bool:
         """Return True if etcd can decide."""
@@ -187,9 +184,9 @@ class Cluster:
     # --- Faults
 
     def kill(self, host: str, *programs: str) -> None:
-        """Kill programs of a host, all if none is named; there has to be one."""
+        """Kill programs of a host; one of them has to run."""
         number = network.signal_all(host, signal.SIGKILL, programs=programs)
-        assert number, f"nothing of {programs or 'all'} runs on {host}"
+        assert number, f"nothing of {programs} runs on {host}"
 
     # --- Parts
 

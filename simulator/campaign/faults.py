@@ -53,11 +53,11 @@ def primary_frozen(cluster: Cluster) -> Iterator[HasHit]:
 def standby_then_primary_killed(cluster: Cluster) -> Iterator[HasHit]:
     """Kill the synchronous standby; once another one is, the primary."""
     primary = _primary(cluster)
-    (standby,) = cluster.standbys(synchronous=True)
+    (standby,) = cluster.synchronous_standbys()
     cluster.kill(standby, *DATABASE_PROGRAMS)
     third = (set(DATABASES) - {primary, standby}).pop()
     until(
-        lambda: cluster.standbys(synchronous=True) == [third],
+        lambda: cluster.synchronous_standbys() == [third],
         seconds=60,
         what=f"{third} is the synchronous standby",
     )
