@@ -58,19 +58,6 @@ def pre_fork(server: Any, worker: Any) -> None:
     os.makedirs(os.environ[COUNTERS], mode=0o700, exist_ok=True)
 
 
-def post_worker_init(worker: Any) -> None:
-    """Start to write the worker's hourly counts, now that its application is loaded."""
-    from operations import hourly  # noqa: PLC0415 - needs Django, which only workers load
-
-    worker.hourly = hourly.start()
-
-
-def worker_exit(server: Any, worker: Any) -> None:
-    """Write the worker's last counts; one that never started has none."""
-    if writer := getattr(worker, "hourly", None):
-        writer.stop()
-
-
 def child_exit(server: Any, worker: Any) -> None:
     """Drop an ended worker's requests in flight; its counts stay."""
     # Imported before there is a folder, it would count in this process only.

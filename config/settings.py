@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     *(["orders", "orders.settlement", "payments"] if ROLE == "both" else [ROLE]),
     "web",
     "idempotency",
+    "idempotency.journal",
     "operations.apps.ChargeOnceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -252,6 +253,9 @@ IDEMPOTENCY = {
     ),
     "TOKEN_RATE": (whole("TOKENS_PER_MINUTE", default=60, most=A_MINUTE_MAX), 60),
     "EXECUTION_RATE": WRITE_RATE,
+    "JOURNAL_RETENTION": timedelta(days=whole("JOURNAL_RETENTION_DAYS", default=7, most=3_650)),
+    # For the timelines of the demo: first executions too, and what each request's statements did.
+    "JOURNAL_EXECUTED": DEBUG,
 }
 API_TOKEN_LIFETIME_DAYS = whole("API_TOKEN_LIFETIME_DAYS", default=90, most=3_650)
 SIGN_IN_RATE = (whole("SIGN_INS_PER_MINUTE", default=20, most=A_MINUTE_MAX), 60)
@@ -265,8 +269,6 @@ PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
 # One click signs a visitor in as a customer of the demo's.
 DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
-# The shop records every click that reaches it, for the order's timeline: two more writes for each.
-RECORD_CLICKS = DEBUG
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)

@@ -16,6 +16,9 @@ from web.keys import KeyView
 from web.schema_view import DocsView, SchemaView
 from web.sign_in import SignInView
 
+if apps.is_installed("shop"):
+    from demo.try_it import try_it as _try_it
+
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("api-tokens/", ApiTokensView.as_view(), name="api-tokens"),
@@ -33,6 +36,7 @@ pages: list[URLPattern | URLResolver] = [
     path("account/api-tokens/<int:token_id>/revoke/", revoke_api_token, name="revoke-api-token"),
     path("language/", set_language, name="set_language"),
     *([path("lab/", include("lab.page.urls"))] if settings.LAB_ENABLED else []),
+    *([path("demo/try/", _try_it, name="try-it")] if apps.is_installed("shop") else []),
     path("", include("shop.urls"))
     if apps.is_installed("shop")
     else path("", RedirectView.as_view(pattern_name="docs")),

@@ -8,6 +8,8 @@ draft-ietf-httpapi-idempotency-key-header; the dedup table (防重表) of the ar
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import Error, OperationalError, transaction
 from django.http import HttpResponse
@@ -23,12 +25,28 @@ from idempotency.database_errors import (
 )
 from idempotency.errors import ExecutionsOvertaken, Refusal, TokenOvertaken
 from idempotency.failpoints import failpoint
+from idempotency.steps import Step, recording
 
 RUNS_MAX = 3
 
 ONCE = "idempotency_record_once"
 
 SubjectOf = Callable[[HttpResponse], str]
+
+
+@dataclass
+class Passage:
+    """How a request passed the boundary: when it came, how long it waited, its steps."""
+
+    began: float = field(default_factory=time.monotonic)
+    waited_seconds: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every signal about the request says of it."""
+        seconds = time.monotonic() - self.began
+        return {"seconds": seconds, "waited_seconds": self.waited_seconds, "steps": self.steps}
 
 
 def respond_once(
@@ -49,21 +67,35 @@ def respond_once(
     :param subject_of: returns the claim's subject by the response, where only that knows it
     :raises errors.Refusal: the key can't be used, or the first request takes too long
     """
-    deadline = time.monotonic() + wait_seconds
+    passage = Passage()
     try:
-        if claim.seen is not None:
-            response = replay_of(claim, claim.seen)
-            signals.send(signals.replayed, claim)
-            return response
-        while True:
-            outcome = _retried_where_safe(lambda: _run(claim, execute, subject_of))
-            if not isinstance(outcome, Busy):
-                return outcome
-            waiting.wait_for(outcome.lock, seconds=deadline - time.monotonic(), using=claim.using)
-            signals.send(signals.waited, claim)
+        with recording(passage.steps):
+            return _passed(claim, execute, subject_of, passage, wait_seconds)
     except Refusal as refusal:
-        signals.send(signals.refused, claim, slug=refusal.slug)
+        signals.send(signals.refused, claim, slug=refusal.slug, **passage.facts)
         raise
+
+
+def _passed(
+    claim: Claim,
+    execute: Callable[[], HttpResponse],
+    subject_of: SubjectOf | None,
+    passage: Passage,
+    wait_seconds: float,
+) -> HttpResponse:
+    if claim.seen is not None:
+        response = replay_of(claim, claim.seen)
+        signals.send(signals.replayed, claim, **passage.facts)
+        return response
+    deadline = passage.began + wait_seconds
+    while True:
+        outcome = _retried_where_safe(lambda: _run(claim, execute, subject_of, passage))
+        if not isinstance(outcome, Busy):
+            return outcome
+        started = time.monotonic()
+        waiting.wait_for(outcome.lock, seconds=deadline - started, using=claim.using)
+        passage.waited_seconds += time.monotonic() - started
+        signals.send(signals.waited, claim, **passage.facts)
 
 
 def stored_response(claim: Claim) -> HttpResponse | None:
@@ -74,7 +106,10 @@ def stored_response(claim: Claim) -> HttpResponse | None:
 
 
 def _run(
-    claim: Claim, execute: Callable[[], HttpResponse], subject_of: SubjectOf | None
+    claim: Claim,
+    execute: Callable[[], HttpResponse],
+    subject_of: SubjectOf | None,
+    passage: Passage,
 ) -> HttpResponse | Busy:
     """Return the response, stored or new, or what holds the key or the subject just now."""
     busy_subject: Busy | None = None
@@ -93,12 +128,14 @@ def _run(
             raise
         return busy_subject
     if isinstance(outcome, Replay):
-        signals.send(signals.replayed, claim)
+        signals.send(signals.replayed, claim, **passage.facts)
         return outcome.response
     if subject is not None:
         failpoint("committed")
         made = {"identity": claim.identity, "status": response.status_code}
-        signals.send(signals.executed, claim, subject=subject, **made)
+        is_superseded = getattr(response, "idempotency_superseded", False)
+        made |= {"superseded": is_superseded}
+        signals.send(signals.executed, claim, subject=subject, **made, **passage.facts)
     return response
 
 

@@ -39,6 +39,10 @@ class Settings:
         many seconds); None: any number. A replay never counts
     :param POOLER: True where a pooler in transaction mode is between the server and PostgreSQL
     :param PROBLEM_TYPE: the `type` of a problem document, by its slug
+    :param JOURNAL_RETENTION: how long `idempotency.journal` keeps a row
+    :param JOURNAL_EXECUTED: whether it also has first executions, and the steps of each request
+    :param JOURNAL_SECONDS: how often a process writes its rows; None: only `recorder.flush` does
+    :param JOURNAL_ROWS_MAX: rows that a process holds until they are written; more are dropped
     """
 
     KEY_HEADER: str = "Idempotency-Key"
@@ -58,6 +62,10 @@ class Settings:
     EXECUTION_RATE: tuple[int, int] | None = None
     POOLER: bool = False
     PROBLEM_TYPE: str = "/problems/{slug}"
+    JOURNAL_RETENTION: timedelta = timedelta(days=7)
+    JOURNAL_EXECUTED: bool = False
+    JOURNAL_SECONDS: float | None = 1.0
+    JOURNAL_ROWS_MAX: int = 10_000
 
 
 _NAMES = frozenset(field.name for field in fields(Settings))

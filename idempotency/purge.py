@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.db import connections
 
 from idempotency import signals
@@ -58,7 +59,14 @@ def purge_records(*, batch: int = 1000, using: str = "default") -> int:
 
 
 def erase_scope(scope: str, *, batch: int = 1000, using: str = "default") -> int:
-    """Turn all records of a scope into tombstones, and forget its tokens; its keys stay refused."""
+    """Turn all records of a scope into tombstones; its keys stay refused.
+
+    Its tokens and what is journaled of it are deleted. Returns how many records it had left.
+    """
+    if apps.is_installed("idempotency.journal"):
+        from idempotency.journal import retention  # noqa: PLC0415 - an app of its own
+
+        retention.erase(scope)
     with connections[using].cursor() as cursor:
         cursor.execute("DELETE FROM idempotency_token WHERE scope = %s", [scope])
     return _in_batches(OF_SCOPE, using, {"scope": scope, "batch": batch})
@@ -79,6 +87,15 @@ def delete_expired(*, using: str = "default") -> tuple[int, int]:
         tokens = cursor.rowcount
         cursor.execute("DELETE FROM idempotency_ratecount WHERE ends_at < now()")
         return tokens, cursor.rowcount
+
+
+def delete_journaled(*, batch: int = 1000) -> int:
+    """Delete what `idempotency.journal` has had for JOURNAL_RETENTION; return how many rows."""
+    if not apps.is_installed("idempotency.journal"):
+        return 0
+    from idempotency.journal import retention  # noqa: PLC0415 - an app of its own
+
+    return retention.delete_old(batch=batch)
 
 
 def _in_batches(statement: str, using: str, values: dict[str, Any]) -> int:

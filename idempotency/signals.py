@@ -1,8 +1,10 @@
 """What became of requests, for counts and journals: sent after the commit, outside the money path.
 
-Each is sent with `scope`, `key_digest`, `subject` and `request_id`, never the key; `refused` also
-with the `slug` of the problem, `executed` with the `identity` of its record and the stored
-`status`, `purged` with `count` alone. A receiver that fails is logged and changes nothing.
+Each is sent with `scope`, `key_digest`, `subject` and `request_id`, never the key; with the
+`seconds` that the request took so far, the `waited_seconds` among them, and its `steps`; `refused`
+also with the `slug` of the problem, `executed` with the `identity` of its record, the stored
+`status`, and whether another key's request had `superseded` it; `purged` with `count` alone. A
+receiver that fails is logged and changes nothing.
 """
 
 import logging

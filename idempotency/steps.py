@@ -19,7 +19,7 @@ class Step:
     ms: float = 0.0
 
 
-_recorded: ContextVar[list[Step] | None] = ContextVar("steps", default=None)
+_recorded: ContextVar[tuple[list[Step], ...]] = ContextVar("steps", default=())
 
 
 @contextmanager
@@ -30,15 +30,18 @@ def step(name: str) -> Iterator[Step]:
     try:
         yield current
     finally:
-        if (recorded := _recorded.get()) is not None:
-            current.ms = round((time.perf_counter() - started) * 1000, 1)
+        current.ms = round((time.perf_counter() - started) * 1000, 1)
+        for recorded in _recorded.get():
             recorded.append(current)
 
 
 @contextmanager
 def recording(recorded: list[Step]) -> Iterator[None]:
-    """Append the steps of the block to a list, in the order in which they end."""
-    token = _recorded.set(recorded)
+    """Append the steps of the block to a list, in the order in which they end.
+
+    A block within a block is recorded by both.
+    """
+    token = _recorded.set((*_recorded.get(), recorded))
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """The counters of /metrics: every response is counted once, by whichever worker sends it.
 
-Refused keys, and replays by the hour, come from the signals of `idempotency`.
+Refused keys and duplicates come from the signals of `idempotency` and its journal.
 
 Every worker counts into files of its own in a folder that the server makes (config/gunicorn.py);
 the worker that is scraped adds up all of them, those of killed workers too. Without that folder, as
@@ -29,8 +29,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from idempotency import signals
-from operations import gauges, hourly
-from operations.models import HourlyCount
+from idempotency.journal.models import Outcome
+from idempotency.journal.receivers import journaled
+from operations import gauges
 from web.middleware import QUIET, GetResponse
 
 # A client may invent methods, and each value of a label is a series for ever.
@@ -85,6 +86,17 @@ KEY_CONFLICTS = Counter(
     ("problem",),
     registry=COUNTED,
 )
+DUPLICATES = Counter(
+    "charge_once_duplicates_total",
+    "Requests that were no first execution, by their outcome.",
+    ("outcome",),
+    registry=COUNTED,
+)
+DROPPED = Counter(
+    "charge_once_journal_dropped_total",
+    "Duplicates that the journal leaves out, because too many waited to be written.",
+    registry=COUNTED,
+)
 RATE_LIMITED = Counter(
     "charge_once_rate_limited_total",
     "Requests refused because there were too many.",
@@ -97,6 +109,8 @@ for label in ("200", "202", "402", "409"):
     PAYS.labels(label)
 for label in ("succeeded", "declined"):
     PAYMENTS.labels(label)
+for label in sorted(set(Outcome.values) - {Outcome.EXECUTED}):
+    DUPLICATES.labels(label)
 for label in CONFLICTS:
     KEY_CONFLICTS.labels(label)
 
@@ -135,10 +149,12 @@ def count(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -
         _count_money(match.view_name, final_response, replayed=replayed)
 
 
-@receiver(signals.replayed)
-def count_replay(**_: Any) -> None:
-    """Count a stored response that is sent again."""
-    hourly.TALLY.add(HourlyCount.Kind.REPLAY)
+@receiver(journaled)
+def count_duplicate(outcome: str, dropped: bool, **_: Any) -> None:
+    """Count a duplicate as the journal does, and one that it drops."""
+    DUPLICATES.labels(outcome).inc()
+    if dropped:
+        DROPPED.inc()
 
 
 @receiver(signals.refused)
@@ -146,7 +162,6 @@ def count_refusal(slug: str, **_: Any) -> None:
     """Count a request whose key was in use, or belonged to another request."""
     if slug in CONFLICTS:
         KEY_CONFLICTS.labels(slug).inc()
-        hourly.TALLY.add(HourlyCount.Kind.CONFLICT)
 
 
 def _count_money(view: str, response: HttpResponseBase, *, replayed: bool) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
@@ -63,6 +63,8 @@ class ChargeOnceSite(AdminSite):
                 self.admin_view(self._requeue),
                 name="dashboard-requeue",
             ),
+            # Django's own is a 500 for an id that the model's key can't be. No row has such a page.
+            path("r/<path:content_type_id>/<path:object_id>/", self.admin_view(_no_page)),
             *super().get_urls(),
         ]
 
@@ -81,6 +83,10 @@ class ChargeOnceSite(AdminSite):
         if app_label is None and dashboard.is_for(request.user):
             listed.insert(0, _dashboard_entry())
         return listed
+
+
+def _no_page(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
+    raise Http404
 
 
 def _dashboard_entry() -> dict[str, Any]:

@@ -14,7 +14,12 @@ def read_at(row: Any) -> datetime:
     """Return when a row was read; of one that does not say so, the time now."""
     if known := getattr(row, "read_at", None):
         return known  # type: ignore[no-any-return]
+    return now()
+
+
+def now() -> datetime:
+    """Return the time."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-        return now
+        read: datetime = cursor.fetchone()[0]
+        return read

@@ -73,8 +73,15 @@ def placed_subject(response: Any) -> str:
 def pay_response(attempt: Attempt) -> Response:
     """Return the response to an attempt to pay: final, and stored under the request's key.
 
-    Only 202, while the order is paying, is provisional.
+    Only 202, while the order is paying, is provisional. One that decided nothing says so: the
+    journal counts it as a duplicate, under another key.
     """
+    response = _pay_response(attempt)
+    response.idempotency_superseded = not attempt.first  # type: ignore[attr-defined]
+    return response
+
+
+def _pay_response(attempt: Attempt) -> Response:
     order, shown = attempt.order, body(attempt.order, attempt.payment)
     match order.status, attempt.first:
         case Order.Status.PAYING, _:

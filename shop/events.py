@@ -10,15 +10,22 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from idempotency.journal.models import Outcome
 from idempotency.models import Record
 from orders.models import Order, PaymentRequest
-from shop.clicks import shorten_key
+from shop.drawing import LABELS
+from shop.requests import OrderRequest
+from shop.statements import CONDITIONAL, DESCRIPTIONS
+from shop.templatetags.money import money
 from web.read_only_admin import moment, page_of
+
+KEY_CHARACTERS_SHOWN = 12
+MOODS = {Outcome.EXECUTED: "good", Outcome.REUSED: "bad"}
 
 
 @dataclass(frozen=True)
 class StatementShown:
-    """A statement of a click, described."""
+    """A statement of a request, described."""
 
     text: str
     sql: str
@@ -28,7 +35,10 @@ class StatementShown:
 
 @dataclass(frozen=True)
 class OrderEvent:
-    """One line of the timeline; `mood` is the class of its tag in the style sheet."""
+    """One line of the timeline; `mood` is the class of its tag in the style sheet.
+
+    :ivar more: how many equal ones follow
+    """
 
     at: datetime
     what: str
@@ -37,6 +47,8 @@ class OrderEvent:
     tag: str = ""
     mood: str = ""
     statements: Sequence[StatementShown] = field(default=())
+    is_placing: bool = False
+    more: int = 0
 
     @property
     def when(self) -> str:
@@ -50,30 +62,25 @@ class OrderEvent:
 def placed(order: Order, record: Record | None, by: str, for_staff: bool) -> OrderEvent:
     """Return the event of placing an order; `record` is that of the request, if there is one."""
     lines = ", ".join(str(line) for line in order.lines.order_by("id"))
-    ordered = _("%(lines)s: %(amount)d %(currency)s in minor units") % {
-        "lines": lines,
-        "amount": order.amount,
-        "currency": order.currency,
-    }
+    ordered = f"{lines}: {money(order.amount, order.currency)}"
     request = _describe_request(record, by, for_staff) if record else _("no idempotency record")
     url = _admin_url(record, for_staff) if record else ""
-    return OrderEvent(order.created_at, _("placed"), f"{ordered}; {request}", url)
+    return OrderEvent(order.created_at, _("placed"), f"{ordered}; {request}", url, is_placing=True)
 
 
 def status_changed(change: Any, for_staff: bool) -> OrderEvent:
     """Return the event of a transition."""
     source, target = change.get_source_display(), change.get_target_display()
     what = f"{source} → {target}".lower()
-    details = f"{change.source} → {change.target}"
+    details = f"{change.source} → {change.target}" if for_staff else ""
     return OrderEvent(change.at, what, details, _admin_url(change, for_staff))
 
 
 def payment_made(payment: Any, for_staff: bool) -> OrderEvent:
     """Return the event of a payment, succeeded or declined."""
     what = _("payment succeeded") if payment.succeeded else _("payment declined")
-    details = _("%(amount)d %(currency)s from account %(account)d") % {
-        "amount": payment.amount,
-        "currency": payment.currency,
+    details = _("%(amount)s from account %(account)d") % {
+        "amount": money(payment.amount, payment.currency),
         "account": payment.account_id,
     }
     return OrderEvent(payment.created_at, what, details, _admin_url(payment, for_staff))
@@ -81,12 +88,14 @@ def payment_made(payment: Any, for_staff: bool) -> OrderEvent:
 
 def entry_inserted(entry: Any, for_staff: bool) -> OrderEvent:
     """Return the event of a ledger entry."""
-    details = _("%(entry)s on account %(account)d") % {
-        "entry": entry,
+    currency = entry.account.currency
+    details = _("%(amount)s on account %(account)d") % {
+        "amount": money(entry.amount, currency),
         "account": entry.account_id,
     }
     if entry.balance_after is not None:
-        balance = _("balance after %(balance)d") % {"balance": entry.balance_after}
+        after = money(entry.balance_after, currency)
+        balance = _("balance after %(balance)s") % {"balance": after}
         details = f"{details}, {balance}"
     return OrderEvent(entry.created_at, _("entry"), details, _admin_url(entry, for_staff))
 
@@ -109,15 +118,32 @@ def payment_requested(request: PaymentRequest) -> Iterator[OrderEvent]:
         yield OrderEvent(request.created_at, what, details if request.attempts else "")
 
 
-def request_recorded(record: Record, by: str, for_staff: bool) -> OrderEvent:
-    """Return the event of a request with an idempotency record and no recorded click."""
-    what = (
-        _("response %(status)d") % {"status": record.status}
-        if record.status
-        else _("response expired; a tombstone now")
+def requested(request: OrderRequest, record: Record | None, what: str, by: str) -> OrderEvent:
+    """Return the event of a request; `record` is the one that it made, for staff alone."""
+    details = _("key digest %(digest)s, request %(id)s") % {
+        "digest": request.key_digest,
+        "id": request.request_id,
+    }
+    if record:
+        details = _describe_request(record, by, for_staff=True)
+    if request.waited_milliseconds:
+        waited = _("waited %(ms)d ms") % {"ms": max(1, request.waited_milliseconds)}
+        details = f"{waited}; {details}"
+    statements = [_describe(*each) for each in request.steps if each[0] in DESCRIPTIONS]
+    return OrderEvent(
+        request.at,
+        what,
+        details,
+        _admin_url(record, for_staff=True) if record else "",
+        tag=str(LABELS[request.outcome]),
+        mood=MOODS.get(request.outcome, "calm"),
+        statements=statements,
     )
-    details = f"{record.method} {record.path}; {_describe_request(record, by, for_staff)}"
-    return OrderEvent(record.created_at, what, details, _admin_url(record, for_staff))
+
+
+def _describe(name: str, rows: int, ms: float) -> StatementShown:
+    text, sql = DESCRIPTIONS[name]
+    return StatementShown(str(text), sql, rows if name in CONDITIONAL else None, ms)
 
 
 def staff_acted(log: LogEntry, for_staff: bool) -> OrderEvent:
@@ -133,6 +159,11 @@ def _describe_request(record: Record, by: str, for_staff: bool) -> str:
         key = _("by %(caller)s, %(key)s") % {"caller": by, "key": key}
     request = _("request %(id)s") % {"id": record.request_id}
     return f"{key}, {request}" if record.request_id else key
+
+
+def shorten_key(key: str) -> str:
+    """Return as much of a key as may be shown: enough to recognise it, too little to send it."""
+    return key if len(key) <= KEY_CHARACTERS_SHOWN else f"{key[:KEY_CHARACTERS_SHOWN]}…"
 
 
 def _admin_url(row: Model, for_staff: bool) -> str:

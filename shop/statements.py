@@ -1,4 +1,4 @@
-"""The steps of a click, as `idempotency.steps` records them, in the words of a timeline.
+"""The steps of a request, as `idempotency.steps` records them, in the words of a timeline.
 
 A step is recorded by name: no key and no amount.
 """
@@ -6,8 +6,6 @@ A step is recorded by name: no key and no amount.
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-
-WAITED = "waited"
 
 # The timeline shows whether these matched a row: they decide races.
 CONDITIONAL = frozenset({"0→1", "1→2", "1→3", "basket-ordered", "charged"})
@@ -18,12 +16,12 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
         _("Looked up the key, and claimed it if it was free"),
         "SELECT pg_try_advisory_xact_lock(key), stored response",
     ),
-    WAITED: (
-        _("Waited for the click that holds the key"),
+    "waited": (
+        _("Waited for the request that holds the key"),
         "SELECT pg_advisory_xact_lock_shared(key)",
     ),
     "no-waiting": (
-        _("Another click for this order is in flight: continue only if no lock makes this wait"),
+        _("Another request for this order is in flight: go on only if no lock makes this wait"),
         "SET LOCAL lock_timeout = '1ms'",
     ),
     "0→1": (

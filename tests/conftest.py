@@ -9,7 +9,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from idempotency.tests.support import armed_failpoints, read_only, recorded_failpoints
+from idempotency.journal.recorder import Recorder
+from idempotency.tests.support import (
+    armed_failpoints,
+    journal_in_memory,
+    read_only,
+    recorded_failpoints,
+)
 from orders.models import Order, Product
 from orders.services import Line, place_order
 from payments.models import Account
@@ -22,6 +28,13 @@ __all__ = ["_network", "network", "read_only"]  # two fixtures
 
 LONG_WINDOW = 10 * 365 * 24 * 3600  # of a rate; no test runs across its end
 OPENING = 100_000
+
+
+@pytest.fixture(autouse=True)
+def journal() -> Iterator[Recorder]:
+    """What this process would journal in a test, which writes it itself or not at all."""
+    with journal_in_memory() as recorder:
+        yield recorder
 
 
 @pytest.fixture

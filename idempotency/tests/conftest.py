@@ -9,13 +9,25 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from idempotency import Claim
+from idempotency.journal.recorder import Recorder
 from idempotency.tests.processes import build
 from idempotency.tests.project.models import Account, Charge, User
-from idempotency.tests.support import armed_failpoints, recorded_failpoints
+from idempotency.tests.support import (
+    armed_failpoints,
+    journal_in_memory,
+    recorded_failpoints,
+)
 
 PASSWORD = "a password"
 OPENING = 1_000
 Debiting = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def journal() -> Iterator[Recorder]:
+    """What this process would journal in a test, which writes it itself or not at all."""
+    with journal_in_memory() as recorder:
+        yield recorder
 
 
 @pytest.fixture

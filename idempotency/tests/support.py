@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from idempotency import failpoints
+from idempotency.journal import recorder
 
 
 @contextmanager
@@ -42,6 +44,15 @@ def recorded_failpoints() -> Iterator[list[str]]:
         yield passed
     finally:
         failpoints.install(None)
+
+
+@contextmanager
+def journal_in_memory() -> Iterator[recorder.Recorder]:
+    """Have this process journal to a recorder of its own that only `flush` empties."""
+    with patch.multiple(
+        recorder, RECORDER=(own := recorder.Recorder()), _start=lambda seconds: None
+    ):
+        yield own
 
 
 @contextmanager

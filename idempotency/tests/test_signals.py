@@ -40,7 +40,8 @@ def test_executed_is_sent_after_the_commit_with_the_subject_and_no_key(client: C
     assert facts["subject"] == "thing:7"
     assert facts.keys() == {
         *("scope", "key_digest", "subject", "request_id"),
-        *("identity", "status"),
+        *("identity", "status", "superseded"),
+        *("seconds", "waited_seconds", "steps"),
     }
     record = Record.objects.get()
     assert (facts["identity"], facts["status"]) == (bytes(record.identity), record.status)

@@ -1,5 +1,6 @@
 """The lab's pages: choose, run, watch, read the reason and the source."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class Panel:
     explanation: wording.Explanation
     attempts: list[dict[str, Any]]
     balances: list[tuple[str, int]]
+
+    @property
+    def ms(self) -> int:
+        """How long its time axis is."""
+        scale = scale_of(self.timeline)
+        return math.ceil(scale.ends - scale.began)
 
 
 @never_cache

@@ -1,4 +1,4 @@
-"""The operations dashboard in the admin: pending orders, outbox, mismatches, replays, a search.
+"""The operations dashboard in the admin: duplicates, pending orders, outbox, mismatches, search.
 
 A section is for those who may view its rows, in a process that has them. The page reads only; its
 one button is a POST that is safe to send any number of times.
@@ -19,8 +19,10 @@ from django.views.decorators.http import require_safe
 
 from operations.dashboard import queue
 from operations.dashboard.check import check, may_check
+from operations.dashboard.duplicates import duplicates
 from operations.dashboard.lists import (
     CHANGE_ORDERS,
+    VIEW_JOURNAL,
     VIEW_ORDERS,
     VIEW_PAYMENTS,
     VIEW_RECORDS,
@@ -28,11 +30,10 @@ from operations.dashboard.lists import (
     VIEW_TOKENS,
     may,
 )
-from operations.dashboard.plot import plot
 from operations.dashboard.search import TEXT_CHARACTERS_MAX, search
 from web.given_up import cancelled_when_given_up
 
-RIGHTS = (VIEW_ORDERS, VIEW_REQUESTS, VIEW_RECORDS, VIEW_PAYMENTS, VIEW_TOKENS)
+RIGHTS = (VIEW_ORDERS, VIEW_REQUESTS, VIEW_RECORDS, VIEW_PAYMENTS, VIEW_TOKENS, VIEW_JOURNAL)
 REQUEUED = _("Requeued.")
 NOT_DEAD_LETTERED = _("It was not dead-lettered, nothing changed.")
 BUSY = _("The database was busy. Nothing changed; try again.")
@@ -71,8 +72,10 @@ def _sections(request: HttpRequest) -> dict[str, Any]:
         shown |= {"pending": queue.pending_orders(), "pending_count": queue.count_pending()}
     if shown["sees_requests"]:
         shown |= {"backlog": queue.backlog(), "dead_letters": queue.dead_letters()}
-    if may(user, VIEW_RECORDS):
-        shown["plot"] = plot()
+        # Where payments are made in this process, nothing is ever in the outbox.
+        shown["shows_outbox"] = shown["backlog"].is_remote or shown["backlog"].open
+    if may(user, VIEW_JOURNAL):
+        shown["duplicates"] = duplicates()
     if shown["may_check"] and request.GET.get("check") == "1":
         with cancelled_when_given_up(request) as given_up:
             shown["check"] = check(given_up)

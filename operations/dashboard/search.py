@@ -14,9 +14,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from idempotency import tokens
+from idempotency.journal.models import JournaledRequest
 from idempotency.models import Record, Token
 from operations.dashboard.lists import (
     ROWS_MAX,
+    VIEW_JOURNAL,
     VIEW_ORDERS,
     VIEW_PAYMENTS,
     VIEW_RECORDS,
@@ -25,12 +27,11 @@ from operations.dashboard.lists import (
     Listed,
     may,
 )
-from operations.records import ORDER, order_of
+from operations.records import ORDER, order_named, order_of
 from web.read_only_admin import moment, page_of, whole_uuid
 
 if apps.is_installed("orders"):
     from orders.models import Order, PaymentRequest
-    from shop.models import Click
 if apps.is_installed("payments"):
     from payments.models import Payment
 
@@ -85,8 +86,8 @@ class _Search:
         requests: Listed[Any] = self._requests() if may(self.user, VIEW_REQUESTS) else Listed([])
         named = {order_id for record in records.rows if (order_id := order_of(record))}
         named |= {request.pk for request in requests.rows}
-        if may(self.user, VIEW_RECORDS):
-            named |= self._clicked()
+        if may(self.user, VIEW_JOURNAL):
+            named |= self._journaled()
         groups = [_records_group(records), _requests_group(requests)]
         if may(self.user, VIEW_ORDERS):
             groups.insert(0, _orders_group(self._orders(named)))
@@ -103,13 +104,12 @@ class _Search:
         rows = Record.objects.filter(wanted).defer("body")
         return Listed.of(rows.order_by("-id")[: Listed.read])
 
-    def _clicked(self) -> set[UUID]:
-        """Return the orders of a click with this request id: a duplicate has no record."""
-        if not apps.is_installed("orders"):
-            return set()
-        clicks = Click.objects.filter(request_id=self.text).exclude(order_id=None)
-        named = clicks.values_list("order_id", flat=True)[:ROWS_MAX]
-        return {order_id for order_id in named if order_id}
+    def _journaled(self) -> set[UUID]:
+        """Return the orders of a duplicate with this request id or key digest: it has no record."""
+        wanted = Q(request_id=self.text) | Q(key_digest=self.text)
+        rows = JournaledRequest.objects.filter(wanted, subject__startswith=ORDER)
+        subjects = rows.values_list("subject", flat=True)[:ROWS_MAX]
+        return {order_id for subject in subjects if (order_id := order_named(subject))}
 
     def _requests(self) -> Listed[Any]:
         wanted = Q(request_id=self.text)

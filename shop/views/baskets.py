@@ -7,7 +7,7 @@ another door to the API's request, with the same key, fingerprint and stored res
 import json
 from collections import Counter
 from collections.abc import Mapping
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -22,8 +22,7 @@ from orders.errors import MixedCurrencies, ProductNotFound
 from orders.models import Order
 from orders.serializers import MAX_LINES, MAX_QUANTITY
 from shop import baskets, forms
-from shop.clicks import ClickInProgress, record_click
-from shop.models import Basket, ClickAction, ClickOutcome
+from shop.models import Basket
 from shop.pages import note_of, page, public_page, redirect_back, redirect_with
 from web.pages import error_page
 
@@ -41,7 +40,12 @@ def catalogue(request: HttpRequest) -> HttpResponse:
     """Show the products, with the quantities in the customer's basket."""
     signed_in = request.user.is_authenticated
     basket = baskets.open_basket(customer=request.user) if signed_in else None
-    context = {"products": baskets.catalogue_offers(basket), "quantity_max": MAX_QUANTITY}
+    context = {
+        "products": baskets.catalogue_offers(basket),
+        "quantity_max": MAX_QUANTITY,
+        "is_demo": settings.DEMO_SIGN_IN,
+        "key": uuid4(),  # of the order that the demo's button places
+    }
     return render(request, "shop/catalogue.html", context)
 
 
@@ -68,21 +72,17 @@ def place(request: HttpRequest, basket_id: UUID) -> HttpResponse:
     edited = forms.quantities(request)
     if baskets.is_edited(basket, edited, seen=request.POST.get("seen")):
         return _fill(request, edited, note="edited")
-    with record_click(request, ClickAction.PLACE, key=str(basket_id)) as click:
-        try:
-            response = _place(request, basket)
-        except KeyInUse as error:  # the first click is still in flight
-            click.refuse(error.slug)
-            return error_page(request, 503, retry_after=error.retry_after)
-        except RateLimited as error:
-            click.refuse(error.slug)
-            raise
-        except NOT_PLACED as error:
-            return _not_placed(click, error, basket)
-        order_id = click.order_id = UUID(json.loads(response.content)["id"])
-        click.respond(response)
-        if basket.order_id is None and click.outcome == ClickOutcome.REPLAYED:
-            baskets.link_order(basket, order_id)
+    try:
+        response = _place(request, basket)
+    except KeyInUse as error:  # the first click is still in flight
+        return error_page(request, 503, retry_after=error.retry_after)
+    except RateLimited:
+        raise
+    except NOT_PLACED as error:
+        return _not_placed(error, basket)
+    order_id = UUID(json.loads(response.content)["id"])
+    if basket.order_id is None and "Idempotent-Replayed" in response:
+        baskets.link_order(basket, order_id)
     return redirect_with(response, "shop:checkout", order_id)
 
 
@@ -131,15 +131,12 @@ def _place(request: HttpRequest, basket: Basket) -> HttpResponse:
     )
 
 
-def _not_placed(click: ClickInProgress, error: Exception, basket: Basket) -> HttpResponse:
+def _not_placed(error: Exception, basket: Basket) -> HttpResponse:
     """Return a redirect to the order that the basket has become, or back to the basket."""
+    if (order_id := baskets.order_of(basket)) is not None:
+        return redirect_back("shop:checkout", order_id)
     changed = isinstance(error, baskets.BasketChanged)
-    click.refuse("basket-changed" if changed else "unorderable")
-    click.order_id = baskets.order_of(basket)
-    if click.order_id is not None:
-        return redirect_back("shop:checkout", click.order_id)
     if isinstance(error, Refusal):  # an API request has used its key for something else
-        click.refuse(error.slug)
         baskets.renew_key(basket)
         changed = True
     return redirect_back("shop:basket", note="changed" if changed else "unorderable")

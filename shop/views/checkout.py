@@ -4,7 +4,6 @@ The form carries a single-use token as its key, so a customer may send it any nu
 another door to the API's request, with the same key, fingerprint and stored response.
 """
 
-import json
 from uuid import UUID
 
 from django.conf import settings
@@ -18,8 +17,6 @@ from orders import once, services
 from orders.models import Order
 from payments import client
 from shop import forms
-from shop.clicks import ClickInProgress, record_click
-from shop.models import ClickAction
 from shop.pages import note_of, page, redirect_back, redirect_with
 from web import problems
 
@@ -48,24 +45,18 @@ def pay(request: HttpRequest, order_id: UUID) -> HttpResponse:
     order = services.find_order(customer=request.user, order_id=order_id)
     if request.method != "POST":  # as after signing in on the way here
         return redirect("shop:checkout", order_id)
-    key = request.POST.get("key", "")
-    with record_click(request, ClickAction.PAY, key=key, order_id=order_id) as click:
-        try:
-            response = _pay(request, order, key)
-        except KeyInvalid:  # an expired token, most likely
-            return _back_to_checkout(click, order_id, KeyInvalid.slug, note="renewed")
-        except RateLimited as error:
-            click.refuse(error.slug)
-            raise
-        except Refusal as refusal:  # the key was used, or the first click is still in flight
-            click.refuse(slug := refusal.slug)
-            return redirect_with(problems.response(slug), "shop:order", order_id)
-        except (client.AccountNotFound, client.CurrencyMismatch):
-            return _back_to_checkout(click, order_id, "account", note="account")
-        except client.PaymentMismatch:
-            return _back_to_checkout(click, order_id, "payment-mismatch", note="terms")
-        slug = json.loads(response.content).get("type", "").removeprefix("/problems/")
-        click.respond(response, refusal=slug if response.status_code == 409 else "")
+    try:
+        response = _pay(request, order, request.POST.get("key", ""))
+    except KeyInvalid:  # an expired token, most likely
+        return redirect_back("shop:checkout", order_id, note="renewed")
+    except RateLimited:
+        raise
+    except Refusal as refusal:  # the key was used, or the first click is still in flight
+        return redirect_with(problems.response(refusal.slug), "shop:order", order_id)
+    except (client.AccountNotFound, client.CurrencyMismatch):
+        return redirect_back("shop:checkout", order_id, note="account")
+    except client.PaymentMismatch:
+        return redirect_back("shop:checkout", order_id, note="terms")
     return redirect_with(response, "shop:order", order_id)
 
 
@@ -74,10 +65,3 @@ def _pay(request: HttpRequest, order: Order, key: str) -> HttpResponse:
     if not account_id:
         raise client.AccountNotFound
     return once.pay_once(request, key=key, order_id=order.pk, account_id=account_id)
-
-
-def _back_to_checkout(
-    click: ClickInProgress, order_id: UUID, reason: str, *, note: str
-) -> HttpResponse:
-    click.refuse(reason)
-    return redirect_back("shop:checkout", order_id, note=note)

@@ -1,7 +1,9 @@
 """The pages of a customer's orders: the list, and one order with its status and timeline."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -9,13 +11,19 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from idempotency import is_in_flight, scope_of
-from orders import responses, services
+from orders import clock, responses, services
 from orders.models import Order
+from shop.drawing import draw
+from shop.forms import whole_number
 from shop.pages import customer_of, page
-from shop.timeline import timeline_of
+from shop.requests import OrderRequest
+from shop.timeline import balances_of, requests_of, timeline_of
 from web.read_only_admin import whole_uuid
 
 ORDERS_PER_PAGE = 20
+AXIS_MS_MAX = 60_000
+LAB_CLICKS_MAX = 25
+FOLLOWED = timedelta(seconds=5)  # after the last request
 
 
 @page
@@ -53,12 +61,34 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     order = services.find_order(customer=request.user, order_id=order_id)
     is_paying = order.status == Order.Status.PAYING
     is_held_up = is_paying and bool(services.held_up_among([order_id]))
+    is_paying = (is_paying and not is_held_up) or (
+        in_flight and order.status == Order.Status.SUBMITTED
+    )
+    about = requests_of(order)
+    to_pay = about.to_pay()
+    ms_min = whole_number(request.GET.get("ms", ""), maximum=AXIS_MS_MAX) or 1
     return {
         "order": order,
         "is_held_up": is_held_up,
-        "is_paying": (is_paying and not is_held_up)
-        or (in_flight and order.status == Order.Status.SUBMITTED),
+        "is_paying": is_paying,
+        # The journal is a second behind, and the customer may still be clicking.
+        "is_followed": is_paying or _is_recent(to_pay.shown),
         "lines": order.lines.order_by("id"),
-        "timeline": timeline_of(order),
-        "is_timeline_open": settings.RECORD_CLICKS,
+        "clicks": to_pay,
+        "drawing": draw(to_pay.shown, total=to_pay.total, ms_min=ms_min),
+        "balances": balances_of(order),
+        "contrast": _contrast(order, to_pay.total),
+        "timeline": timeline_of(order, about=about),
     }
+
+
+def _contrast(order: Order, sent: int) -> dict[str, Any] | None:
+    """Return what the same clicks would come to without any mechanism, for the lab to show."""
+    if not settings.LAB_ENABLED or order.status != Order.Status.PAID:
+        return None
+    clicks = min(max(sent, 2), LAB_CLICKS_MAX)
+    return {"clicks": clicks, "lost": (clicks - 1) * order.amount, "run": uuid4()}
+
+
+def _is_recent(requests: Sequence[OrderRequest]) -> bool:
+    return bool(requests) and clock.now() - requests[-1].ends < FOLLOWED

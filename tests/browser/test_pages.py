@@ -13,7 +13,7 @@ from idempotency.models import Token
 from orders.models import Order
 from orders.services import pay_order
 from payments.models import Account
-from shop.models import Basket, Click
+from shop.models import Basket
 from simulator.chaos import ChaosProxy
 from tests.browser.conftest import (
     MOST_BYTES,
@@ -267,7 +267,6 @@ def test_a_killed_process_costs_the_customer_a_second_and_nothing_else(
 
     ends_paid(page)
     assert server.hits("payment-decided") == 1
-    assert Click.objects.filter(order_id=order_id, responded_at=None).exists()
     till.of_one_order(amount=500)
 
 
@@ -301,7 +300,14 @@ def test_a_page_that_was_open_for_too_long_is_renewed_and_says_so(visit: Visit, 
     till.of_one_order(amount=500)
 
 
-def test_the_timeline_shows_every_click_in_order(
+def headline(page: Page) -> dict[str, int]:
+    """Return the numbers of an order's headline."""
+    named = ("sent", "executed", "waited", "replayed", "refused")
+    shown = page.locator(".headline")
+    return {name: int(shown.get_attribute(f"data-{name}") or "") for name in named}
+
+
+def test_the_page_follows_the_clicks_and_tells_each_of_them(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     order_id = order_of()
@@ -310,15 +316,62 @@ def test_the_timeline_shows_every_click_in_order(
     pay(page).click()
     ends_paid(page)
 
-    timeline = page.locator(".timeline")
+    expect(page.locator(".headline")).to_have_text("2 clicks → 1 charge of €5.00")
 
-    expect(timeline).to_have_attribute("open", "")
-    tags = timeline.locator("li > p:has(strong:text('Click on')) .tag").all_inner_texts()
-    assert tags[0] == "executed"
-    assert tags[1] == "replayed: got the first response"
+    assert headline(page) == {"sent": 2, "executed": 1, "waited": 0, "replayed": 1, "refused": 0}
+    expect(page.locator(".outcomes")).to_have_text("1 executed1 got the same response again")
+    page.get_by_text("Timeline").click()
+    timeline = page.locator("#timeline")
+    tags = timeline.locator("li > p:has(strong:text('Request to pay')) .tag").all_inner_texts()
+    assert tags == ["executed", "got the same response again"]
+    timeline.get_by_text("SQL").first.click()
     expect(timeline).to_contain_text("UPDATE account SET balance = balance - n WHERE balance >= n")
     page.screenshot(path=PICTURES / "the-timeline.png", full_page=True)
     till.of_one_order(amount=500)
+
+
+def test_ten_clicks_are_one_charge_and_without_the_mechanism_ten(
+    visit: Visit, proxy: ChaosProxy, till: Till
+) -> None:
+    order_id = order_of()
+    page = at_checkout(visit().signed_in(), order_id)
+    proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}  # so that all ten are there together
+    pay(page).click(click_count=10, no_wait_after=True)
+    expect(page.locator("form [role=status]")).to_have_text("10 clicks, 10 requests on their way")
+    ends_paid(page)
+    proxy.calm()
+
+    expect(page.locator(".headline")).to_have_text("10 clicks → 1 charge of €5.00")
+    shown = headline(page)
+    assert shown["sent"] == sum(shown.values()) - shown["sent"] == 10
+    assert shown["executed"] == 1
+    page.get_by_role("button", name="And without this?").click()
+    lost = page.locator(".headline.lost")
+    expect(lost).to_have_text("10 clicks → 10 charges, €45.00 too much", timeout=30_000)
+    axes = page.locator(".bars, #contrast .timeline").evaluate_all(
+        "drawings => drawings.map(each => each.querySelectorAll('.grid').length)"
+    )
+    assert axes[0] == axes[1], "both have the same axis"
+    page.screenshot(path=PICTURES / "ten-clicks.png", full_page=True)
+    till.of_one_order(amount=500)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])
+def test_a_click_on_the_landing_page_opens_the_checkout_of_one_order(
+    javascript: bool, visit: Visit, till: Till
+) -> None:
+    visitor = visit(javascript=javascript)
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+
+    page.get_by_role("button", name="Try it").dblclick(no_wait_after=True)
+
+    arrives(page, CHECKOUT)
+    expect(page.locator("main")).to_contain_text("Green tea")
+    assert Order.objects.count() == 1
+    pay(page).click()
+    ends_paid(page)
+    till.of_one_order(amount=250)
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no_script"])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page
+from django.utils import timezone
+from playwright.sync_api import Page, expect
 
-from operations.hourly import this_hour
-from operations.models import HourlyCount
+from idempotency.journal.models import JournaledRequest
 from orders.models import PaymentRequest
 from orders.services import pay_order
 from simulator.chaos import ChaosProxy
@@ -35,19 +35,18 @@ def picture(page: Page, name: str) -> None:
     assert (FOLDER / f"{name}.png").stat().st_size < MOST_BYTES
 
 
-def test_picture_of_the_checkout_and_of_an_orders_timeline(
+def test_picture_of_the_checkout_and_of_an_order_after_ten_clicks(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     page = placed_by_hand(visit(viewport=SIZE).signed_in())
     picture(page, "checkout")
     proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}
 
-    pay(page).dblclick(no_wait_after=True)
+    pay(page).click(click_count=10, no_wait_after=True)
     ends_paid(page)
     proxy.calm()
-    page.set_viewport_size({"width": 880, "height": 980})
-    page.reload()
-    picture(page, "timeline")
+    expect(page.locator(".headline")).to_contain_text("10 clicks")
+    picture(page, "order")
 
     till.of_one_order(amount=500)
 
@@ -66,12 +65,13 @@ def test_picture_of_the_dashboard(visit: Visit, till: Till, settings: Any) -> No
         pay_order(customer=customer, order_id=order_of(name), account_id=account_of(name))
     refused = PaymentRequest.objects.filter(order__customer__username="bob")
     refused.update(dead_lettered=True, attempts=1, last_error="404: There is no such object.")
-    now = this_hour()
+    facts = {"scope": "", "milliseconds": 1, "waited_milliseconds": 0, "steps": []}
     for hours, (replays, conflicts) in enumerate([(9, 2), (14, 0), (3, 1), (22, 5), (7, 0)]):
-        for kind, count in (("replay", replays), ("conflict", conflicts)):
-            # The server may have counted something of the tests before, too.
-            hour = now - timedelta(hours=hours)
-            HourlyCount.objects.update_or_create({"count": count}, hour=hour, kind=kind)
+        at = timezone.now() - timedelta(hours=hours)
+        JournaledRequest.objects.bulk_create(
+            JournaledRequest(received_at=at, outcome=outcome, **facts)
+            for outcome in ["replayed"] * replays + ["in-use"] * conflicts
+        )
     visitor = visit(viewport={"width": 1100, "height": 1240}).signed_in("admin")
     page = visitor.tab()
     page.goto(f"{visitor.url}/admin/dashboard/")

@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page, expect
 
+from orders.models import Order
 from orders.services import Line, place_order
-from shop.models import Click
+from shop.timeline import requests_of
 from simulator.chaos import ChaosProxy
 from tests.browser.conftest import Till, Visit, Visitor
 from tests.support.live import until
@@ -47,9 +48,8 @@ def ends_paid(page: Page) -> None:
 
 def outcomes_of_clicks(order_id: UUID) -> list[str]:
     """Return the outcome of each click that reached the server, once none is in flight."""
-    clicks = Click.objects.filter(order_id=order_id, action="pay").order_by("id")
-    until(lambda: not clicks.filter(responded_at=None).exists(), what="every click has a response")
-    return [click.outcome for click in clicks]
+    clicks = requests_of(Order.objects.get(pk=order_id)).to_pay()
+    return [click.outcome for click in clicks.shown]
 
 
 def double_click(page: Page) -> Page:

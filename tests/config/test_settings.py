@@ -175,7 +175,12 @@ def read(*names: str, **environment: str) -> Any:
 
 @pytest.mark.parametrize("password", ["", "only-for-the-demo"])
 def test_what_is_for_the_demo_is_off_in_production(password: str) -> None:
-    names = ("s.DEMO_SIGN_IN", "s.RECORD_CLICKS", "s.LAB_ENABLED", "s.DEMO_PASSWORD")
+    names = (
+        "s.DEMO_SIGN_IN",
+        "s.IDEMPOTENCY['JOURNAL_EXECUTED']",
+        "s.LAB_ENABLED",
+        "s.DEMO_PASSWORD",
+    )
 
     assert read(*names, **PRODUCTION, DEMO_PASSWORD=password) == [False, False, False, password]
 

@@ -196,16 +196,6 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         ["INSERT INTO idempotency_ratecount (subject, ends_at, count) VALUES ('s', now(), -1)"],
     ),
     (
-        "operations_hourlycount_count_check",
-        "below zero",
-        ["INSERT INTO operations_hourlycount (hour, kind, count) VALUES (now(), 'replay', -1)"],
-    ),
-    (
-        "operations_hourlycount_known_kind",
-        "another kind",
-        ["INSERT INTO operations_hourlycount (hour, kind, count) VALUES (now(), 'maybe', 1)"],
-    ),
-    (
         "orders_order_account_from_paying_on",
         "an account too early",
         [INSERT_ORDER.format(customer="{customer}", status=0, amount=5, account="{account}")],

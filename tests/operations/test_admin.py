@@ -17,7 +17,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from idempotency import pagination, tokens
+from idempotency import key_digest, pagination, tokens
+from idempotency.journal.models import Outcome
+from idempotency.journal.recorder import Recorder, Row
 from idempotency.models import Record, Token
 from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
 from orders.services import Line, pay_order, place_order
@@ -815,23 +817,23 @@ def test_an_orders_page_links_its_timeline_in_order(
     assert [event.what for event in events] == [
         "placed",
         "submitted → paying",
+        "Request to pay",
         "payment succeeded",
         "entry",
         "entry",
         "paying → paid",
-        "response 200",
-        "response 409",
+        "Request to pay",
     ]
     assert times == sorted(times)
     assert -1 not in shown
     assert all(re.search(r"\.\d{3}\+", event.when) for event in events)
     for fact in ("2 × Green tea", "key k-place", "request r-1"):
         assert fact in events[0].details
-    assert "key k-pay" in events[6].details
+    assert "key k-pay" in events[2].details
     assert "key k-again" in events[7].details
     for event in events:
         assert f'href="{event.url}"' in text
-    assert f"-500 EUR on account {alice_account.pk}, balance after 99500" in {
+    assert f"-€5.00 on account {alice_account.pk}, balance after €995.00" in {
         event.details for event in events
     }
 
@@ -872,16 +874,19 @@ def test_another_customers_requests_are_not_part_of_the_timeline(
 
 
 def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
-    paid_by_api: Order, monkeypatch: pytest.MonkeyPatch
+    paid_by_api: Order, monkeypatch: pytest.MonkeyPatch, journal: Recorder
 ) -> None:
+    for _ in range(3):
+        journal.add(Row(Outcome.REPLAYED, "", key_digest("k-pay"), f"order:{paid_by_api.pk}"))
+    journal.flush()
     assert "…" not in {event.what for event in timeline_events(paid_by_api)}
-    monkeypatch.setattr("shop.timeline.REQUESTS_SHOWN_MAX", 1)
+    monkeypatch.setattr("shop.requests.SHOWN_MAX", 2)
 
     events = timeline_events(paid_by_api)
 
     assert "key k-place" in events[0].details
-    assert "response 200" not in {event.what for event in events}
-    assert "…" in {event.what for event in events}
+    (omitted,) = (event for event in events if event.what == "…")
+    assert omitted.details == "2 later requests are not shown"
 
 
 def test_a_script_in_a_products_name_is_shown_and_not_run(as_boss: Client, as_alice: Any) -> None:

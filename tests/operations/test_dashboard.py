@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from itertools import pairwise
 from typing import Any
@@ -20,19 +20,18 @@ from django.contrib.messages import get_messages
 from django.db import OperationalError, connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
+from uuid_utils.compat import uuid7
 
 from idempotency import tokens
+from idempotency.journal.models import JournaledRequest
 from idempotency.models import Record
 from operations.audit import RULES
 from operations.dashboard import check as dashboard_check
+from operations.dashboard.duplicates import BAR, HEIGHT, HOURS, duplicates
 from operations.dashboard.lists import ROWS_MAX, duration
-from operations.dashboard.plot import BAR, HEIGHT, HOURS
-from operations.hourly import this_hour
-from operations.models import HourlyCount
 from orders.models import Order, PaymentRequest
 from orders.services import pay_order
-from payments.models import Account
-from shop.models import Click
+from payments.models import Account, Payment
 from tests.conftest import read_only
 from tests.support.live import ROOT, another_database
 from tests.support.together import together
@@ -42,11 +41,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SECTIONS = {
     "orders.view_order": "Pending orders",
     "orders.view_paymentrequest": "Dead-lettered payments",
-    "idempotency.view_record": "Replays and conflicts by hour",
+    "idempotency_journal.view_journaledrequest": "Duplicates",
 }
 MISMATCHES = "Mismatches"
 # At most: session, user, two of permissions, and one or two for each section.
-QUERIES = 12
+QUERIES = 14
 
 
 def url() -> str:
@@ -208,9 +207,6 @@ def test_the_outbox_is_shown_in_numbers(
 def test_an_empty_dashboard_says_that_nothing_waits(as_boss: Client) -> None:
     text = read_page(as_boss)
     assert "No order waits for its payment." in text
-    assert "Open 0 Oldest - Unknown outcome 0 Retries 0 Stuck no" in shown(text, ">Outbox</h2>")
-    assert "Nothing is dead-lettered." in text
-    assert "Payments are made in this process" in text
     assert "errornote" not in text
 
 
@@ -248,7 +244,7 @@ def test_the_page_makes_no_more_queries_for_more_orders(
         read_page(as_boss)
     for number in range(60):
         request_payment(dead_lettered=bool(number % 2))
-    HourlyCount.objects.create(hour=this_hour(), kind="replay", count=1)
+    journal_at(0, "replayed")
 
     with django_assert_max_num_queries(QUERIES) as full:
         read_page(as_boss)
@@ -637,30 +633,47 @@ def test_two_checks_at_once_are_one(as_boss: Client, paid: Order) -> None:
     assert "They agree." in shown(read_page(as_boss, check="1"), MISMATCHES)
 
 
-# --- The plot
+# --- The duplicates
 
 
-def test_the_bars_are_as_high_as_the_counts_and_stand_at_their_hours(
-    as_boss: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = this_hour()
-    monkeypatch.setattr(
-        "operations.dashboard.plot.this_hour", lambda: now
-    )  # it does not end meanwhile
-    counts = {("replay", 3): 40, ("conflict", 3): 10, ("replay", 20): 1, ("conflict", 7): 33}
-    for (kind, back), count in counts.items():
-        HourlyCount.objects.create(hour=now - timedelta(hours=back), kind=kind, count=count)
-    HourlyCount.objects.create(hour=now - timedelta(hours=HOURS), kind="replay", count=99)
+def this_hour() -> datetime:
+    """Return the start of the database's present hour."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT date_trunc('hour', now(), 'UTC')")
+        hour: datetime = cursor.fetchone()[0].astimezone(UTC)
+    return hour
+
+
+def journal_at(hours_back: int, outcome: str, count: int = 1) -> None:
+    """Have so many requests journaled at the start of an hour."""
+    at = this_hour() - timedelta(hours=hours_back)
+    facts = {"scope": "user:1", "milliseconds": 1, "waited_milliseconds": 0, "steps": []}
+    JournaledRequest.objects.bulk_create(
+        JournaledRequest(received_at=at, outcome=outcome, **facts) for _ in range(count)
+    )
+
+
+def test_the_bars_are_as_high_as_the_counts_and_stand_at_their_hours(as_boss: Client) -> None:
+    counts = {("replay", 3): 40, ("conflict", 3): 10, ("replay", 20): 1, ("reused", 7): 33}
+    journal_at(3, "waited", 15)
+    journal_at(3, "replayed", 20)
+    journal_at(3, "superseded", 5)
+    journal_at(3, "in-use", 6)
+    journal_at(3, "expired", 4)
+    journal_at(20, "replayed")
+    journal_at(7, "reused", 33)
+    journal_at(3, "executed", 50)  # no duplicates
+    journal_at(HOURS, "replayed", 99)  # too long ago
 
     text = read_page(as_boss)
 
+    now = this_hour()
     drawn = re.findall(
         r'<rect class="(\w+)" x="(\d+)" y="([\d.]+)" width="\d+" height="([\d.]+)">'
         r"<title>(\d\d):00: (\d+)</title>",
         text,
     )
     bars = {(kind, (now.hour - int(hour)) % 24): bar for kind, *bar, hour, _ in drawn}
-    bars = {place: bar for place, bar in bars.items() if place[1]}  # not others' of this hour
     assert bars.keys() == counts.keys()
     for place, (_, y, height) in bars.items():
         assert float(height) == pytest.approx(HEIGHT * counts[place] / 40, abs=0.01)
@@ -668,32 +681,58 @@ def test_the_bars_are_as_high_as_the_counts_and_stand_at_their_hours(
     lefts = {place: int(x) for place, (x, *_) in bars.items()}
     assert sorted(lefts, key=lambda place: lefts[place]) == [
         ("replay", 20),
-        ("conflict", 7),
+        ("reused", 7),
         ("replay", 3),
         ("conflict", 3),
     ]
     assert lefts["conflict", 3] == lefts["replay", 3] + BAR  # beside each other
     at = now - timedelta(hours=3)
-    assert f"{at:%Y-%m-%d %H:%M} 40 10" in shown(text, "Replays and conflicts")
+    section = shown(text, "Duplicates")
+    assert f"{at:%Y-%m-%d %H:%M} 40 10 0" in section
+    assert "84 duplicates in 24 hours, 0 orders charged twice" in section
+    assert "41 got the first response" in section
 
 
 def test_the_plot_is_an_image_with_a_name_and_its_numbers_are_a_table(as_boss: Client) -> None:
-    HourlyCount.objects.create(hour=this_hour() - timedelta(hours=2), kind="conflict", count=1)
+    journal_at(2, "in-use")
     text = read_page(as_boss)
     svg = text[text.index("<svg class") :]
     assert 'role="img" aria-labelledby="plot-title plot-text"' in svg
-    assert '<title id="plot-title">Replays and conflicts in each of the last 24 hours' in svg
+    assert '<title id="plot-title">Duplicates in each of the last 24 hours' in svg
     assert '<desc id="plot-text">' in svg
-    assert "1 conflict: a key in use" in text
+    assert "1 duplicate in 24 hours" in text
     table = text[text.index("<details>") : text.index("</details>")]
     assert table.count('<th scope="row">') == HOURS
 
 
-def test_without_any_count_there_is_a_sentence_and_no_plot(as_boss: Client) -> None:
-    HourlyCount.objects.all().delete()
+def test_without_any_duplicate_there_is_a_sentence_and_no_plot(as_boss: Client) -> None:
     text = read_page(as_boss)
-    assert "No replays and no conflicts in the last 24 hours." in text
+    assert "0 duplicates in 24 hours, <strong>0 orders charged twice" in text
     assert "<rect" not in text
+
+
+def test_two_payments_of_an_order_would_be_counted(paid: Order) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:  # the database stops it otherwise
+        cursor.execute("ALTER TABLE payments_payment DROP CONSTRAINT payments_payment_order_id_key")
+        cursor.execute("ALTER TABLE payments_payment DISABLE TRIGGER USER")
+        payment = Payment.objects.get(order_id=paid.pk)
+        payment.pk = uuid7()
+        payment.save(force_insert=True)
+        charged_twice = duplicates().charged_twice
+        transaction.set_rollback(True)
+
+    assert charged_twice == 1
+
+
+def test_the_outbox_is_not_shown_where_payments_are_made_in_this_process(
+    as_boss: Client, settings: Any
+) -> None:
+    assert 'id="outbox"' not in read_page(as_boss)
+    settings.PAYMENTS_URL = "http://payments.example"
+    text = read_page(as_boss)
+    section = shown(text, ">Outbox</h2>")
+    assert "Nothing is dead-lettered." in text
+    assert "Open 0 Oldest - Unknown outcome 0 Retries 0 Stuck no" in section
 
 
 # --- The page
@@ -702,7 +741,7 @@ def test_without_any_count_there_is_a_sentence_and_no_plot(as_boss: Client) -> N
 def test_the_page_has_no_inline_style_or_script_and_labels_what_it_shows(
     as_boss: Client, paid: Order, dead_lettered: Order
 ) -> None:
-    HourlyCount.objects.create(hour=this_hour() - timedelta(hours=2), kind="replay", count=3)
+    journal_at(2, "replayed", 3)
     text = as_boss.get(url(), {"q": str(paid.pk), "check": "1"}).text
     assert not re.search(r"<script(?![^>]*\ssrc=)(?![^>]*application/json)", text)
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
@@ -791,7 +830,7 @@ def test_each_of_the_two_systems_has_a_dashboard(
     dashboard, searched, index, sent = json.loads(run("-c", VISIT).splitlines()[-1])
 
     assert [dashboard[0], searched[0], index[0], sent[0]] == [200, 200, 200, requeue]
-    always = {"Found", "Replays and conflicts by hour", MISMATCHES}
+    always = {"Found", "Duplicates", MISMATCHES}
     assert set(headings(unescape(dashboard[1]))) == there | always
     other = "payments" if role == "orders" else "orders"
     text = shown(unescape(dashboard[1]), MISMATCHES)
@@ -804,10 +843,11 @@ def test_a_duplicates_request_id_leads_to_its_order(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
     order = place(customer=alice)
-    Click.objects.create(
-        customer=alice, action="pay", order_id=order.pk, key="tok_", request_id="of-a-duplicate"
+    journal_at(0, "replayed")
+    JournaledRequest.objects.update(
+        subject=f"order:{order.pk}", request_id="of-a-duplicate", key_digest="0123456789ab"
     )
 
-    page = as_boss.get(reverse("admin:dashboard"), {"q": "of-a-duplicate"}).text
-
-    assert str(order.pk) in page.partition("Found")[2]
+    for text in ("of-a-duplicate", "0123456789ab"):
+        page = as_boss.get(reverse("admin:dashboard"), {"q": text}).text
+        assert str(order.pk) in page.partition("Found")[2]

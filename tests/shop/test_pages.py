@@ -289,7 +289,6 @@ def test_a_page_costs_no_more_statements_than_the_api_does(
     alice_account: Account,
     settings: Any,
 ) -> None:
-    settings.RECORD_CLICKS = False
     form, other = pay_form(shop, order), place(customer=alice)
     with CaptureQueriesContext(connection) as by_api:
         as_alice.post(
@@ -465,12 +464,9 @@ def test_a_form_whose_response_was_purged_ends_on_the_result(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("recorded", [True, False])
 def test_a_key_that_no_database_can_store_renews_the_page(
-    recorded: bool, shop: Visitor, order: Order, alice_account: Account, settings: Any
+    shop: Visitor, order: Order, alice_account: Account
 ) -> None:
-    settings.RECORD_CLICKS = recorded
-
     page = shop.send(pay_form(shop, order).filled(key="\0"))
 
     assert page.says(RENEWED)
@@ -481,7 +477,6 @@ def test_a_key_that_no_database_can_store_renews_the_page(
 def test_a_key_that_is_no_text_renews_the_page(
     alice: User, order: Order, alice_account: Account, settings: Any
 ) -> None:
-    settings.RECORD_CLICKS = True
     client = Client()
     client.force_login(alice)
     given = {"key": "\\ud800", "account": str(alice_account.pk)}

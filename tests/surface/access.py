@@ -85,6 +85,7 @@ PAGES = {
     "account/api-tokens/<int:token_id>/revoke/": {WRITE: SIGNED_IN},  # only one's own
     "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "": {READ: EVERYBODY, WRITE: EVERYBODY},
+    "demo/try/": {READ: EVERYBODY, WRITE: EVERYBODY},  # signs in as alice; in the demo only
     "basket/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "basket/<uuid:basket_id>/order/": {READ: SIGNED_IN, WRITE: OWNER},
     "orders/": {READ: SIGNED_IN},

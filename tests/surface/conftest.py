@@ -11,6 +11,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from rest_framework.test import APIClient
 
+from idempotency.journal import recorder
+from idempotency.journal.models import JournaledRequest
 from idempotency.models import Record, Token
 from orders.models import Order, PaymentRequest, Product, StatusChange
 from payments.models import Account, Entry, Payment
@@ -59,6 +61,7 @@ def world(
     refused = place(customer=alice)  # an order that nobody pays here
     PaymentRequest.objects.create(order_id=refused.pk, body=b"{}", dead_lettered=True)
     Group.objects.create(name="clerks")
+    recorder.flush()
     baskets.fill(customer=alice, quantities={product.sku: 1})
     basket = baskets.open_basket(customer=alice)
     assert basket is not None
@@ -66,6 +69,7 @@ def world(
     rows: dict[type[Model], Any] = {model: model._default_manager.first() for model in first}
     rows |= {Product: product, Account: alice_account, User: alice}
     rows[ApiToken] = ApiToken.objects.get(user=alice)
+    rows[JournaledRequest] = JournaledRequest.objects.first()
     assert rows.keys() == admin.site._registry.keys()
     bodies = {"api/v1/orders/<uuid:order_id>/pay/": body}
     return World(rows, _values(rows, order, paid.json()["id"], basket.pk), bodies)

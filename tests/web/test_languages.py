@@ -28,6 +28,8 @@ from django.utils.translation.template import templatize
 from rest_framework.test import APIClient
 
 from idempotency import errors, tokens
+from idempotency.journal import recorder
+from idempotency.journal.models import JournaledRequest, Outcome
 from idempotency.models import Record, Token
 from orders import outbox
 from orders.admin import texts as orders_admin
@@ -135,6 +137,9 @@ def everything(
         status=None, body=None, retained_until=Now(), content_type="", headers={}
     )
     Group.objects.create(name="clerks")
+    for outcome in Outcome:
+        recorder.record(recorder.Row(outcome, "user:1"))
+    recorder.flush()
 
 
 def messages_of(response: Any) -> list[str]:
@@ -154,6 +159,9 @@ def test_every_page_of_every_model_is_in_the_readers_language(
         names_in_english = [str(permission) for permission in Permission.objects.all()]
     names_in_english += Record.objects.values_list("scope", flat=True)
     names_in_english += Token.objects.values_list("scope", flat=True)
+    for row in JournaledRequest.objects.all():
+        steps = json.dumps(row.steps, ensure_ascii=False)
+        names_in_english += filter(None, [row.scope, row.subject, row.request_id, steps])
 
     in_english = {
         url: untranslated(shown(as_boss, url, ZH), names=names_in_english) for url in urls

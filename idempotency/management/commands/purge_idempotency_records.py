@@ -9,8 +9,9 @@ from idempotency import purge
 class Command(BaseCommand):
     help = (
         "Turns each response past its retained_until into a tombstone (the key stays refused), in "
-        "small transactions. Deletes expired tokens, finished rate counts, and old tombstones "
-        "whose keys carry their time. Safe to interrupt and to run again."
+        "small transactions. Deletes expired tokens, finished rate counts, journaled requests "
+        "past their retention, and old tombstones whose keys carry their time. Safe to interrupt "
+        "and to run again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -21,7 +22,8 @@ class Command(BaseCommand):
         records = purge.purge_records(batch=max(1, batch), using=database)
         tombstones = purge.delete_tombstones(batch=max(1, batch), using=database)
         tokens, counts = purge.delete_expired(using=database)
+        journaled = purge.delete_journaled(batch=max(1, batch))
         self.stdout.write(
             f"{records} responses turned into tombstones; {tombstones} tombstones, "
-            f"{tokens} tokens and {counts} rate counts deleted"
+            f"{tokens} tokens, {counts} rate counts and {journaled} journaled requests deleted"
         )

@@ -13,6 +13,7 @@ ROOT_URLCONF = "idempotency.tests.project.urls"
 INSTALLED_APPS = [
     "idempotency.tests.project",
     "idempotency",
+    "idempotency.journal",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -13,7 +13,8 @@ const sleep = (ms) => new Promise((resume) => setTimeout(resume, ms));
 async function send(form, url) {
   const body = new FormData(form);
   const status = form.querySelector("[role=status]");
-  status.textContent = form.dataset.sent;
+  const clicks = form.dataset.clicks = Number(form.dataset.clicks ?? 0) + 1;
+  status.textContent = clicks === 1 ? form.dataset.sent : form.dataset.many.replaceAll("0", clicks);
   for (let attempt = 0; ; attempt += 1) {
     try {
       const response = await fetch(url, {
@@ -44,7 +45,7 @@ for (const form of document.forms) {
 }
 
 async function follow(place) {
-  while (place.querySelector("[data-paying]")) {
+  while (place.querySelector("[data-followed]")) {
     await sleep(700);
     try {
       const response = await fetch(place.dataset.now, {signal: AbortSignal.timeout(TIMEOUT_MS)});
@@ -58,15 +59,61 @@ async function follow(place) {
   }
 }
 
-// The sentence changes in place, so that a screen reader announces it. The timeline stays as folded.
+// The sentence changes in place, so that a screen reader announces it. What is open stays open.
 function renew(place, fresh) {
   const shown = place.querySelector("#now");
   const status = shown.querySelector("[role=status]");
-  const open = shown.querySelector("details").open;
-  status.innerHTML = fresh.querySelector("[role=status]").innerHTML;
-  fresh.querySelector("[role=status]").replaceWith(status);
-  fresh.querySelector("details").open = open;
+  const renewed = fresh.querySelector("[role=status]");
+  const changed = status.textContent !== renewed.textContent;
+  if (changed) status.innerHTML = renewed.innerHTML;
+  renewed.replaceWith(status);
+  fresh.querySelector("#timeline").open = shown.querySelector("#timeline").open;
   shown.replaceWith(fresh);
 }
 
 for (const place of document.querySelectorAll("[data-now]")) follow(place);
+
+// The same clicks without any mechanism: a run of the lab, drawn below on the same axis.
+async function contrast(form) {
+  const {clicks, contrast: text} = document.querySelector(".headline").dataset;
+  form.elements.clicks.value = clicks;
+  form.querySelector("[role=status]").textContent = form.dataset.running;
+  const started = await fetch(form.action, {method: "POST", body: new FormData(form)});
+  if (!started.ok) return form.submit(); // the lab says why
+  for (;;) {
+    await sleep(300);
+    const response = await fetch(`${started.url}now/`);
+    const progress = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (!("over" in progress.getElementById("overview").dataset)) continue;
+    const panel = progress.getElementById("naive");
+    if (panel?.dataset.charges !== clicks) return location.assign(started.url);
+    return showContrast(form, panel, text);
+  }
+}
+
+async function showContrast(form, panel, text) {
+  const place = document.querySelector("[data-now]");
+  const ms = Math.max(panel.dataset.ms, place.querySelector(".bars").dataset.ms);
+  const headline = document.createElement("h2");
+  headline.className = "headline lost";
+  headline.textContent = text;
+  form.replaceWith(headline, panel.querySelector("svg.timeline"));
+  place.dataset.now += `?ms=${ms}`;
+  const response = await fetch(place.dataset.now);
+  renew(place, new DOMParser().parseFromString(await response.text(), "text/html").getElementById("now"));
+}
+
+for (const form of document.querySelectorAll("[data-contrast]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    contrast(form).catch(() => form.submit());
+  });
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = button.dataset.copied;
+  });
+}

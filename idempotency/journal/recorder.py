@@ -1,0 +1,183 @@
+"""Writing the journal behind: rows wait in memory, and a thread inserts them in batches.
+
+The thread starts with the first row of a process, a forked one too, and ends with the process.
+"""
+
+import atexit
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connections, router
+
+from idempotency.conf import conf
+from idempotency.journal.models import JournaledRequest, Outcome
+from idempotency.steps import Step
+
+log = logging.getLogger("idempotency")
+
+LAST_SECONDS_MAX = 5.0  # of a process's end that waits for the last rows
+BATCH = 1000
+
+# The ids are the process's own: a batch whose COMMIT was not confirmed is written again, and only
+# what is not there yet is added.
+INSERT = """
+INSERT INTO idempotency_journal_journaledrequest (
+    id, received_at, outcome, scope, key_digest, subject, request_id, milliseconds,
+    waited_milliseconds, steps)
+SELECT id, statement_timestamp() - make_interval(secs => age), outcome, scope, key_digest, subject,
+       request_id, ms, waited, steps
+  FROM unnest(%(ids)s::uuid[], %(ages)s::float8[], %(outcomes)s::text[], %(scopes)s::text[],
+              %(keys)s::text[], %(subjects)s::text[], %(requests)s::text[], %(ms)s::float8[],
+              %(waited)s::float8[], %(steps)s::jsonb[])
+       AS row (id, age, outcome, scope, key_digest, subject, request_id, ms, waited, steps)
+ON CONFLICT (id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request that is to be journaled: the facts that every signal of the boundary has.
+
+    :ivar ended: on this process's monotonic clock
+    """
+
+    outcome: Outcome
+    scope: str = ""
+    key_digest: str = ""
+    subject: str = ""
+    request_id: str = ""
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+    steps: Sequence[Step] = ()
+    id: UUID = field(default_factory=uuid4)
+    ended: float = field(default_factory=time.monotonic)
+
+
+class Recorder:
+    """The rows of this process that are not in the database yet: no more than JOURNAL_ROWS_MAX.
+
+    :ivar dropped: how many more there were since the process started
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._rows: deque[Row] = deque()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+
+    def add(self, row: Row) -> bool:
+        """Have a row written soon; False: there are too many, and it is dropped."""
+        with self._lock:
+            if len(self._rows) >= conf().JOURNAL_ROWS_MAX:
+                self.dropped += 1
+                return False
+            self._rows.append(row)
+            return True
+
+    def flush(self) -> None:
+        """Write the rows; a repeated call, also after an error, adds only what is missing."""
+        with self._writing:
+            while batch := self._first():
+                _insert(batch)
+                with self._lock:
+                    for _ in batch:
+                        self._rows.popleft()
+
+    def _first(self) -> list[Row]:
+        with self._lock:
+            return [self._rows[number] for number in range(min(BATCH, len(self._rows)))]
+
+
+def _insert(rows: Sequence[Row]) -> None:
+    now = time.monotonic()
+    columns: dict[str, list[Any]] = {
+        "ids": [row.id for row in rows],
+        "ages": [now - row.ended + row.seconds for row in rows],
+        "outcomes": [str(row.outcome) for row in rows],
+        "scopes": [row.scope for row in rows],
+        "keys": [row.key_digest for row in rows],
+        "subjects": [row.subject for row in rows],
+        "requests": [row.request_id for row in rows],
+        "ms": [round(row.seconds * 1000, 1) for row in rows],
+        "waited": [round(row.waited_seconds * 1000, 1) for row in rows],
+        "steps": [json.dumps([(s.name, s.rows, s.ms) for s in row.steps]) for row in rows],
+    }
+    with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
+        cursor.execute(INSERT, columns)
+
+
+class Writer(threading.Thread):
+    """Flushes a recorder every JOURNAL_SECONDS until it is stopped; then once more."""
+
+    def __init__(self, recorder: Recorder, *, seconds: float) -> None:
+        super().__init__(name="journal", daemon=True)
+        self._recorder = recorder
+        self._seconds = seconds
+        self._ending = threading.Event()
+        self._dropped = 0  # that the log knows of
+
+    def run(self) -> None:
+        """Write until `stop`; on a connection that is closed each time."""
+        while not self._ending.wait(self._seconds):
+            self._write()
+        self._write()
+
+    def stop(self) -> None:
+        """Flush once more, and wait for it; a repeated call does nothing."""
+        self._ending.set()
+        self.join(LAST_SECONDS_MAX)
+
+    def _write(self) -> None:
+        try:
+            self._recorder.flush()
+        except Exception as error:  # no database, or no table yet: written later
+            log.warning("the journal is not written yet: %s", str(error).strip() or repr(error))
+        finally:
+            connections.close_all()
+        if (dropped := self._recorder.dropped) != self._dropped:
+            log.warning("the journal dropped %d rows", dropped - self._dropped)
+            self._dropped = dropped
+
+
+RECORDER = Recorder()
+
+_writer: Writer | None = None
+_starting = threading.Lock()
+
+
+def record(row: Row) -> bool:
+    """Journal a request, and see to it that the process has its writer; False: it is dropped."""
+    added = RECORDER.add(row)
+    if (seconds := conf().JOURNAL_SECONDS) is not None and not _is_running():
+        _start(seconds)
+    return added
+
+
+def flush() -> None:
+    """Write the rows of this process now, on the caller's connection."""
+    RECORDER.flush()
+
+
+def _is_running() -> bool:
+    return _writer is not None and _writer.is_alive()  # a fork's copy of it is not
+
+
+def _start(seconds: float) -> None:
+    global _writer  # noqa: PLW0603 - the process has one
+    with _starting:
+        if not _is_running():
+            _writer = Writer(RECORDER, seconds=seconds)
+            _writer.start()
+
+
+@atexit.register
+def _stop() -> None:
+    if _writer is not None and _writer.is_alive():
+        _writer.stop()
