@@ -270,3 +270,13 @@ def test_an_async_view_and_a_safe_method_are_refused_at_decoration() -> None:
     for wrong, says in ((view, "async"), (get, "safe")):
         with pytest.raises(TypeError, match=says):
             idempotent()(wrong)
+
+
+def test_an_inquiry_is_a_get_that_nobody_stores(client: Client) -> None:
+    post(client, "/plain/", key="k")
+
+    response = client.get("/django/keys/k/")
+
+    assert response.json()["state"] == "completed"
+    assert "no-store" in response["Cache-Control"]
+    assert client.post("/django/keys/k/").status_code == 405

@@ -1,18 +1,21 @@
 """A wait for a request in flight, and a database that does not respond."""
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import InternalError, OperationalError, connection
 from psycopg.errors import ConnectionTimeout
 
-from idempotency import Claim, failpoints, waiting
+from idempotency import Claim, failpoints, records, waiting
 from idempotency.database_errors import is_repeatable, is_temporary
 from idempotency.errors import KeyInUse
 from idempotency.tests.conftest import Debiting
+from idempotency.tests.processes import until
 from idempotency.tests.project.models import Account
 
 Hold = Callable[[str], AbstractContextManager[None]]
@@ -89,3 +92,80 @@ def test_after_a_silence_nothing_runs_anew(debit: Debiting, account: Account) ->
         failpoints.install(None)
     assert response.status_code == 500, "stock DRF's, for any database error"
     assert len(runs) == 1
+
+
+# --- Who holds a lock
+
+KEY = Claim("anybody", "k").key_lock
+HIGH, LOW = (KEY >> 32), (KEY & 0xFFFFFFFF)
+
+
+def signed(half: int) -> int:
+    return half - 2**32 if half >= 2**31 else half
+
+
+def connected(**other: Any) -> psycopg.Connection[Any]:
+    return psycopg.connect(**connection.get_connection_params() | other, autocommit=True)
+
+
+@contextmanager
+def session(sql: str, *values: Any, **other: Any) -> Iterator[None]:
+    """Have another session run a statement, and end after the block."""
+    with connected(**other) as opened:
+        opened.execute(sql, values)
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_is_held_only_by_who_holds_this_very_one() -> None:
+    assert not records.is_locked(KEY, using="default")
+    with session("SELECT pg_advisory_lock(%s)", KEY):
+        assert records.is_locked(KEY, using="default")
+    with session("SELECT pg_advisory_lock(%s)", KEY + 1):
+        assert not records.is_locked(KEY, using="default"), "another number"
+    with session("SELECT pg_advisory_lock(%s, %s)", signed(HIGH), signed(LOW)):
+        assert not records.is_locked(KEY, using="default"), "two halves are another lock"
+    with session("SELECT pg_advisory_lock_shared(%s)", KEY):
+        assert not records.is_locked(KEY, using="default"), "a duplicate that waited for it"
+    with session("SELECT pg_advisory_lock(%s)", KEY, dbname="postgres"):
+        assert not records.is_locked(KEY, using="default"), "another database's"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_a_lock_does_not_hold_it() -> None:
+    def wait() -> None:
+        with connected() as other:
+            other.execute("SELECT pg_advisory_lock(%s)", [KEY])
+
+    with session("SELECT pg_advisory_lock_shared(%s)", KEY):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        until(_is_awaited)
+        assert not records.is_locked(KEY, using="default")
+    waiter.join()
+
+
+def _is_awaited() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("threads", "seconds"), [(0, 5), (1, 0), (1, -1)])
+def test_who_may_not_wait_is_refused_without_a_statement(
+    threads: int, seconds: float, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.IDEMPOTENCY = {"WAITING_THREADS_MAX": threads}
+    waits: list[int] = []
+
+    def wait(lock: int, **_: object) -> bool:
+        waits.append(lock)
+        return True
+
+    monkeypatch.setattr(waiting, "_wait_on_server", wait)
+
+    with pytest.raises(KeyInUse):
+        waiting.wait_for(KEY, seconds=seconds)
+
+    assert waits == []

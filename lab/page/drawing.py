@@ -105,9 +105,12 @@ class TimeScale:
         return Segment(activity, self.percent(since), f"{width:.1f}%")
 
 
-def draw(timeline: ScenarioTimeline) -> Drawing:
-    """Return the drawing of a timeline, as far as it is recorded."""
-    scale = scale_of(timeline)
+def draw(timeline: ScenarioTimeline, *, ms_min: float = 1) -> Drawing:
+    """Return the drawing of a timeline, as far as it is recorded.
+
+    :param ms_min: the least length of the time axis
+    """
+    scale = scale_of(timeline, ms_min=ms_min)
     heights = _heights(timeline)
     return Drawing(
         [_bar(each, n, scale, timeline.now) for n, each in enumerate(timeline.attempts)],
@@ -119,10 +122,10 @@ def draw(timeline: ScenarioTimeline) -> Drawing:
     )
 
 
-def scale_of(timeline: ScenarioTimeline) -> TimeScale:
+def scale_of(timeline: ScenarioTimeline, *, ms_min: float = 1) -> TimeScale:
     """Return the time axis, from the moment the first click was sent to the last event."""
     began = min((each.sent for each in timeline.attempts), default=0.0)
-    return TimeScale(began, max(timeline.now, began + 1))
+    return TimeScale(began, max(timeline.now, began + ms_min))
 
 
 def _bar(each: ClickAttempt, number: int, scale: TimeScale, now: float) -> ClickBar:

@@ -26,6 +26,8 @@ from lab.page.forms import RunForm, default_choice, runnable
 from lab.page.recording import LabRun
 from lab.page.timeline import ScenarioTimeline
 
+AXIS_DIGITS_MAX = 5
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -89,7 +91,14 @@ def _version(request: HttpRequest, run_id: UUID) -> str | None:
     file = runs.recording_of(run_id)
     has_process = runs.has_process(file)
     size = file.stat().st_size if file.exists() else 0
-    return f'"{size}-{has_process}-{get_language()}"'
+    return f'"{size}-{has_process}-{get_language()}-{_axis_ms(request)}"'
+
+
+def _axis_ms(request: HttpRequest) -> int:
+    """Return the least length of the time axes, for a drawing beside another one."""
+    text = request.GET.get("ms", "")
+    is_number = text.isascii() and text.isdigit() and len(text) <= AXIS_DIGITS_MAX
+    return max(int(text), 1) if is_number else 1
 
 
 @require_safe
@@ -97,7 +106,8 @@ def _version(request: HttpRequest, run_id: UUID) -> str | None:
 @condition(etag_func=_version)
 def now(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show the part of the page that changes while a run is under way; 304 where nothing did."""
-    response = render(request, "lab/run.html", _run_context(run_id))
+    context = _run_context(run_id, ms_min=_axis_ms(request))
+    response = render(request, "lab/run.html", context)
     patch_cache_control(response, no_cache=True)
     return response
 
@@ -153,7 +163,7 @@ def _mechanism_choices(chosen: Collection[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _run_context(run_id: UUID) -> dict[str, Any]:
+def _run_context(run_id: UUID, *, ms_min: int = 1) -> dict[str, Any]:
     file = runs.recording_of(run_id)
     has_process = runs.has_process(file)  # before reading: a process that is gone writes no more
     try:
@@ -169,7 +179,7 @@ def _run_context(run_id: UUID) -> dict[str, Any]:
         "clicks": scenario.clicks or run.clicks,
         "state": wording.describe_state(run, has_process=has_process),
         "live": has_process and not run.is_over,
-        "panels": [_panel(each) for each in run.timelines.values()],
+        "panels": [_panel(each, ms_min) for each in run.timelines.values()],
         "not_run": _not_run(run),
     }
 
@@ -180,13 +190,13 @@ def _not_run(run: LabRun) -> list[str]:
     return [wording.title(name) for name in chosen if name not in run.timelines]
 
 
-def _panel(timeline: ScenarioTimeline) -> Panel:
+def _panel(timeline: ScenarioTimeline, ms_min: int) -> Panel:
     began = scale_of(timeline).began
     return Panel(
         timeline.mechanism,
         wording.title(timeline.mechanism),
         timeline,
-        draw(timeline),
+        draw(timeline, ms_min=ms_min),
         wording.judge(timeline),
         wording.explain(timeline.mechanism),
         [_table_row(each, timeline.now, began) for each in timeline.attempts],

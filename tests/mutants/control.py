@@ -40,9 +40,11 @@ class Control:
         """Return the tests that run a mutant's line, or what uses it, or any line of its file."""
         places = mutant.users if mutant.when_imported else (mutant.lines,)
         found = self._running(mutant.path, places)
-        if mutant.when_imported and not found:
-            found = self._running(mutant.path, ((0, sys.maxsize),))
-        return found
+        return found or (self.of_file(mutant) if mutant.when_imported else [])
+
+    def of_file(self, mutant: SourceMutant) -> list[str]:
+        """Return the tests that run any line of a mutant's file."""
+        return self._running(mutant.path, ((0, sys.maxsize),))
 
     def _running(self, path: str, places: Iterable[tuple[int, int]]) -> list[str]:
         found = {

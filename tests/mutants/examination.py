@@ -67,15 +67,18 @@ class Examiner:
 
     def _killed_by(self, mutant: Mutant, worker: int, killer: str) -> str:
         """Return the test that fails without the guard, or ""."""
-        rounds = list(selection.rounds(mutant, self.control, killer, brief=self.brief))
+        likely = selection.likely(mutant, self.control, killer, brief=self.brief)
+        others = [] if self.brief else selection.others(mutant, self.control)
         if isinstance(mutant, DatabaseMutant):
             with ExitStack() as clones:
-                return _first_failure(self._run_database(mutant, worker, clones), rounds)
-        is_read_once = mutant.room == "config"  # before there is a fork
-        by = "" if is_read_once else _first_failure(self._run_in_fork(mutant, worker), rounds)
-        if not by and (mutant.when_imported or is_read_once):
-            by = _first_failure(self._run_in_process(mutant, worker), rounds)
-        return by
+                run = self._run_database(mutant, worker, clones)
+                return _first_failure(run, likely + others)
+        in_process = self._run_in_process(mutant, worker)
+        if mutant.room == "config":  # it is read once, before there is a fork
+            return _first_failure(in_process, likely + others)
+        by = _first_failure(self._run_in_fork(mutant, worker), likely)
+        in_process_too = likely if mutant.when_imported and not self.brief else []
+        return by or _first_failure(in_process, in_process_too + others)
 
     def _run_database(
         self, mutant: DatabaseMutant, worker: int, stack: ExitStack

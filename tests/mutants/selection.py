@@ -9,26 +9,30 @@ from tests.mutants.mutant import DatabaseMutant, Mutant, SourceMutant
 FIRST = 25  # tests of a first round: most mutants need no second
 
 
-def rounds(
+def likely(
     mutant: Mutant, control: Control, killer: str = "", *, brief: bool = False
-) -> Iterator[list[str]]:
-    """Return lists of tests of one suite each: if all pass, the mutant has survived.
+) -> list[list[str]]:
+    """Return the tests that run a mutant's line, or are named after it, in rounds of one suite.
 
     :param killer: the test that failed the last time
     :param brief: only those most likely to fail
     """
-    likely = _likely(mutant, control)
-    if killer in control.seconds:
-        likely = [killer, *(test for test in likely if test != killer)]
-    yield from _by_suite(likely[:1] if killer in control.seconds else [])
-    begin = 1 if killer in control.seconds else 0
-    yield from _by_suite(likely[begin : begin + FIRST])
-    if brief:
-        yield from _by_suite(likely[begin + FIRST : begin + 3 * FIRST])
-        return
-    yield from _by_suite(likely[begin + FIRST :])
-    tried = set(likely)
-    yield from _by_suite([test for test in _others(mutant, control) if test not in tried])
+    tests = _likely(mutant, control)
+    first = [killer] if killer in control.seconds else []
+    rest = [test for test in tests if test not in first]
+    later = rest[FIRST : 3 * FIRST] if brief else rest[FIRST:]
+    return [each for part in (first, rest[:FIRST], later) for each in _by_suite(part)]
+
+
+def others(mutant: Mutant, control: Control) -> list[list[str]]:
+    """Return the tests that may notice a mutant all the same, those of its room first.
+
+    Of a room's tests some start processes, whose lines are not recorded.
+    """
+    tried = set(_likely(mutant, control))
+    tests = (test for test in _others(mutant, control) if test not in tried)
+    order = sorted(tests, key=lambda test: (_is_elsewhere(test, mutant), control.seconds[test]))
+    return list(_by_suite(order))
 
 
 def _likely(mutant: Mutant, control: Control) -> list[str]:
@@ -40,13 +44,13 @@ def _likely(mutant: Mutant, control: Control) -> list[str]:
     return named + [test for test in tests if test not in named and not _is_elsewhere(test, mutant)]
 
 
-def _others(mutant: Mutant, control: Control) -> list[str]:
-    """Return the tests that may notice a guard whose line they don't run, the shortest first."""
-    if isinstance(mutant, SourceMutant):
-        others = list(control.seconds) if mutant.when_imported else []
-    else:
-        others = [test for test in control.database if _has_tables(test, mutant)]
-    return sorted(others, key=lambda test: control.seconds[test])
+def _others(mutant: Mutant, control: Control) -> set[str]:
+    if isinstance(mutant, DatabaseMutant):
+        return {test for test in control.database if _has_tables(test, mutant)}
+    if mutant.room == "config":
+        return set(control.seconds)
+    of_file = control.of_file(mutant) if mutant.when_imported else []
+    return {*of_file, *(test for test in control.seconds if not _is_elsewhere(test, mutant))}
 
 
 def _is_elsewhere(test: str, mutant: Mutant) -> bool:

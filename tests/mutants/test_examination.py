@@ -43,13 +43,17 @@ def test_too_much():
 def test_the_limit():
     assert LIMIT.endswith("WHERE paid")
 """
-TOY = suites.Suite("toy", "checks", "toy_settings")
+TOY = suites.Suite("toy", "orders/tests", "toy_settings")
 
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the root of a project of one module and its tests."""
-    files = {"orders/toy.py": MODULE, "checks/test_toy.py": CHECKS, "pytest.ini": "[pytest]\n"}
+    files = {
+        "orders/toy.py": MODULE,
+        "orders/tests/test_toy.py": CHECKS,
+        "pytest.ini": "[pytest]\n",
+    }
     files["orders/__init__.py"] = ""
     files["toy_settings.py"] = "SECRET_KEY = 'toy'"
     for name, text in files.items():
@@ -83,8 +87,11 @@ def test_the_guard_that_no_test_misses_survives(toy: Path, worker: Worker, tmp_p
 
     outcomes = {each.mutant: (each.outcome, each.by) for each in found.of(state).values()}
     assert outcomes == {
-        "orders/toy.py.LIMIT: WHERE paid": (KILLED, "checks/test_toy.py::test_the_limit"),
-        "orders/toy.py.pay: if amount > balance": (KILLED, "checks/test_toy.py::test_too_much"),
+        "orders/toy.py.LIMIT: WHERE paid": (KILLED, "orders/tests/test_toy.py::test_the_limit"),
+        "orders/toy.py.pay: if amount > balance": (
+            KILLED,
+            "orders/tests/test_toy.py::test_too_much",
+        ),
         "orders/toy.py.pay: if amount < 0": (SURVIVED, ""),
     }
     assert (toy / "orders" / "toy.py").read_text() == MODULE
@@ -92,7 +99,7 @@ def test_the_guard_that_no_test_misses_survives(toy: Path, worker: Worker, tmp_p
 
 @starts_processes
 def test_a_control_that_fails_stops_everything(toy: Path, tmp_path: Path) -> None:
-    checks = toy / "checks" / "test_toy.py"
+    checks = toy / "orders" / "tests" / "test_toy.py"
     checks.write_text(CHECKS + "\n\ndef test_no():\n    assert False\n")
 
     with pytest.raises(ControlFailed, match="test_no"):
@@ -130,7 +137,7 @@ def test_a_mutant_that_is_not_applied_is_an_error_and_no_survivor(
     same = SourceMutant("same", "orders/toy.py", (5, 5), (Edit(0, 1, b" \n"),))
     found = Results(tmp_path / "results.jsonl")
     server: Any = _NotApplying()
-    known = Control(seconds={"checks/test_toy.py::test_a_payment": 0.0})
+    known = Control(seconds={"orders/tests/test_toy.py::test_a_payment": 0.0})
     known.database.update(known.seconds)
     known.lines["orders/toy.py"] = {5: list(known.seconds)}
     state = trees.state(toy)
@@ -150,7 +157,7 @@ class _NotApplying:
 @starts_processes
 def test_tests_that_are_not_there_are_an_error(toy: Path) -> None:
     with pytest.raises(NotApplied, match="not collected"):
-        suites.run(TOY, toy, suites.Job(["checks/test_toy.py::test_no_such"]))
+        suites.run(TOY, toy, suites.Job(["orders/tests/test_toy.py::test_no_such"]))
 
 
 def results_of(**outcomes: str) -> list[Result]:

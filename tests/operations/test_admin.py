@@ -873,6 +873,21 @@ def test_another_customers_requests_are_not_part_of_the_timeline(
     assert len(timeline_events(paid_by_api)) == before
 
 
+def test_there_is_no_timeline_of_an_order_that_is_not_there(as_boss: Client) -> None:
+    assert as_boss.get(page("order-timeline", uuid4())).status_code == 404
+
+
+def test_records_are_found_by_the_order_that_they_are_about(
+    as_boss: Client, boss: User, paid_by_api: Order, order: Order
+) -> None:
+    make_record(boss, "of-another-order", subject=f"order:{order.pk}", status=200, body=b"{}")
+
+    found = as_boss.get(changelist(Record), {"q": str(paid_by_api.pk)}).text
+
+    assert "k-pay" in found
+    assert "of-another-order" not in found
+
+
 def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
     paid_by_api: Order, monkeypatch: pytest.MonkeyPatch, journal: Recorder
 ) -> None:

@@ -82,6 +82,61 @@ def test_the_audit_finds(rule: int, paid: None) -> None:
     assert breaches[RULES[rule][1]] >= 1
 
 
+# (rule, what it must not take for a breach), past every trigger.
+NOT_DAMAGE: tuple[tuple[int, str], ...] = (
+    (3, "UPDATE payments_payment SET created_at = now() - interval '1 hour'"),
+    (3, "UPDATE orders_order SET status = 1"),  # just now
+    (12, "UPDATE idempotency_record SET status = NULL, body = NULL"),
+    (14, "UPDATE orders_order SET status = 1; UPDATE idempotency_record SET status = 202"),
+    (
+        15,
+        """INSERT INTO orders_paymentrequest (order_id, body, request_id, key_digest, attempts,
+                  last_error, dead_lettered, settled_at, response)
+           SELECT id, '', '', '', 1, '', false, now(),
+                  jsonb_build_object('outcome', 'succeeded', 'amount', amount) FROM orders_order""",
+    ),
+    (
+        15,
+        """UPDATE orders_order SET status = 1;
+           INSERT INTO orders_paymentrequest (order_id, body, request_id, key_digest, attempts,
+                  last_error, dead_lettered)
+           SELECT id, '', '', '', 1, '', false FROM orders_order""",
+    ),
+    (16, "UPDATE orders_order SET updated_at = now() - interval '1 hour'"),
+    (16, "UPDATE orders_order SET status = 1, updated_at = now()"),
+)
+
+
+@pytest.mark.parametrize(("rule", "change"), NOT_DAMAGE)
+def test_the_audit_does_not_find(rule: int, change: str, paid: None) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(change)
+        breaches = findings()
+        transaction.set_rollback(True)
+    assert breaches[RULES[rule][1]] == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM payments_payment WHERE order_id = %s",
+        "UPDATE payments_payment SET outcome = 'declined' WHERE order_id = %s",
+    ],
+)
+def test_a_payment_of_another_order_pays_for_none(
+    damage: str, paid: None, alice: User, alice_account: Account, place: Callable[..., Order]
+) -> None:
+    other = place(customer=alice)
+    pay_order(customer=alice, order_id=other.pk, account_id=alice_account.pk)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(damage, [other.pk])
+        breaches = findings()
+        transaction.set_rollback(True)
+    assert breaches[RULES[1][1]] == 1
+
+
 NO_202_LEFT = "no 202 is left once its order is settled"
 
 

@@ -21,6 +21,7 @@ import urllib3
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connection
+from django.db.models.functions import Now
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
@@ -200,14 +201,17 @@ def test_the_backlog_is_read_from_the_database_at_each_scrape(
     place: Callable[..., Order],
     remote: None,
 ) -> None:
-    orders = [place(customer=alice) for _ in range(4)]
+    orders = [place(customer=alice) for _ in range(6)]
     for order in orders:
         assert pay(as_alice, order, alice_account, key=order.pk.hex, Prefer="wait=0")
+    age("orders_order", "updated_at", place(customer=alice), seconds=900)  # it is not paying
     age("orders_paymentrequest", "created_at", orders[0], seconds=90)
     age("orders_order", "updated_at", orders[1], seconds=300)
     rows = PaymentRequest.objects
     rows.filter(pk=orders[2].pk).update(attempts=3, last_error="ReadTimeoutError")
     rows.filter(pk=orders[3].pk).update(attempts=2, last_error="403", dead_lettered=True)
+    rows.filter(pk=orders[4].pk).update(attempts=0, last_error="403", dead_lettered=True)
+    rows.filter(pk=orders[5].pk).update(attempts=5, last_error="x", settled_at=Now(), response={})
 
     now = scrape()
 
@@ -216,10 +220,10 @@ def test_the_backlog_is_read_from_the_database_at_each_scrape(
     assert now.value("outbox_oldest_seconds") == pytest.approx(90, abs=20)
     assert now.value("outbox_stuck") == 1
     assert now.value("outbox_unknown") == 1
-    assert now.value("outbox_dead_lettered") == 1
+    assert now.value("outbox_dead_lettered") == 2
     assert now.value("outbox_open_retries") == 2
-    assert now.value("outbox_retries_total") == 3
-    assert now.value("orders_paying") == 4
+    assert now.value("outbox_retries_total") == 7
+    assert now.value("orders_paying") == 6
     assert now.value("orders_paying_oldest_seconds") == pytest.approx(300, abs=20)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from operations import health
+
 PROBES = ("/healthz", "/readyz", "/metrics")
 ADDRESS = "10.1.2.3:8000"
 
@@ -64,3 +66,17 @@ def test_a_method_that_a_probe_has_not_is_a_problem_that_names_the_others() -> N
     refused = Client().post("/metrics")
     assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD")
     assert refused["Content-Type"] == "application/problem+json"
+
+
+def test_a_server_whose_database_lacks_a_migration_is_not_ready(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health._check_migrated.cache_clear()
+    try:
+        with monkeypatch.context() as patch:
+            plan = "operations.health.MigrationExecutor.migration_plan"
+            patch.setattr(plan, lambda *_: ["a migration"])
+            assert Client().get("/readyz").status_code == 503
+        assert Client().get("/readyz").status_code == 200
+    finally:
+        health._check_migrated.cache_clear()
