@@ -102,8 +102,9 @@ def _encoded_password() -> str:
     return known.values_list("password", flat=True).first() or make_password(settings.DEMO_PASSWORD)
 
 
-def _user(username: str, encoded: str, **flags: bool) -> User:
-    user, _ = User.objects.get_or_create(username=username, defaults=flags | {"password": encoded})
+def _user(username: str, encoded: str, **flags: Any) -> User:
+    facts = flags | {"password": encoded, "email": f"{username}@example.com"}
+    user, _ = User.objects.get_or_create(username=username, defaults=facts)
     if user.password != encoded:
         user.password = encoded
         user.save(update_fields=["password"])

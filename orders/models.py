@@ -89,6 +89,7 @@ class Order(ConcurrentTransitionMixin, models.Model):
             models.Index(
                 fields=["updated_at"], condition=Q(status=1), name="orders_order_still_paying"
             ),
+            models.Index(fields=["amount", "-id"], name="orders_order_amount"),
         ]
 
     def __str__(self) -> str:

@@ -18,8 +18,8 @@ from web.read_only_admin import (
     link,
     link_to,
     link_to_list,
-    minor_units,
     moment_of,
+    money_of,
     whole_uuid,
 )
 
@@ -41,8 +41,8 @@ def link_to_order(order_id: UUID) -> str:
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
     created = moment_of("created_at", _("created at"))
-    minor_balance = minor_units("balance", _("balance"))
-    opening = minor_units("opening_balance", _("opening balance"))
+    minor_balance = money_of("balance", _("balance"))
+    opening = money_of("opening_balance", _("opening balance"))
     list_display = ("id", "owned_by", "currency", "minor_balance", "created")
     list_select_related = ("owner",)
     list_filter = (by_currency, "created_at", ("owner", admin.EmptyFieldListFilter))
@@ -95,8 +95,8 @@ class OnSettlement(admin.SimpleListFilter):
 class EntryInline(ReadOnlyInline):
     model = Entry
     created = moment_of("created_at", _("created at"))
-    minor_amount = minor_units("amount", _("amount"))
-    after = minor_units("balance_after", _("balance after"))
+    minor_amount = money_of("amount", _("amount"))
+    after = money_of("balance_after", _("balance after"))
     fields = ("account", "minor_amount", "currency", "after", "created")
     show_change_link = True
 
@@ -107,7 +107,7 @@ class EntryInline(ReadOnlyInline):
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
     created = moment_of("created_at", _("created at"))
-    minor_amount = minor_units("amount", _("amount"))
+    minor_amount = money_of("amount", _("amount"))
     list_display = ("id", "order", "charged", "minor_amount", "currency", "outcome", "created")
     list_select_related = ("account__owner",)
     list_filter = ("outcome", by_currency, "created_at")
@@ -144,8 +144,8 @@ class PaymentAdmin(ReadOnlyAdmin):
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
     created = moment_of("created_at", _("created at"))
-    minor_amount = minor_units("amount", _("amount"))
-    after = minor_units("balance_after", _("balance after"))
+    minor_amount = money_of("amount", _("amount"))
+    after = money_of("balance_after", _("balance after"))
     list_display = (
         "id",
         "booked_on",

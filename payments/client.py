@@ -20,12 +20,14 @@ from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 __all__ = [
     "AccountNotFound",
     "CurrencyMismatch",
+    "Debit",
     "Funds",
     "Payment",
     "PaymentMismatch",
     "account_with_most",
     "accounts_of",
     "check_account",
+    "debit_of",
     "find",
     "is_remote",
     "pay",
@@ -141,6 +143,21 @@ def accounts_of(*, owner: Any, currency: str) -> list[Funds] | None:
 def find(order_ids: Collection[UUID]) -> dict[UUID, Payment]:
     """Return the payments of those of the orders that have one, in one query."""
     return {row.order_id: Payment.of(row) for row in _local().find(order_ids)}
+
+
+@dataclass(frozen=True)
+class Debit:
+    """The ledger entry of a payment on the customer's account, in minor units."""
+
+    entry_id: int
+    balance_before: int
+    balance_after: int
+
+
+def debit_of(order_id: UUID) -> Debit | None:
+    """Return the entry by which an order was charged; None: it was not, or not in this process."""
+    entry = None if is_remote() else _local().debit_of(order_id)
+    return entry and Debit(entry.pk, entry.balance_after - entry.amount, entry.balance_after)
 
 
 def _local() -> ModuleType:

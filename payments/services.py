@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from uuid_utils.compat import uuid7
 
 from idempotency.failpoints import failpoint
 from idempotency.steps import step
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
-from payments.models import Account, Payment
+from payments.models import Account, Entry, Payment
 
 _COLUMNS = [field.attname for field in Payment._meta.concrete_fields]
 
@@ -134,6 +134,12 @@ def accounts_of(*, owner: Any, currency: str) -> QuerySet[Account]:
 def find(order_ids: Collection[UUID]) -> QuerySet[Payment]:
     """Return the payments of those of the orders that have one."""
     return Payment.objects.filter(order_id__in=order_ids)
+
+
+def debit_of(order_id: UUID) -> Entry | None:
+    """Return the customer's leg of an order's payment, or None."""
+    legs = Entry.objects.filter(payment__order_id=order_id)
+    return legs.filter(account=F("payment__account")).first()
 
 
 def _refusal(account_id: int, customer: str | None) -> Exception:

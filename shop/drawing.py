@@ -13,7 +13,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from idempotency.journal.models import Outcome
-from shop.requests import OrderRequest
+from orders.requests import OrderRequest
 
 BARS_MAX = 25
 WINDOW = timedelta(seconds=10)  # later requests would leave no width to the first ones

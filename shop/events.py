@@ -13,10 +13,10 @@ from django.utils.translation import ngettext
 from idempotency.journal.models import Outcome
 from idempotency.models import Record
 from orders.models import Order, PaymentRequest
+from orders.requests import OrderRequest
 from shop.drawing import LABELS
-from shop.requests import OrderRequest
 from shop.statements import CONDITIONAL, DESCRIPTIONS
-from shop.templatetags.money import money
+from web.money import money
 from web.read_only_admin import moment, page_of
 
 KEY_CHARACTERS_SHOWN = 12

@@ -3,25 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.utils.translation import gettext as _
 
 from idempotency import key_digest
 from idempotency.journal.models import Outcome
 from orders.models import Order, PaymentRequest
+from orders.requests import OrderRequests, RequestsOf, staff_log
 from shop import events
 from shop.drawing import LABELS
 from shop.events import OrderEvent
-from shop.requests import OrderRequests, RequestsOf
-
-
-def requests_of(order: Order) -> RequestsOf:
-    """Return a reader of the requests about an order, its customer's and those of staff."""
-    return RequestsOf(order, scopes=_names(order))
 
 
 def timeline_of(
@@ -32,22 +24,22 @@ def timeline_of(
     :param for_staff: with links into the admin, who of the staff acted, and both legs of a movement
     :param about: what reads the requests, if there is one already
     """
-    about = about or requests_of(order)
-    names = _names(order)
+    about = about or RequestsOf(order)
+    names = about.names
     placing = about.placing_record
     events_of_order = [
         *(events.status_changed(change, for_staff) for change in order.history.order_by("id")),
         *_outbox_events(order),
         *_money_events(order, for_staff),
-        *_request_events(about, about.to_pay(), _("Request to pay"), names, for_staff),
-        *(events.staff_acted(log, for_staff) for log in _logs(order)),
+        *_request_events(about, about.to_pay(), _("Request to pay"), for_staff),
+        *(events.staff_acted(log, for_staff) for log in staff_log(order)),
     ]
     opening = [
         events.placed(order, placing, names.get(placing.scope, "") if placing else "", for_staff),
         *(
             replace(event, is_placing=True)
             for event in _request_events(
-                about, about.to_place(), _("Request to place the order"), names, for_staff
+                about, about.to_place(), _("Request to place the order"), for_staff
             )
             if event.statements or event.tag != LABELS[Outcome.EXECUTED]  # else it is `placed`
         ),
@@ -56,40 +48,15 @@ def timeline_of(
     return [*opening, *by_time]
 
 
-def balances_of(order: Order) -> tuple[int, int] | None:
-    """Return the balance of the customer's account before and after the charge, if it is known."""
-    if not apps.is_installed("payments"):
-        return None
-    from payments.models import Entry  # noqa: PLC0415 - not in every process
-
-    own = Entry.objects.filter(payment__order_id=order.pk, account__owner=order.customer_id)
-    entry = own.first()
-    if entry is None or entry.balance_after is None:
-        return None
-    return entry.balance_after - entry.amount, entry.balance_after
-
-
-def _names(order: Order) -> dict[str, str]:
-    """Return whose requests are about an order: names by scope."""
-    users = [order.customer, *(log.user for log in _logs(order))]
-    return {f"user:{user.pk}": user.get_username() for user in users}
-
-
-def _logs(order: Order) -> Any:
-    of_orders = ContentType.objects.get_for_model(Order)
-    logs = LogEntry.objects.filter(content_type=of_orders, object_id=str(order.pk))
-    return logs.select_related("user").order_by("id")
-
-
 def _request_events(
-    about: RequestsOf, requests: OrderRequests, what: str, names: dict[str, str], for_staff: bool
+    about: RequestsOf, requests: OrderRequests, what: str, for_staff: bool
 ) -> Iterator[OrderEvent]:
     """Yield the events of requests; of equal ones in a row the first, with how many follow it."""
     records = {(key_digest(each.key), each.request_id): each for each in about.records if each.key}
     for _outcome, equal in groupby(requests.shown, key=lambda each: each.outcome):
         first, *others = equal
         record = records.get((first.key_digest, first.request_id)) if for_staff else None
-        by = names.get(record.scope, "") if record else ""
+        by = about.names.get(record.scope, "") if record else ""
         yield replace(events.requested(first, record, what, by), more=len(others))
     if requests.shown and requests.more > 0:
         last = requests.shown[-1].at

@@ -22,6 +22,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     search_fields = ("user__username__exact",)
     search_help_text = _("User name")
     ordering = ("-id",)
+    actions = ()  # no export: not even a digest leaves the database
     fields: ClassVar[Any] = (("__str__", "owner"), ("created", "expires", "last_used"))
 
     @admin.display(description=_("user"), ordering="user__username")

@@ -1,4 +1,6 @@
-"""The dashboard's search: by a key, an order's id or a request's id, each exact and whole.
+"""The dashboard's search: by a key, its digest, an order's id or a request's id, exact and whole.
+
+Orders are also found by what a customer has at hand (`orders.search`).
 
 Rows that a user may not view are not found, nor do they lead to others.
 """
@@ -28,9 +30,11 @@ from operations.dashboard.lists import (
     may,
 )
 from operations.records import ORDER, order_named, order_of
+from web.money import money
 from web.read_only_admin import moment, page_of, whole_uuid
 
 if apps.is_installed("orders"):
+    from orders import search as order_search
     from orders.models import Order, PaymentRequest
 if apps.is_installed("payments"):
     from payments.models import Payment
@@ -119,8 +123,10 @@ class _Search:
         return Listed.of(rows.order_by("-created_at")[: Listed.read])
 
     def _orders(self, named: set[UUID]) -> Listed[Any]:
-        wanted = named | ({self.identifier} if self.identifier else set())
-        rows = Order.objects.filter(pk__in=wanted).select_related("customer")
+        """Find what a record, a request or a duplicate names, or every word is about."""
+        matching = order_search.matching(self.text).values_list("pk", flat=True)
+        rows = Order.objects.filter(pk__in=named | set(matching[: Listed.read]))
+        rows = rows.select_related("customer").prefetch_related("lines")
         return Listed.of(rows.order_by("-id")[: Listed.read])
 
     def _payments(self) -> Listed[Any]:
@@ -137,16 +143,17 @@ class _Search:
 
 
 def _orders_group(listed: Listed[Any]) -> SearchGroup:
-    headings = (_("Order"), _("Status"), _("Customer"), _("Amount (minor units)"), _("Placed"))
+    headings = (_("Placed"), _("Customer"), _("What"), _("Amount"), _("Status"), _("Order"))
     hits = [
         SearchHit(
-            order.pk,
+            moment(order.created_at),
             page_of(order),
             (
-                order.get_status_display(),
                 order.customer,
-                f"{order.amount} {order.currency}",
-                moment(order.created_at),
+                ", ".join(map(str, order.lines.all())),
+                money(order.amount, order.currency),
+                order.get_status_display(),
+                order.pk,
             ),
         )
         for order in listed.rows
@@ -177,12 +184,16 @@ def _requests_group(listed: Listed[Any]) -> SearchGroup:
 
 
 def _payments_group(listed: Listed[Any]) -> SearchGroup:
-    headings = (_("Payment"), _("Outcome"), _("Amount (minor units)"), _("Made"))
+    headings = (_("Payment"), _("Outcome"), _("Amount"), _("Made"))
     hits = [
         SearchHit(
             row.pk,
             page_of(row),
-            (row.get_outcome_display(), f"{row.amount} {row.currency}", moment(row.created_at)),
+            (
+                row.get_outcome_display(),
+                money(row.amount, row.currency),
+                moment(row.created_at),
+            ),
         )
         for row in listed.rows
     ]

@@ -1,6 +1,5 @@
 """Orders in the admin. The actions call the services, and their forms may be sent twice."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -16,22 +15,21 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from orders import services
+from orders import search, services
 from orders.admin import texts
 from orders.admin.submit_again import SubmitAgain, order_page
 from orders.admin.tables import LineInline
 from orders.models import Order, Product
+from orders.verdict import verdict_on
 from payments import client
 from web.read_only_admin import (
     filter_by,
     link,
     link_to,
     link_to_list,
-    minor_units,
     moment_of,
+    money_of,
 )
-
-MAX_PAID_AT_ONCE = 100
 
 Action = Callable[[HttpRequest, Order], HttpResponse]
 
@@ -47,13 +45,12 @@ class OrderAdmin(SubmitAgain):
 
     created = moment_of("created_at", _("created at"))
     updated = moment_of("updated_at", _("updated at"))
-    minor_amount = minor_units("amount", _("amount"))
-    list_display = ("id", "placed_by", "status", "minor_amount", "currency", "account", "created")
+    minor_amount = money_of("amount", _("amount"))
+    list_display = ("created", "placed_by", "what", "minor_amount", "status", "short_id", "account")
     list_select_related = ("customer",)
     list_filter = ("status", filter_by("currency", _("currency"), _currencies), "created_at")
     search_fields = ("customer__username__exact",)
-    search_help_text = _("Order id, customer")
-    uuid_fields = ("id",)
+    search_help_text = _("Customer, e-mail, amount, date or time (UTC), id or its beginning")
     ordering = ("-id",)
     fields = (
         ("id", "customer"),
@@ -62,11 +59,18 @@ class OrderAdmin(SubmitAgain):
         ("created", "updated"),
     )
     inlines = (LineInline,)
-    actions = ("pay_selected",)
 
     @admin.display(description=_("customer"), ordering="customer__username")
     def placed_by(self, order: Order) -> str:
         return link_to(order.customer)
+
+    @admin.display(description=_("what"))
+    def what(self, order: Order) -> str:
+        return ", ".join(map(str, order.lines.all()))
+
+    @admin.display(description=_("id"), ordering="id")
+    def short_id(self, order: Order) -> str:
+        return f"{str(order.pk)[:13]}…"
 
     @admin.display(description=_("account"), ordering="account_id")
     def account(self, order: Order) -> str:
@@ -88,6 +92,17 @@ class OrderAdmin(SubmitAgain):
         label = gettext("all that name this order")
         return link_to_list("idempotency_record", f"q={order.pk}", label)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("lines")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find the orders that every word is about; of nothing, all."""
+        if not search_term.strip():
+            return queryset, False
+        return queryset.filter(pk__in=search.matching(search_term).order_by()), False
+
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Return True if a member of staff may pay and submit again; viewing requires less."""
         return request.user.has_perm("orders.change_order")
@@ -103,23 +118,10 @@ class OrderAdmin(SubmitAgain):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
+        context["verdict"] = verdict_on(kwargs["obj"])
         context["may_operate"] = self.has_operate_permission(request)
         context["may_pay"] = context["may_operate"] and _is_payable(kwargs["obj"])
         return super().render_change_form(request, context, *args, **kwargs)
-
-    @admin.action(description=_("Pay the selected orders"), permissions=["operate"])
-    def pay_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        """Pay each order in a transaction of its own; sent again, it charges nothing more."""
-        orders = list(queryset.select_related("customer")[: MAX_PAID_AT_ONCE + 1])
-        if len(orders) > MAX_PAID_AT_ONCE:
-            refusal = gettext("Select at most %(limit)d orders. Nothing changed.")
-            self.message_user(request, refusal % {"limit": MAX_PAID_AT_ONCE}, messages.ERROR)
-            return
-        outcomes = Counter(self._attempt(request, order) for order in orders)
-        for (level, text), count in outcomes.items():
-            counted = {"outcome": text, "count": count, "all": len(orders)}
-            message = gettext("%(outcome)s (%(count)d of %(all)d)") % counted
-            self.message_user(request, message, level)
 
     def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
         """Wrap an action: for staff who may operate, on an order that exists."""

@@ -15,8 +15,8 @@ from web.read_only_admin import (
     ReadOnlyAdmin,
     ReadOnlyInline,
     link_to,
-    minor_units,
     moment_of,
+    money_of,
 )
 
 
@@ -24,7 +24,7 @@ from web.read_only_admin import (
 class ProductAdmin(ModelAdmin):
     """The only rows that staff write; a product that was ordered can't be deleted."""
 
-    minor_price = minor_units("price", _("price"))
+    minor_price = money_of("price", _("price"))
     list_display = ("sku", "name", "minor_price", "currency")
     list_filter = ("currency",)
     search_fields = ("sku", "name")
@@ -36,8 +36,8 @@ class ProductAdmin(ModelAdmin):
 
 class LineInline(ReadOnlyInline):
     model = OrderLine
-    minor_price = minor_units("unit_price", _("unit price"))
-    minor_amount = minor_units("amount", _("amount"))
+    minor_price = money_of("unit_price", _("unit price"))
+    minor_amount = money_of("amount", _("amount"))
     fields = ("product", "sku", "name", "quantity", "minor_price", "minor_amount")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -83,7 +83,7 @@ class PaymentRequestAdmin(ReadOnlyAdmin):
         "last_error",
         "response",
     )
-    actions = ("requeue",)
+    actions = ("requeue", *ReadOnlyAdmin.actions)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orders.change_order")

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_safe
 from idempotency import is_in_flight, scope_of
 from orders import clock, responses, services
 from orders.models import Order
+from orders.requests import OrderRequest, RequestsOf
+from payments import client
 from shop.drawing import draw
 from shop.forms import whole_number
 from shop.pages import customer_of, page
-from shop.requests import OrderRequest
-from shop.timeline import balances_of, requests_of, timeline_of
+from shop.timeline import timeline_of
 from web.read_only_admin import whole_uuid
 
 ORDERS_PER_PAGE = 20
@@ -64,7 +65,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     is_paying = (is_paying and not is_held_up) or (
         in_flight and order.status == Order.Status.SUBMITTED
     )
-    about = requests_of(order)
+    about = RequestsOf(order)
     to_pay = about.to_pay()
     ms_min = whole_number(request.GET.get("ms", ""), maximum=AXIS_MS_MAX) or 1
     return {
@@ -76,7 +77,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
         "lines": order.lines.order_by("id"),
         "clicks": to_pay,
         "drawing": draw(to_pay.shown, total=to_pay.total, ms_min=ms_min),
-        "balances": balances_of(order),
+        "debit": client.debit_of(order_id),
         "contrast": _contrast(order, to_pay.total),
         "timeline": timeline_of(order, about=about),
     }

@@ -11,8 +11,8 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page, expect
 
 from orders.models import Order
+from orders.requests import RequestsOf
 from orders.services import Line, place_order
-from shop.timeline import requests_of
 from simulator.chaos import ChaosProxy
 from tests.browser.conftest import Till, Visit, Visitor
 from tests.support.live import until
@@ -48,7 +48,7 @@ def ends_paid(page: Page) -> None:
 
 def outcomes_of_clicks(order_id: UUID) -> list[str]:
     """Return the outcome of each click that reached the server, once none is in flight."""
-    clicks = requests_of(Order.objects.get(pk=order_id)).to_pay()
+    clicks = RequestsOf(Order.objects.get(pk=order_id)).to_pay()
     return [click.outcome for click in clicks.shown]
 
 

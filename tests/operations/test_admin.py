@@ -1,5 +1,6 @@
 """The admin: everything is found and shown; only the services write money and status."""
 
+import csv
 import re
 import threading
 from collections.abc import Callable
@@ -18,11 +19,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from idempotency import key_digest, pagination, tokens
+from idempotency.journal import recorder
 from idempotency.journal.models import Outcome
 from idempotency.journal.recorder import Recorder, Row
 from idempotency.models import Record, Token
 from orders.models import Order, OrderLine, PaymentRequest, Product, StatusChange
-from orders.services import Line, pay_order, place_order
+from orders.services import Line, advance, pay_order, place_order
 from payments.models import Account, Entry, Payment
 from payments.services import open_account, pay
 from shop.events import OrderEvent
@@ -215,7 +217,7 @@ def test_a_payment_request_is_found_by_its_order_and_by_its_requests_id(
 def test_no_list_reads_a_whole_table(model: type[Model], as_boss: Client) -> None:
     with CaptureQueriesContext(connection) as captured:
         as_boss.get(changelist(model))
-        as_boss.get(changelist(model), {"q": "nobody"})
+        as_boss.get(changelist(model), {"q": "boss"})
     table = f'FROM "{model._meta.db_table}"'
     of_table = [each["sql"] for each in captured if table in each["sql"]]
     counts = [sql for sql in of_table if "COUNT(" in sql]
@@ -225,6 +227,80 @@ def test_no_list_reads_a_whole_table(model: type[Model], as_boss: Client) -> Non
         assert "DISTINCT" not in sql
         assert "LIKE '%" not in sql
         assert "UPPER" not in sql
+
+
+def test_an_operator_gets_from_a_name_and_an_amount_to_the_verdict_in_two_pages(
+    as_boss: Client, as_alice: Any, paid_by_api: Order, alice: User, place: Callable[..., Order]
+) -> None:
+    account = paid_by_api.account_id
+    for key in ("k-pay", "k-again"):
+        url = f"/api/v1/orders/{paid_by_api.pk}/pay/"
+        as_alice.post(url, {"account": account}, headers={"Idempotency-Key": key})
+    recorder.flush()
+    planted = place(customer=alice)
+    place(customer=alice, quantity=3)
+
+    found = as_boss.get(reverse("admin:dashboard"), {"q": "alice 5.00"}).text
+    assert change(paid_by_api) in found
+    assert change(planted) in found
+    text = as_boss.get(change(paid_by_api)).text
+
+    (verdict,) = re.findall(r'<p id="verdict">(.*?)</p>', text)
+    assert re.fullmatch(
+        r"Charged once: €5\.00 on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, entry \d+\. "
+        r"3 pay requests, 2 of them duplicates\. "
+        r"1 other order of alice for €5\.00 within 10 minutes\.",
+        verdict,
+    )
+    assert f'<a href="{change(planted)}">{planted.pk}</a>' in text
+
+
+def test_the_verdict_on_an_order_that_was_not_charged_says_why(
+    as_boss: Client, alice: User, order: Order, bob: User, place: Callable[..., Order]
+) -> None:
+    assert "Not charged: nobody has paid it." in as_boss.get(change(order)).text
+    advance(order.pk, Order.start_paying, account_id=1)
+    text = as_boss.get(change(order)).text
+    assert "Not charged so far: the payment of €5.00 is pending." in text
+    assert "No other order of alice for €5.00 within 10 minutes." in text
+    poor = open_account(owner=bob, currency="EUR", opening_balance=1)
+    declined = place(customer=bob)
+    pay_order(customer=bob, order_id=declined.pk, account_id=poor.pk)
+    text = as_boss.get(change(declined)).text
+    assert "Not charged: the payment of €5.00 was declined on" in text
+
+
+def test_a_list_is_exported_as_it_is_stored(
+    as_boss: Client, paid_by_api: Order, order: Order
+) -> None:
+    form = {"action": "export_csv", "index": 0, "_selected_action": [paid_by_api.pk]}
+
+    response = as_boss.post(changelist(Order), form)
+
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    names, row = csv.reader(response.getvalue().decode().splitlines())
+    exported = dict(zip(names, row, strict=True))
+    assert exported["id"] == str(paid_by_api.pk)
+    assert (exported["amount"], exported["currency"], exported["status"]) == ("500", "EUR", "2")
+
+
+def test_an_exported_text_is_no_formula(as_boss: Client, order: Order) -> None:
+    PaymentRequest.objects.create(order=order, body=b"{}", last_error="=HYPERLINK(1)")
+    form = {"action": "export_csv", "index": 0, "_selected_action": [order.pk]}
+
+    lines = as_boss.post(changelist(PaymentRequest), form).getvalue().decode()
+
+    assert "'=HYPERLINK(1)" in lines
+    assert "body" not in lines.partition("\n")[0], "no bytes"
+
+
+def test_who_may_not_view_a_list_can_not_export_it(order: Order, alice: User) -> None:
+    alice.is_staff = True
+    alice.save()
+    client = Client()
+    client.force_login(alice)
+    form = {"action": "export_csv", "index": 0, "_selected_action": [order.pk]}
+    assert client.post(changelist(Order), form).status_code == 403
 
 
 def test_a_list_is_counted_to_a_limit_and_says_so(
@@ -442,41 +518,6 @@ def test_many_clicks_at_once_on_pay_charge_once(
     assert balance(alice_account) == OPENING - order.amount
 
 
-def test_selected_orders_are_paid_once_however_often_the_list_is_sent(
-    as_boss: Client, alice: User, alice_account: Account, bob: User, place: Callable[..., Order]
-) -> None:
-    orders = [place(customer=alice), place(customer=alice), place(customer=bob)]
-    form = {"action": "pay_selected", "index": 0, "_selected_action": [o.pk for o in orders]}
-
-    first = as_boss.post(changelist(Order), form)
-    shown = as_boss.get(first["Location"]).text
-    second = as_boss.post(changelist(Order), form)
-
-    assert "Paid. (2 of 3)" in shown
-    assert "No account in EUR is known here. Nothing changed. (1 of 3)" in shown
-    assert "Already paid, nothing changed. (2 of 3)" in notices(second)
-    assert Payment.objects.count() == 2
-    assert balance(alice_account) == OPENING - 2 * orders[0].amount
-
-
-def test_too_many_selected_orders_are_refused_whole(
-    as_boss: Client,
-    alice: User,
-    alice_account: Account,
-    place: Callable[..., Order],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("orders.admin.orders.MAX_PAID_AT_ONCE", 1)
-    orders = [place(customer=alice), place(customer=alice)]
-    form = {"action": "pay_selected", "index": 0, "_selected_action": [o.pk for o in orders]}
-
-    response = as_boss.post(changelist(Order), form)
-
-    assert notices(response) == ["Select at most 1 orders. Nothing changed."]
-    assert set(Order.objects.values_list("status", flat=True)) == {Order.Status.SUBMITTED}
-    assert balance(alice_account) == OPENING
-
-
 def test_the_account_in_the_orders_currency_with_the_most_money_is_charged(
     as_boss: Client, alice: User, alice_account: Account, place: Callable[..., Order]
 ) -> None:
@@ -580,8 +621,8 @@ def test_the_form_shows_the_prices_then_and_today(
 
     text = as_boss.get(page("orders_order_submit-again", order.pk), follow=True).text
 
-    assert "<td>250 EUR</td>" in text
-    assert "<td>300 EUR</td>" in text
+    assert "<td>€2.50</td>" in text
+    assert "<td>€3.00</td>" in text
     assert Order.objects.count() == 1
 
 
@@ -749,13 +790,11 @@ def test_viewing_staff_see_no_buttons_and_are_refused(
     place: Callable[..., Order],
 ) -> None:
     order = place(customer=alice)
-    form = {"action": "pay_selected", "index": 0, "_selected_action": order.pk}
 
     assert f'id="{action}"' not in as_clerk.get(change(order)).text
     url = page(f"orders_order_{action}", order.pk)
     assert as_clerk.get(url).status_code == 403
     assert as_clerk.post(url, {"key": str(uuid4())}).status_code == 403
-    as_clerk.post(changelist(Order), form)
 
     assert Order.objects.get().status == Order.Status.SUBMITTED
     assert balance(alice_account) == OPENING
@@ -895,7 +934,7 @@ def test_a_timeline_that_leaves_requests_out_shows_an_ellipsis(
         journal.add(Row(Outcome.REPLAYED, "", key_digest("k-pay"), f"order:{paid_by_api.pk}"))
     journal.flush()
     assert "…" not in {event.what for event in timeline_events(paid_by_api)}
-    monkeypatch.setattr("shop.requests.SHOWN_MAX", 2)
+    monkeypatch.setattr("orders.requests.SHOWN_MAX", 2)
 
     events = timeline_events(paid_by_api)
 

@@ -186,9 +186,9 @@ def test_pending_orders_are_listed_oldest_first_with_the_state_of_their_request(
     assert [text.index(str(order.pk)) for order in (sent, dead_lettered, fresh)] == sorted(
         text.index(str(order.pk)) for order in (sent, dead_lettered, fresh)
     )
-    assert f"{sent.pk} 2 h 5 min alice 500 EUR sent 3 times" in text
-    assert f"{dead_lettered.pk} 1 h 1 min alice 500 EUR dead-lettered" in text
-    assert re.search(rf"{fresh.pk} 1 min \d+ s alice 500 EUR not sent yet", text)
+    assert f"{sent.pk} 2 h 5 min alice €5.00 sent 3 times" in text
+    assert f"{dead_lettered.pk} 1 h 1 min alice €5.00 dead-lettered" in text
+    assert re.search(rf"{fresh.pk} 1 min \d+ s alice €5.00 not sent yet", text)
 
 
 def test_the_outbox_is_shown_in_numbers(

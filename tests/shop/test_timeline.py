@@ -16,12 +16,12 @@ from idempotency import key_digest
 from idempotency.journal import recorder
 from idempotency.journal.models import JournaledRequest, Outcome
 from orders.models import Order, Product
+from orders.requests import OrderRequest, OrderRequests, RequestsOf
 from payments.models import Account, Entry
 from payments.services import open_account
 from shop.drawing import BARS_MAX, WINDOW, draw
 from shop.models import Basket
-from shop.requests import OrderRequest, OrderRequests
-from shop.timeline import requests_of, timeline_of
+from shop.timeline import timeline_of
 from tests.support.browserless import Form, Page, Visitor, through
 from tests.support.records import make_record
 
@@ -49,7 +49,7 @@ def form(shop: Visitor, order: Order) -> Form:
 
 def to_pay(order: Order) -> OrderRequests:
     recorder.flush()
-    return requests_of(Order.objects.get(pk=order.pk)).to_pay()
+    return RequestsOf(Order.objects.get(pk=order.pk)).to_pay()
 
 
 def outcomes_of(order: Order) -> list[str]:
@@ -128,10 +128,10 @@ def test_the_first_order_is_shown_statement_by_statement(shop: Visitor, product:
     recorder.flush()
 
     order = Order.objects.get()
-    placing = requests_of(order).to_place()
+    placing = RequestsOf(order).to_place()
     assert [each.outcome for each in placing.shown] == ["executed", "replayed"]
     assert steps_of(placing.shown[0]) == FIRST_ORDER
-    assert requests_of(order).to_pay().total == 0
+    assert RequestsOf(order).to_pay().total == 0
     assert [event.what for event in timeline_of(order)] == [
         "placed",
         "Request to place the order",
@@ -150,7 +150,7 @@ def test_without_executions_the_records_show_what_was_executed(
     recorder.flush()
 
     order = Order.objects.get()
-    placed, paid = requests_of(order).to_place(), requests_of(order).to_pay()
+    placed, paid = RequestsOf(order).to_place(), RequestsOf(order).to_pay()
     assert not JournaledRequest.objects.exists()
     assert [each.outcome for each in placed.shown] == ["executed"]
     assert [each.outcome for each in paid.shown] == ["executed"]
@@ -423,7 +423,7 @@ def test_a_script_in_a_sku_is_shown_and_not_run(
 def test_a_timeline_with_many_requests_says_that_it_leaves_some_out(
     shop: Visitor, form: Form, order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shop.requests.SHOWN_MAX", 3)
+    monkeypatch.setattr("orders.requests.SHOWN_MAX", 3)
     for _ in range(4):
         shop.send(form)
 

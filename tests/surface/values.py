@@ -459,7 +459,7 @@ MEMBERS = {
     for name, own in {
         "account": (1, "1"),
         "account_id": (1, 2**63),
-        "action": ("pay_selected", "delete_selected", "requeue"),
+        "action": ("export_csv", "delete_selected", "requeue"),
         "amount": (1, 2**63),
         "currency": ("EUR", "eur"),
         "csrfmiddlewaretoken": ("x" * 32, "x" * 64),

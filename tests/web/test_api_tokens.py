@@ -566,7 +566,7 @@ def test_tokens_of_the_earlier_version_work_on_until_their_password_is_changed(
         cursor.execute("INSERT INTO authtoken_token VALUES (%s, now(), %s)", [key, owner.pk])
 
     written = io.StringIO()
-    call_command("migrate", "web", verbosity=0, stderr=written, skip_checks=False)
+    call_command("migrate", "web", "0003", verbosity=0, stderr=written, skip_checks=False)
 
     assert "DROP TABLE authtoken_token" in written.getvalue()
     assert works(key)

@@ -5,12 +5,14 @@ duplicates are read from the journal, which may have lost some (`idempotency.jou
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Q, QuerySet
 
 from idempotency import key_digest
@@ -91,15 +93,24 @@ class OrderRequests:
         return self.total - len(self.shown)
 
 
+def staff_log(order: Order) -> QuerySet[LogEntry]:
+    """Return the actions of staff on an order, oldest first."""
+    of_orders = ContentType.objects.get_for_model(Order)
+    logs = LogEntry.objects.filter(content_type=of_orders, object_id=str(order.pk))
+    return logs.select_related("user").order_by("id")
+
+
 class RequestsOf:
     """Reads the requests about an order, of its customer and of the staff who acted on it.
 
     A request that was shed before authentication has no scope: it counts by its key.
     """
 
-    def __init__(self, order: Order, scopes: Collection[str]) -> None:
+    def __init__(self, order: Order) -> None:
         self.order = order
-        self.scopes = [*scopes, ""]
+        users = [order.customer, *(log.user for log in staff_log(order))]
+        self.names = {f"user:{user.pk}": user.get_username() for user in users}  # by scope
+        self.scopes = [*self.names, ""]
 
     @cached_property
     def records(self) -> list[Record]:
