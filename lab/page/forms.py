@@ -1,8 +1,11 @@
 """The form of the lab's page."""
 
+from contextlib import suppress
 from typing import Any
+from uuid import UUID, uuid5
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
 from lab.harness import redis_server
@@ -44,6 +47,21 @@ class RunForm(forms.Form):
         chosen = self.cleaned_data
         mechanisms = [name for name in NAMES if name in chosen["mechanism"]]
         return RunChoice(chosen["scenario"], mechanisms, chosen["clicks"])
+
+
+def of_cell(posted: QueryDict) -> QueryDict:
+    """Return the form that a cell of the matrix stands for: its mechanism beside the naive one.
+
+    Each cell of a page has a run of its own, so that a click on another one starts another.
+    """
+    form = posted.copy()
+    cell = posted.get("cell", "")
+    mechanism, _, form["scenario"] = cell.partition(" ")
+    form.setlist("mechanism", list(dict.fromkeys(["naive", mechanism])))
+    form["clicks"] = str(CLICKS_DEFAULT)
+    with suppress(ValueError):
+        form["run"] = str(uuid5(UUID(posted.get("run", "")), cell))
+    return form
 
 
 def default_choice() -> dict[str, Any]:

@@ -22,11 +22,13 @@ from lab.mechanisms import NAMES
 from lab.page import recording, runs, wording
 from lab.page.attempt import ClickAttempt
 from lab.page.drawing import Drawing, draw, scale_of
-from lab.page.forms import RunForm, default_choice, runnable
+from lab.page.forms import RunForm, default_choice, of_cell, runnable
+from lab.page.matrix import matrix
 from lab.page.recording import LabRun
 from lab.page.timeline import ScenarioTimeline
 
 AXIS_DIGITS_MAX = 5
+LANES_MAX = 3  # played back beside each other: the naive one is the first, where it was chosen
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,7 @@ class Panel:
     explanation: wording.Explanation
     attempts: list[dict[str, Any]]
     balances: list[tuple[str, int]]
-
-    @property
-    def ms(self) -> int:
-        """How long its time axis is."""
-        scale = scale_of(self.timeline)
-        return math.ceil(scale.ends - scale.began)
+    ms: int  # how long its time axis is
 
 
 @never_cache
@@ -66,9 +63,9 @@ def run(request: HttpRequest) -> HttpResponse:
     """Start the form's run, and redirect to it; a duplicate is redirected to the same run."""
     if request.method != "POST":  # as after choosing another language on a form that came back
         return redirect("lab:start")
-    form = RunForm(request.POST)
+    form = RunForm(of_cell(request.POST) if "cell" in request.POST else request.POST)
     if not form.is_valid():
-        run_id = uuid4() if "run" in form.errors else UUID(request.POST["run"])
+        run_id = uuid4() if "run" in form.errors else UUID(form.data["run"])
         return _render_form(request, form, run_id=run_id, status=400)
     run_id = form.cleaned_data["run"]
     try:
@@ -132,10 +129,12 @@ def _render_form(
     under_way: UUID | None = None,
 ) -> HttpResponse:
     context = {
+        "own": "scenario" in request.GET,
         "form": form,
         "run_id": run_id,
         "under_way": under_way,
         "clicks_max": CLICKS_MAX,
+        "matrix": matrix(),
         "scenarios": [
             {
                 "name": name,
@@ -171,6 +170,8 @@ def _run_context(run_id: UUID, *, ms_min: int = 1) -> dict[str, Any]:
     except FileNotFoundError:
         raise Http404(str(run_id)) from None
     scenario = SCENARIOS[run.scenario]
+    axis_ms = max([ms_min, *map(axis_ms_of, run.timelines.values())])  # one for all panels
+    panels = [_panel(each, axis_ms) for each in run.timelines.values()]
     return {
         "run_id": run_id,
         "lab_run": run,
@@ -179,7 +180,9 @@ def _run_context(run_id: UUID, *, ms_min: int = 1) -> dict[str, Any]:
         "clicks": scenario.clicks or run.clicks,
         "state": wording.describe_state(run, has_process=has_process),
         "live": has_process and not run.is_over,
-        "panels": [_panel(each, ms_min) for each in run.timelines.values()],
+        "panels": panels,
+        "lanes": panels[:LANES_MAX] if run.is_over and not run.error else [],
+        "axis_ms": axis_ms,
         "not_run": _not_run(run),
     }
 
@@ -201,7 +204,13 @@ def _panel(timeline: ScenarioTimeline, ms_min: int) -> Panel:
         wording.explain(timeline.mechanism),
         [_table_row(each, timeline.now, began) for each in timeline.attempts],
         [(f"{max(ms - began, 0):.1f}", balance) for ms, balance in timeline.balances],
+        ms_min,
     )
+
+
+def axis_ms_of(timeline: ScenarioTimeline) -> int:
+    scale = scale_of(timeline)
+    return math.ceil(scale.ends - scale.began)
 
 
 def _table_row(each: ClickAttempt, now: float, began: float) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 
 from lab import mechanisms
-from lab.expected import LOST, REFUSED
+from lab.expected import FIRST, LOST, REFUSED
 from lab.harness.report import NO_REDIS
-from lab.page.attempt import AttemptKind
+from lab.page.attempt import CHARGED, AttemptKind
 from lab.page.recording import LabRun, is_as_expected
 from lab.page.timeline import ScenarioTimeline
 
@@ -47,13 +47,17 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a timeline: the charges, the money lost, and the results that clicks got."""
+    """The verdict on a timeline: the charges, the money lost, and the results that clicks got.
+
+    :ivar clicks: which of them committed, waited and were refused
+    """
 
     tone: str
     charged: str
     loss: str
     results: str
     reason: SafeString
+    clicks: str
     differs: str = ""
 
 
@@ -87,13 +91,58 @@ def judge(timeline: ScenarioTimeline) -> Verdict | None:
     if result is None:
         return None
     return Verdict(
-        "good" if result["charges"] == 1 else "bad",
+        tone_of(result["charges"], result["duplicate_result"]),
         _describe_charges(result["charges"], timeline.charges),
         _describe_loss(timeline, result["charges"]),
         count_results(each.received_result for each in timeline.attempts),
         translate(result["expected"]["reason"]),
+        _describe_clicks(timeline),
         "" if is_as_expected(result) else _describe_difference(result["expected"]),
     )
+
+
+def tone_of(charges: int | str, duplicate_result: str) -> str:
+    """Return the class of a result: charged once and everybody got the response, or not quite."""
+    if charges == 1:
+        return "good" if duplicate_result == FIRST else "busy"
+    return "busy" if charges == REFUSED else "bad"
+
+
+def _describe_clicks(timeline: ScenarioTimeline) -> str:
+    """Return which clicks committed, which waited for a lock and which were refused."""
+    attempts = list(enumerate(timeline.attempts, start=1))
+    kinds = (
+        (
+            [number for number, each in attempts if each.kind in CHARGED],
+            gettext_lazy("Charged by: %(clicks)s."),
+        ),
+        (
+            [number for number, each in attempts if each.waited_ms(timeline.now) > 0],
+            gettext_lazy("Waited for a lock: %(clicks)s."),
+        ),
+        (
+            [number for number, each in attempts if each.kind == AttemptKind.REPLAYED],
+            gettext_lazy("Got the first result: %(clicks)s."),
+        ),
+        (
+            [number for number, each in attempts if each.kind == AttemptKind.REFUSED],
+            gettext_lazy("Refused: %(clicks)s."),
+        ),
+    )
+    return " ".join(
+        str(text) % {"clicks": in_ranges(numbers)} for numbers, text in kinds if numbers
+    )
+
+
+def in_ranges(numbers: Iterable[int]) -> str:
+    """Return numbers in short: 1, 3–5."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in ranges)
 
 
 def _describe_charges(result: int | str, charges: int) -> str:

@@ -114,3 +114,45 @@ def test_a_page_of_the_lab_is_less_than_sixty_kilobytes_with_all_that_it_loads(
     run(page)
     is_over(page)
     assert 0 < bytes_loaded(page) < MOST_BYTES
+
+
+def test_a_cell_is_played_back_and_stepped_through(visit: Visit) -> None:
+    visitor = visit(reduced_motion="reduce")
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/lab/")
+    page.get_by_role("button", name="request id, double click: charged once").click()
+    is_over(page)
+    player, slider = page.locator(".player"), page.locator(".player input")
+    length = float(slider.get_attribute("max") or "")
+    ahead = page.locator("#lanes text.ahead")
+
+    assert float(slider.input_value()) == length, "with reduced motion the last frame is shown"
+    expect(ahead).to_have_count(0)
+    player.get_by_role("button", name="Step").click()
+    assert 0 <= float(slider.input_value()) < length
+    assert ahead.count() > 0, "what comes later is not shown yet"
+    cursors = page.locator("#lanes .cursor").evaluate_all(
+        "all => all.map(e => e.getAttribute('x1'))"
+    )
+    assert len(cursors) == 2
+    assert cursors[0] == cursors[1], "one cursor for both lanes"
+    before = float(slider.input_value())
+    player.get_by_role("button", name="Step").click()
+    assert float(slider.input_value()) > before
+    player.get_by_role("combobox").select_option("1")
+    player.get_by_role("button", name="Play").click()
+    expect(player.get_by_role("button", name="Play")).to_be_visible()
+    expect(ahead).to_have_count(0)
+    expect(page.locator("#naive .charged")).to_have_text("Charged 10 times")
+
+
+def test_the_naive_lane_stands_at_the_left_of_the_other(visit: Visit) -> None:
+    page = watch(visit(), "naive", "request_id")
+
+    naive, other = (page.locator(f".lane[data-lane={name}]") for name in ("naive", "request_id"))
+    expect(other).to_be_visible()
+    left, right = naive.bounding_box(), other.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]
+    assert abs(left["y"] - right["y"]) < 1

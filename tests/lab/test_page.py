@@ -23,7 +23,7 @@ from django.db import connection
 from django.test import Client
 from django.utils.translation import override
 
-from lab.expected import EXPECTED
+from lab.expected import ERROR, EXPECTED, FIRST, REFUSED
 from lab.harness import command
 from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError
@@ -271,19 +271,21 @@ def test_as_many_attempts_are_shown_as_charged_as_the_account_was_charged(
 
 
 @pytest.mark.parametrize(
-    ("scenario", "mechanism", "loss"),
+    ("scenario", "mechanism", "tone", "loss"),
     [
-        ("two_orders_one_balance", "naive", "overdrawn by 100 cents"),
-        ("two_orders_one_balance", "natural", "100 cents were never taken"),
-        ("increment", "natural", "counted up 2 times too often"),
-        ("crash_before_commit", "token_local", "can&#x27;t pay any more"),
+        ("two_orders_one_balance", "naive", "bad", "overdrawn by 100 cents"),
+        ("two_orders_one_balance", "natural", "bad", "100 cents were never taken"),
+        ("increment", "natural", "bad", "counted up 2 times too often"),
+        ("crash_before_commit", "token_local", "busy", "can&#x27;t pay any more"),
     ],
 )
-def test_a_loss_is_shown(scenario: str, mechanism: str, loss: str, client: Client) -> None:
+def test_a_loss_is_shown(
+    scenario: str, mechanism: str, tone: str, loss: str, client: Client
+) -> None:
     address = run_to_end(client, scenario=scenario, mechanism=[mechanism], clicks="3")
     panel = part(read(client, address), mechanism)
     assert loss in panel
-    assert 'class="verdict bad"' in panel
+    assert f'class="verdict {tone}"' in panel
 
 
 @starts_processes
@@ -594,7 +596,9 @@ def test_a_page_with_its_style_and_script_is_small(
     own = "/lab/" if address == "form" else request.getfixturevalue(address)
     response = client.get(own, headers={"Accept-Encoding": "gzip"})
     assert response["Content-Encoding"] == "gzip"
-    files = [finders.find(name) for name in ("page.css", "lab/lab.css", "lab/lab.js")]
+    files = [
+        finders.find(name) for name in ("page.css", "lab/lab.css", "lab/lab.js", "lab/player.js")
+    ]
     sent = len(response.content) + sum(Path(str(file)).stat().st_size for file in files)
     assert gzip.decompress(response.content)
     assert sent < PAGE_BYTES_MAX
@@ -608,4 +612,52 @@ def test_a_run_under_way_is_polled_by_script_and_can_be_reloaded_without(
     assert f'data-progress="/lab/runs/{held}/now/"' in live
     assert re.search(rf'<noscript>.*href="/lab/runs/{held}/".*</noscript>', live, re.DOTALL)
     assert 'role="status"' in live
-    assert "<script" not in over
+    assert "lab/lab.js" not in over, "nothing is polled"
+
+
+def test_the_matrix_of_the_start_page_is_that_of_expected_and_each_cell_is_a_run(
+    client: Client,
+) -> None:
+    page = read(client, "/lab/")
+    cells = re.findall(
+        r'<button name="cell" value="(\w+) (\w+)" class="(\w+)"[^>]*>(\d+)(!?)<', page
+    )
+
+    assert {(mechanism, scenario) for mechanism, scenario, *_ in cells} == {
+        (mechanism, scenario) for mechanism in EXPECTED for scenario in SCENARIOS
+    }
+    for mechanism, scenario, tone, charges, error in cells:
+        cell = EXPECTED[mechanism].cell(scenario, clicks=10)
+        assert charges == ("0" if isinstance(cell.charges, str) else str(cell.charges))
+        assert (error == "!") == (cell.duplicate_result == ERROR)
+        is_once = cell.charges == 1
+        assert (tone == "bad") == (not is_once and cell.charges != REFUSED)
+        assert (tone == "good") == (is_once and cell.duplicate_result == FIRST)
+
+
+@starts_processes
+def test_a_cell_plays_its_mechanism_beside_the_naive_one(client: Client) -> None:
+    fields = {"run": str(uuid4()), "cell": "request_id double_click"}
+    first = client.post("/lab/runs/", fields)
+    other = client.post("/lab/runs/", fields | {"cell": "naive no_such"})
+    again = client.post("/lab/runs/", fields)
+
+    assert first["Location"] == again["Location"], "a click twice is one run"
+    assert other.status_code == 400
+    address = first["Location"]
+    until(lambda: "data-over" in read(client, address), seconds=90, what="the run is over")
+    page = read(client, address)
+    lanes = part(page, "lanes")
+    assert re.findall(r'data-lane="(\w+)"', lanes) == ["naive", "request_id"]
+    ticks = [
+        re.findall(r'class="grid" x1="([\d.]+%)"', lane) for lane in lanes.split("<figure")[1:]
+    ]
+    assert ticks[0] == ticks[1], "both have the same axis"
+    panel = part(page, "request_id")
+    assert "Charged by: " in panel
+    assert "Got the first result: " in panel
+
+
+def test_numbers_are_shown_in_ranges() -> None:
+    assert wording.in_ranges([1, 3, 4, 5, 7, 8]) == "1, 3–5, 7–8"
+    assert wording.in_ranges([]) == ""

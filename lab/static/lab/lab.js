@@ -16,7 +16,10 @@ function replacePart(old, part) {
 
 function showPart(part) {
   const old = document.getElementById(part.id);
-  if (!old) run.append(part);
+  if (!old && part.id === "lanes") {
+    document.getElementById("overview").after(part);
+    startPlayer(part);
+  } else if (!old) run.append(part);
   else if (old.dataset.version !== part.dataset.version) replacePart(old, part);
 }
 

@@ -1,0 +1,96 @@
+"use strict";
+// Plays a run's drawings back in slow motion: one cursor for all lanes. What lies behind the cursor
+// in time is veiled. Without this file, and with reduced motion, the last frame is shown.
+const SVG = "http://www.w3.org/2000/svg";
+const STEP_MILLISECONDS_MIN = 0.05;
+
+function percent(text) {
+  return parseFloat(text) / 100;
+}
+
+// A lane: its plot, the veil and the cursor over it, and each label with the moment it is earned.
+function laneOf(figure) {
+  const drawing = figure.querySelector("svg.timeline");
+  const plot = drawing.querySelector(":scope > svg");
+  const veil = document.createElementNS(SVG, "rect");
+  veil.setAttribute("class", "veil");
+  veil.setAttribute("height", "100%");
+  const cursor = document.createElementNS(SVG, "line");
+  cursor.setAttribute("class", "cursor");
+  cursor.setAttribute("y2", "100%");
+  plot.append(veil, cursor);
+  const edges = [...plot.querySelectorAll(":scope > g")].map((bar) => {
+    const parts = [...bar.querySelectorAll("rect")].map((part) => {
+      const start = percent(part.getAttribute("x"));
+      return [start, start + percent(part.getAttribute("width"))];
+    });
+    return parts.flat();
+  });
+  const labels = [...drawing.querySelectorAll(":scope > text:not(.count):not(.quiet)")];
+  return {veil, cursor, edges, labels};
+}
+
+function show(lanes, part) {
+  for (const {veil, cursor, edges, labels} of lanes) {
+    veil.setAttribute("x", `${100 * part}%`);
+    veil.setAttribute("width", `${100 * (1 - part)}%`);
+    cursor.setAttribute("x1", `${100 * part}%`);
+    cursor.setAttribute("x2", `${100 * part}%`);
+    labels.forEach((label, number) => {
+      const end = edges[number] ? Math.max(...edges[number]) : 1;
+      label.classList.toggle("ahead", Math.min(end, 1) > part + 1e-9);
+    });
+  }
+}
+
+function startPlayer(section) {
+  const player = section.querySelector(".player");
+  const [play, step] = player.querySelectorAll("button");
+  const [slider, output, speed] = ["input", "output", "select"].map((name) => player.querySelector(name));
+  const length = Number(player.dataset.ms);
+  const lanes = [...section.querySelectorAll(".lane")].map(laneOf);
+  const moments = [...new Set(lanes.flatMap((lane) => lane.edges.flat()).map((part) => part * length))]
+    .sort((one, other) => one - other);
+  let playing = null;
+
+  function seek(ms) {
+    const at = Math.min(Math.max(ms, 0), length);
+    slider.value = at;
+    output.value = `${Math.round(at)} ${output.dataset.unit}`;
+    show(lanes, at / length);
+    return at < length;
+  }
+  function pause() {
+    cancelAnimationFrame(playing);
+    playing = null;
+    play.textContent = play.dataset.play;
+  }
+  function resume() {
+    let last = performance.now();
+    if (Number(slider.value) >= length) seek(0);
+    play.textContent = play.dataset.pause;
+    const frame = (now) => {
+      const goesOn = seek(Number(slider.value) + (now - last) * Number(speed.value));
+      last = now;
+      if (goesOn) playing = requestAnimationFrame(frame);
+      else pause();
+    };
+    playing = requestAnimationFrame(frame);
+  }
+  play.addEventListener("click", () => (playing === null ? resume() : pause()));
+  step.addEventListener("click", () => {
+    pause();
+    const now = Number(slider.value) >= length ? -1 : Number(slider.value);
+    seek(moments.find((ms) => ms > now + STEP_MILLISECONDS_MIN) ?? length);
+  });
+  slider.addEventListener("input", () => {
+    pause();
+    seek(Number(slider.value));
+  });
+  player.hidden = false;
+  seek(length);
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) resume();
+}
+
+const over = document.getElementById("lanes");
+if (over) startPlayer(over);
