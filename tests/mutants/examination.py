@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.mutants import selection, suites, trees
@@ -17,6 +17,8 @@ from tests.mutants.results import ERROR, KILLED, SURVIVED, UNDECIDED, Result, Re
 from tests.mutants.suites import Job, Run, Suite
 from tests.mutants.trees import State
 from tests.mutants.workers import Refused, Worker
+
+SECONDS_MIN, SLOWER = 60, 3  # of a round of tests: to start it, and times what the control took
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Examiner:
         in_process_too = likely if mutant.when_imported and not self.brief else []
         return by or _first_failure(in_process, in_process_too + others)
 
+    def _job(self, tests: list[str]) -> Job:
+        """Return the job to run tests: without a guard a loop may have no end."""
+        usual = sum(self.control.seconds.get(test, 0) for test in tests)
+        return Job(tests, seconds_max=int(SECONDS_MIN + SLOWER * usual))
+
     def _run_database(
         self, mutant: DatabaseMutant, worker: int, stack: ExitStack
     ) -> Callable[[list[str]], Run]:
@@ -91,7 +98,8 @@ class Examiner:
                 clone = self.server.mutated(suite, mutant, worker)
                 clones[suite] = stack.enter_context(clone)
             try:
-                return self.workers[worker][suite].run(Job(tests, clones[suite], mutant.name))
+                job = replace(self._job(tests), template=clones[suite], comment=mutant.name)
+                return self.workers[worker][suite].run(job)
             except Refused as error:
                 raise NotApplied(f"{mutant.name}: {error}") from error
 
@@ -105,7 +113,7 @@ class Examiner:
         def run(tests: list[str]) -> Run:
             try:
                 own = self.workers[worker][suites.suite_of(tests[0])]
-                return own.run(Job(tests), mutant.path, code)
+                return own.run(self._job(tests), mutant.path, code)
             except Refused:
                 return in_process(tests)
 
@@ -116,7 +124,7 @@ class Examiner:
 
         def run(tests: list[str]) -> Run:
             with trees.without(copy, mutant):
-                return suites.run(suites.suite_of(tests[0]), copy, Job(tests))
+                return suites.run(suites.suite_of(tests[0]), copy, self._job(tests))
 
         return run
 
