@@ -53,6 +53,9 @@ BOTH_CHECKED = ExpectedCell(
 TOKEN_IS_GONE = ExpectedCell(
     REFUSED, ERROR, "the token was consumed outside of the transaction that the crash undid"
 )
+ID_IS_THERE = ExpectedCell(
+    REFUSED, ERROR, "the id was in the cache before the charge that the crash undid"
+)
 
 EXPECTED = {
     "naive": ExpectedRow(
@@ -117,6 +120,14 @@ EXPECTED = {
     ),
     "request_id": ExpectedRow(
         FIRST, {"two_tabs": TABS_HAVE_KEYS, "two_orders_one_balance": TWO_ORDERS}
+    ),
+    "request_id_cache": ExpectedRow(
+        ERROR,
+        {
+            "two_tabs": TABS_HAVE_KEYS,
+            "crash_before_commit": ID_IS_THERE,
+            "two_orders_one_balance": TWO_ORDERS,
+        },
     ),
     "interceptor": ExpectedRow(
         FIRST, {"two_tabs": TABS_HAVE_KEYS, "two_orders_one_balance": TWO_ORDERS}

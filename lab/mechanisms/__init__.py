@@ -10,12 +10,13 @@ from typing import Any
 
 NAMES = (
     *("naive", "look_then_act", "token_select_then_delete"),
-    *("natural", "order_id", "unique_constraint", "dedup_table", "request_id", "interceptor"),
+    *("natural", "order_id", "unique_constraint", "dedup_table", "request_id"),
+    *("request_id_cache", "interceptor"),
     *("state_machine", "conditional_balance"),
     *("optimistic_lock", "pessimistic_lock", "advisory_lock", "distributed_lock"),
     *("token_local", "token_database", "token_redis"),
 )
-NEED_REDIS = frozenset({"distributed_lock", "token_redis"})
+NEED_REDIS = frozenset({"distributed_lock", "request_id_cache", "token_redis"})
 
 
 def load(name: str) -> Any:

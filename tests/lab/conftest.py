@@ -18,7 +18,7 @@ from tests.support.live import ROOT, database_url
 from tests.support.tiers import starts_processes
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
-REDIS = ("distributed_lock", "token_redis")
+REDIS = ("request_id_cache", "distributed_lock", "token_redis")
 ROOM = Path(__file__).parent
 
 

@@ -640,9 +640,9 @@ def test_a_cell_plays_its_mechanism_beside_the_naive_one(client: Client) -> None
     fields = {"run": str(uuid4()), "cell": "request_id double_click"}
     first = client.post("/lab/runs/", fields)
     other = client.post("/lab/runs/", fields | {"cell": "naive no_such"})
-    again = client.post("/lab/runs/", fields)
+    second = client.post("/lab/runs/", fields)
 
-    assert first["Location"] == again["Location"], "a click twice is one run"
+    assert first["Location"] == second["Location"], "a click twice is one run"
     assert other.status_code == 400
     address = first["Location"]
     until(lambda: "data-over" in read(client, address), seconds=90, what="the run is over")

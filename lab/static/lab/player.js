@@ -19,7 +19,7 @@ function laneOf(figure) {
   cursor.setAttribute("class", "cursor");
   cursor.setAttribute("y2", "100%");
   plot.append(veil, cursor);
-  const edges = [...plot.querySelectorAll(":scope > g")].map((bar) => {
+  const ends = [...plot.querySelectorAll(":scope > g")].map((bar) => {
     const parts = [...bar.querySelectorAll("rect")].map((part) => {
       const start = percent(part.getAttribute("x"));
       return [start, start + percent(part.getAttribute("width"))];
@@ -27,17 +27,17 @@ function laneOf(figure) {
     return parts.flat();
   });
   const labels = [...drawing.querySelectorAll(":scope > text:not(.count):not(.quiet)")];
-  return {veil, cursor, edges, labels};
+  return {veil, cursor, ends, labels};
 }
 
 function show(lanes, part) {
-  for (const {veil, cursor, edges, labels} of lanes) {
+  for (const {veil, cursor, ends, labels} of lanes) {
     veil.setAttribute("x", `${100 * part}%`);
     veil.setAttribute("width", `${100 * (1 - part)}%`);
     cursor.setAttribute("x1", `${100 * part}%`);
     cursor.setAttribute("x2", `${100 * part}%`);
     labels.forEach((label, number) => {
-      const end = edges[number] ? Math.max(...edges[number]) : 1;
+      const end = ends[number] ? Math.max(...ends[number]) : 1;
       label.classList.toggle("ahead", Math.min(end, 1) > part + 1e-9);
     });
   }
@@ -49,7 +49,7 @@ function startPlayer(section) {
   const [slider, output, speed] = ["input", "output", "select"].map((name) => player.querySelector(name));
   const length = Number(player.dataset.ms);
   const lanes = [...section.querySelectorAll(".lane")].map(laneOf);
-  const moments = [...new Set(lanes.flatMap((lane) => lane.edges.flat()).map((part) => part * length))]
+  const moments = [...new Set(lanes.flatMap((lane) => lane.ends.flat()).map((part) => part * length))]
     .sort((one, other) => one - other);
   let playing = null;
 
