@@ -63,6 +63,6 @@ def _has_tables(test: str, mutant: DatabaseMutant) -> bool:
 
 
 def _by_suite(tests: list[str]) -> Iterator[list[str]]:
-    for suite in suites.SUITES:
-        if own := [test for test in tests if suites.suite_of(test) is suite]:
-            yield own
+    """Yield the tests of each suite, that of the first test first."""
+    for suite in dict.fromkeys(map(suites.suite_of, tests)):
+        yield [test for test in tests if suites.suite_of(test) is suite]

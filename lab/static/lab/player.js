@@ -66,11 +66,11 @@ function startPlayer(section) {
     play.textContent = play.dataset.play;
   }
   function resume() {
-    let last = performance.now();
+    let last = null;
     if (Number(slider.value) >= length) seek(0);
     play.textContent = play.dataset.pause;
     const frame = (now) => {
-      const goesOn = seek(Number(slider.value) + (now - last) * Number(speed.value));
+      const goesOn = seek(Number(slider.value) + (now - (last ?? now)) * Number(speed.value));
       last = now;
       if (goesOn) playing = requestAnimationFrame(frame);
       else pause();
