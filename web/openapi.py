@@ -131,7 +131,8 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
             "type": "apiKey",
             "in": "header",
             "name": "Authorization",
-            "description": "The word `Token`, a space, and the token from `POST sign-in/`.",
+            "description": "The word `Token`, a space, and the token from `POST sign-in/`; on the "
+            "documentation's page the bare token will do.",
         }
 
 

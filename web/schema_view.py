@@ -3,6 +3,7 @@
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 from django.utils import translation
 from drf_spectacular.utils import extend_schema
@@ -67,3 +68,10 @@ class DocsView(ProblemsInJson, SpectacularSwaggerSplitView):
 
     http_method_names = ("get", "head")
     template_name = "docs.html"
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """Return the page; in the demo with a button that signs in."""
+        response = super().get(request, *args, **kwargs)
+        if settings.DEMO_SIGN_IN and isinstance(response.data, dict):
+            response.data["demo"] = {"username": "alice", "password": settings.PUBLIC_PASSWORD}
+        return response

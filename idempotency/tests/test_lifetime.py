@@ -233,6 +233,17 @@ def test_only_a_provisional_response_about_the_subject_is_replaced(
     assert replace_provisional(subject, HttpResponse("final")) == 0
 
 
+def test_a_provisional_response_about_another_subject_stays(client: Client) -> None:
+    for thing in (7, 8):
+        post(client, f"/class/{thing}/", key=f"k{thing}")
+    changed("UPDATE idempotency_record SET status = 202")
+
+    assert replace_provisional("thing:7", HttpResponse("final")) == 1
+
+    assert Record.objects.get(key="k7").status == 200
+    assert Record.objects.get(key="k8").status == 202
+
+
 def test_a_cookie_is_never_stored_whatever_the_settings_name(settings: Any) -> None:
     settings.IDEMPOTENCY = {"STORED_HEADERS": ("Set-Cookie", "Location")}
     response = HttpResponse(headers={"Set-Cookie": "session=1", "Location": "/here/"})

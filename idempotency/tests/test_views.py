@@ -280,3 +280,4 @@ def test_an_inquiry_is_a_get_that_nobody_stores(client: Client) -> None:
     assert response.json()["state"] == "completed"
     assert "no-store" in response["Cache-Control"]
     assert client.post("/django/keys/k/").status_code == 405
+    assert client.get("/django/tokens/").status_code == 405

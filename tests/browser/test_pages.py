@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from demo import seed as demo
 from idempotency.models import Token
@@ -405,3 +405,36 @@ def test_the_apis_documentation_can_be_tried_in_the_browser(visit: Visit) -> Non
     page.get_by_role("button", name="Execute").click()
 
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+
+
+def test_the_four_steps_of_the_apis_page_lead_to_a_replay(visit: Visit, till: Till) -> None:
+    visitor = visit()
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/api/docs/")
+    page.get_by_role("button", name="as alice").click()
+    expect(page.locator("#signed-in")).to_contain_text("your accounts: ")
+
+    def execute(operation: str, status: str) -> Locator:
+        block = page.locator(f"#operations-orders-{operation}")
+        if block.get_by_role("button", name="Execute").count() == 0:
+            block.get_by_role("button").first.click()
+            block.get_by_role("button", name="Try it out").click()
+        return block
+
+    place = execute("place_order", "201")
+    place.get_by_role("button", name="Execute").click()
+    response = place.locator(".live-responses-table .response-col_status").last
+    expect(response).to_contain_text("201")
+    pay = execute("pay_order", "200")
+    pay.locator('[data-param-name="order_id"] input').fill(str(Order.objects.get().pk))
+    pay.locator("textarea").fill(f'{{"account": {account_of("alice")}}}')
+    key = pay.locator('[data-param-name="Idempotency-Key"] input')
+    before = key.input_value()
+    page.get_by_role("button", name="New key").click()
+    assert key.input_value() != before
+    for _ in range(2):
+        pay.get_by_role("button", name="Execute").click()
+        response = pay.locator(".live-responses-table .response-col_status").last
+        expect(response).to_contain_text("200")
+    expect(pay.locator(".live-responses-table")).to_contain_text("idempotent-replayed: true")
+    till.of_one_order(amount=500)

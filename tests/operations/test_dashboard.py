@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from itertools import pairwise
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -719,9 +719,13 @@ def test_two_payments_of_an_order_would_be_counted(paid: Order) -> None:
         payment.pk = uuid7()
         payment.save(force_insert=True)
         charged_twice = duplicates().charged_twice
+        payment.delete()
+        payment.pk = UUID(int=uuid7().int - (25 * 3_600_000 << 80))  # made 25 hours ago
+        payment.save(force_insert=True)
+        charged_twice_lately = duplicates().charged_twice
         transaction.set_rollback(True)
 
-    assert charged_twice == 1
+    assert (charged_twice, charged_twice_lately) == (1, 0)
 
 
 def test_the_outbox_is_not_shown_where_payments_are_made_in_this_process(
