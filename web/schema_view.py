@@ -69,9 +69,10 @@ class DocsView(ProblemsInJson, SpectacularSwaggerSplitView):
     http_method_names = ("get", "head")
     template_name = "docs.html"
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return the page; in the demo with a button that signs in."""
-        response = super().get(request, *args, **kwargs)
+        response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         if settings.DEMO_SIGN_IN and isinstance(response.data, dict):
             response.data["demo"] = {"username": "alice", "password": settings.PUBLIC_PASSWORD}
         return response

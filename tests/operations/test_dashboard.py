@@ -715,17 +715,21 @@ def test_two_payments_of_an_order_would_be_counted(paid: Order) -> None:
     with transaction.atomic(), connection.cursor() as cursor:  # the database stops it otherwise
         cursor.execute("ALTER TABLE payments_payment DROP CONSTRAINT payments_payment_order_id_key")
         cursor.execute("ALTER TABLE payments_payment DISABLE TRIGGER USER")
+        once = duplicates().charged_twice
         payment = Payment.objects.get(order_id=paid.pk)
         payment.pk = uuid7()
         payment.save(force_insert=True)
         charged_twice = duplicates().charged_twice
+        Payment.objects.filter(pk=payment.pk).update(outcome=Payment.Outcome.DECLINED)
+        once_and_declined = duplicates().charged_twice
         payment.delete()
         payment.pk = UUID(int=uuid7().int - (25 * 3_600_000 << 80))  # made 25 hours ago
         payment.save(force_insert=True)
         charged_twice_lately = duplicates().charged_twice
         transaction.set_rollback(True)
 
-    assert (charged_twice, charged_twice_lately) == (1, 0)
+    assert charged_twice == 1
+    assert (once, once_and_declined, charged_twice_lately) == (0, 0, 0)
 
 
 def test_the_outbox_is_not_shown_where_payments_are_made_in_this_process(
@@ -846,12 +850,16 @@ def test_each_of_the_two_systems_has_a_dashboard(
 def test_a_duplicates_request_id_leads_to_its_order(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
-    order = place(customer=alice)
+    order, other = place(customer=alice), place(customer=alice)
     journal_at(0, "replayed")
-    JournaledRequest.objects.update(
+    JournaledRequest.objects.update(subject=f"order:{other.pk}", request_id="another")
+    journal_at(0, "replayed")
+    JournaledRequest.objects.filter(request_id="").update(
         subject=f"order:{order.pk}", request_id="of-a-duplicate", key_digest="0123456789ab"
     )
 
     for text in ("of-a-duplicate", "0123456789ab"):
         page = as_boss.get(reverse("admin:dashboard"), {"q": text}).text
-        assert str(order.pk) in page.partition("Found")[2]
+        found = page.partition('id="found"')[2].partition("</section>")[0]
+        assert str(order.pk) in found
+        assert str(other.pk) not in found
