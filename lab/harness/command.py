@@ -16,7 +16,6 @@ from django.db import Error
 from redis import RedisError
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from idempotency.database_errors import sqlstate
 from lab.harness import redis_server, report
@@ -108,10 +107,10 @@ def record_to(file: Path | None) -> Iterator[NullRecorder]:
             recorder.record("end", error=error)
 
 
-def print_table(table: Table) -> None:
-    """Print a table; as wide as it wants where the output is no terminal."""
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH_COLUMNS)).print(table)
+def console() -> Console:
+    """Return the output; as wide as a table wants where that is no terminal."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=WIDTH_COLUMNS)
 
 
 def conclude(finished: LabReport, json_file: Path | None) -> None:

@@ -14,18 +14,32 @@ LEGEND = (
     "result of the first charge, + a new result, ! an error, ∅ no response. refused: not charged, "
     "and can't pay; lost: an order counts as paid that isn't."
 )
+WIDE_COLUMNS = 120  # so many hold all scenarios
+NARROW_SCENARIOS = 5  # beside the names of the mechanisms in 80
 NO_REDIS = "needs Redis: set REDIS_URL, or install redis-server"
 
 
-def matrix(rows: Sequence[MatrixRow], scenarios: Sequence[str]) -> Table:
-    """Return the whole matrix: a row a mechanism, a column a scenario, and the cost."""
-    headings = [name.replace("_", "\n", 1).replace("_", " ") for name in scenarios]
-    table = Table("mechanism", *headings, "SQL", "time\n× naive", box=box.SIMPLE_HEAD)
+def matrix(rows: Sequence[MatrixRow], scenarios: Sequence[str], *, columns_max: int) -> list[Table]:
+    """Return the whole matrix: a row a mechanism, a column a scenario, and the cost.
+
+    :param columns_max: of the terminal; where it is narrow, the scenarios are in several tables
+    """
+    at_once = len(scenarios) if columns_max >= WIDE_COLUMNS else NARROW_SCENARIOS
+    groups = [scenarios[first : first + at_once] for first in range(0, len(scenarios), at_once)]
+    return [_table(rows, group, last=group is groups[-1]) for group in groups]
+
+
+def _table(rows: Sequence[MatrixRow], scenarios: Sequence[str], *, last: bool) -> Table:
+    headings = [name.replace("_", "\n") for name in scenarios]
+    costs = ("SQL", "time\n× naive") if last else ()
+    table = Table("mechanism", *headings, *costs, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
-        cells = [f"[{_colour(cell)}]{_sign(cell)}[/]" for cell in row.cells]
-        table.add_row(row.mechanism, *(cells or ["[dim]no Redis[/]"] * len(scenarios)), *_cost(row))
+        cells = {cell.scenario: f"[{_colour(cell)}]{_sign(cell)}[/]" for cell in row.cells}
+        shown = [cells.get(name, "[dim]no Redis[/]") for name in scenarios]
+        table.add_row(row.mechanism, *shown, *(_cost(row) if last else ()))
     return table
 
 

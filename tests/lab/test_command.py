@@ -1,5 +1,6 @@
 """The lab's commands where something is missing, wrong or interrupted."""
 
+import io
 import json
 import os
 import signal
@@ -11,9 +12,16 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from rich.console import Console
 
+from lab.expected import EXPECTED
+from lab.harness import report as reports
+from lab.harness.command import WIDTH_COLUMNS
+from lab.harness.matrix import CellResult, Cost, MatrixRow
+from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.shutdown import end_if_asked, graceful_shutdown
+from lab.mechanisms import NAMES
 from tests.lab.conftest import REDIS, Manage
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
 
@@ -195,3 +203,21 @@ def count(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
+
+
+def test_the_matrix_is_readable_in_eighty_columns() -> None:
+    scenarios = tuple(SCENARIOS)
+    rows = [MatrixRow(name, [], Cost(14, 1.0, 12.5)) for name in NAMES]
+    for row in rows:
+        for scenario in scenarios:
+            expected = EXPECTED[row.mechanism].cell(scenario, clicks=25)
+            measured = expected.charges, expected.duplicate_result
+            row.cells.append(CellResult(scenario, *measured, expected, ()))
+    out = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    out.print(*reports.matrix(rows, scenarios, columns_max=80), sep="\n")
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+    assert len(reports.matrix(rows, scenarios, columns_max=WIDTH_COLUMNS)) == 1
+    assert max(map(len, lines)) <= 80
+    assert sum(line.strip().startswith("token_select_then_delete") for line in lines) == 2
+    assert not any("…" in line for line in lines), "nothing is cut off"

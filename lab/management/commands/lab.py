@@ -10,7 +10,7 @@ from lab.harness.command import (
     CLICKS_MAX,
     MECHANISMS,
     conclude,
-    print_table,
+    console,
     record_to,
     run_lab,
 )
@@ -78,6 +78,7 @@ class Command(BaseCommand):
         if options["markdown"]:
             self.stdout.write(report.markdown(finished.rows, scenarios))
         else:
-            print_table(report.matrix(finished.rows, scenarios))
+            out = console()
+            out.print(*report.matrix(finished.rows, scenarios, columns_max=out.width), sep="\n")
             self.stdout.write(report.LEGEND)
         conclude(finished, options["json"])

@@ -54,7 +54,7 @@ class Command(BaseCommand):
 
 def _run_in_the_lab(options: dict[str, Any]) -> None:
     finished = lab.run_lab(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
-    lab.print_table(lab_report.comparison(finished.rows))
+    lab.console().print(lab_report.comparison(finished.rows))
     lab.conclude(finished, options["json"])
 
 
