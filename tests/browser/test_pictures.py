@@ -1,5 +1,6 @@
 """The pictures in the README, from a real run: `make screenshots`. Otherwise they go to build/."""
 
+import io
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from idempotency.journal.models import JournaledRequest
@@ -35,25 +37,50 @@ def picture(page: Page, name: str) -> None:
     assert (FOLDER / f"{name}.png").stat().st_size < MOST_BYTES
 
 
-def test_picture_of_the_checkout_and_of_an_order_after_ten_clicks(
+def frame(page: Page) -> Image.Image:
+    shot = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    return shot.convert("RGB").resize((640, 480)).quantize(64)
+
+
+def animated(frames: list[Image.Image], name: str, *, seconds: list[float]) -> None:
+    """Make a picture that plays some frames, again and again."""
+    first, *others = frames
+    file = FOLDER / f"{name}.gif"
+    times = [int(1000 * each) for each in seconds]
+    first.save(file, save_all=True, append_images=others, duration=times, loop=0)
+    assert file.stat().st_size < MOST_BYTES
+
+
+def test_pictures_of_ten_clicks_and_of_their_order(
     visit: Visit, proxy: ChaosProxy, till: Till
 ) -> None:
     page = placed_by_hand(visit(viewport=SIZE).signed_in())
-    picture(page, "checkout")
-    proxy.delay_ms, proxy.chance = 300, {"delay": 1.0}
+    frames = [frame(page)]
+    proxy.delay_ms, proxy.chance = 2_000, {"delay": 1.0}
 
-    pay(page).click(click_count=10, no_wait_after=True)
+    for clicks in range(1, 11):
+        pay(page).click(no_wait_after=True)
+        expect(page.locator("form [role=status]")).to_contain_text(
+            "Sent" if clicks == 1 else f"{clicks} clicks"
+        )
+        frames.append(frame(page))
     ends_paid(page)
     proxy.calm()
-    expect(page.locator(".headline")).to_contain_text("10 clicks")
+    expect(page.locator(".headline")).to_contain_text("10 clicks → 1 charge")
+    frames.append(frame(page))
     picture(page, "order")
+    page.get_by_role("button", name="And without this?").click()
+    expect(page.locator(".headline.lost")).to_contain_text("10 charges", timeout=30_000)
+    page.locator(".headline.lost").scroll_into_view_if_needed()
+    frames.append(frame(page))
+    animated(frames, "ten-clicks", seconds=[1.2, *[0.35] * 10, 3.5, 3.5])
 
     till.of_one_order(amount=500)
 
 
 def test_picture_of_the_lab(visit: Visit) -> None:
-    page = watch(visit(viewport=SIZE), "naive", "request_id")
-    page.evaluate("document.querySelector('#naive').scrollIntoView()")
+    page = watch(visit(viewport=SIZE, reduced_motion="reduce"), "naive", "request_id")
+    page.evaluate("document.querySelector('#lanes').scrollIntoView()")
 
     picture(page, "lab")
 
@@ -76,6 +103,7 @@ def test_picture_of_the_dashboard(visit: Visit, till: Till, settings: Any) -> No
     page = visitor.tab()
     page.goto(f"{visitor.url}/admin/dashboard/")
     page.locator("#toggle-nav-sidebar").click()
+    page.evaluate("window.scrollTo(0, 0)")
 
     picture(page, "dashboard")
 

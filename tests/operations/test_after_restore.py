@@ -430,3 +430,12 @@ def test_where_payments_are_made_in_this_process_nothing_is_handed_over(
 
     assert not Payment.objects.exists()
     assert Order.objects.get().status == Order.Status.SUBMITTED
+
+
+def test_it_runs_where_the_order_system_runs(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    monkeypatch.setattr(
+        "operations.management.commands.after_restore.apps.is_installed", lambda _: False
+    )
+    with pytest.raises(CommandError, match="Run it where the order system runs") as refused:
+        call_command("after_restore", since="2026-01-31T12:00:00Z", without_log=True)
+    assert refused.value.returncode == 2
