@@ -847,6 +847,18 @@ def test_each_of_the_two_systems_has_a_dashboard(
     assert "/admin/dashboard/" in index[1]
 
 
+def test_a_payment_is_found_by_its_order_only(
+    as_boss: Client, paid: Order, alice: User, alice_account: Account, place: Callable[..., Order]
+) -> None:
+    other = place(customer=alice)
+    pay_order(customer=alice, order_id=other.pk, account_id=alice_account.pk)
+
+    found = read_page(as_boss, q=str(paid.pk)).partition('id="found"')[2].partition("</section>")[0]
+
+    assert str(Payment.objects.get(order_id=paid.pk).pk) in found
+    assert str(Payment.objects.get(order_id=other.pk).pk) not in found
+
+
 def test_a_duplicates_request_id_leads_to_its_order(
     as_boss: Client, alice: User, place: Callable[..., Order]
 ) -> None:
