@@ -81,7 +81,7 @@ def _serve(port: int, *, storm: bool, orders: int) -> int:
     load = ("--orders", str(orders), "--concurrency", "40")
     with gunicorn(port, environment=os.environ) as web:
         wait_until_ready(f"{url}/readyz", web)
-        if storm and manage("simulate", "double_click", "--base-url", url, *load):
+        if storm and manage("simulate", "double_click", "--contrast", "--base-url", url, *load):
             return 1
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
         say(WELCOME.format(url=url, password=password))

@@ -54,6 +54,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     for name, limit, default, meaning in NUMBERS:
         kind = number_up_to(limit)
         parser.add_argument(name, type=kind, default=default, metavar="N", help=meaning)
+    parser.add_argument(
+        "--contrast",
+        action="store_true",
+        help="first send as many clicks to servers of the lab that have no mechanism at all",
+    )
     meaning = "write the results to this file as well"
     parser.add_argument("--json", type=new_file, metavar="FILE", help=meaning)
     parser.add_argument(

@@ -1,7 +1,7 @@
 """The report of a simulation: a table on the terminal, a JSON file, and what failed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
@@ -28,6 +28,26 @@ FAILURES = {
 }
 
 Audit = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What the same clicks came to without any mechanism: how often each order was charged."""
+
+    clicks: int
+    charges: list[int]
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells of its row, which has no replays, no retries and no audit."""
+        clicks = self.clicks * len(self.charges)
+        charged = sum(self.charges)
+        return [
+            *("naive, the same clicks", f"{len(self.charges):,}", f"{clicks:,}", "", "", ""),
+            f"[bold red]{charged:,}[/]",
+            _red(sum(count > 1 for count in self.charges)),
+            *("", "", ""),
+        ]
 
 
 def failures_of(results: Sequence[PlanResult], audit: Audit | None) -> list[str]:
@@ -59,14 +79,17 @@ def as_json(
     }
 
 
-def show(results: Sequence[PlanResult], audit: Audit | None) -> None:
-    """Print the table, and the failures below it."""
+def show(
+    results: Sequence[PlanResult], audit: Audit | None, contrast: Contrast | None = None
+) -> None:
+    """Print the table, the contrast first, and the failures below it."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=COLUMNS_MIN)
     verdict = "-" if audit is None else "ok" if audit["ok"] else _red(audit["breaches"])
     headings = HEADINGS if results[0].requests is None else HEADINGS_WITH_PROXY
-    lines = [headings, *((*_cells(result), verdict) for result in results)]
+    above = [tuple(contrast.cells)] if contrast else []
+    lines = [headings, *above, *((*_cells(result), verdict) for result in results)]
     if console.width < COLUMNS_MIN:
         lines = list(zip(*lines, strict=True))  # on its side it fits
     table = Table(*lines[0], box=box.SIMPLE_HEAD, pad_edge=False)

@@ -19,9 +19,11 @@ from rich.progress import Progress
 
 from idempotency.database_errors import sqlstate
 from lab.harness import redis_server, report
+from lab.harness.cluster import LabCluster
 from lab.harness.matrix import LabPlan, MatrixRow, as_json, run_plan
 from lab.harness.recorder import EventRecorder, NullRecorder
-from lab.harness.scheduler import LabError
+from lab.harness.scenario_run import PLENTY, ScenarioRun
+from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.shutdown import graceful_shutdown
 from lab.mechanisms import NAMES, NEED_REDIS
 
@@ -76,6 +78,30 @@ def run_lab(
         hint = "; run manage.py migrate" if sqlstate(error) == UNDEFINED_TABLE else ""
         raise _cannot_run(str(error).partition("\n")[0] + hint) from error
     return LabReport(plan, rows, round(time.monotonic() - started, 2))
+
+
+def storm(mechanism: str, *, orders: int, clicks: int) -> list[int]:
+    """Return how often each of some orders is charged by so many clicks on it at once.
+
+    :raises CommandError: as `run_lab`
+    """
+    _check_can_run(clicks)
+    try:
+        with (
+            graceful_shutdown(),
+            LabCluster({mechanism}, None, clicks=clicks) as cluster,
+            Scheduler() as scheduler,
+        ):
+            return [
+                ScenarioRun(
+                    cluster, mechanism, scheduler, clicks=clicks, opening_balance=PLENTY
+                ).storm()
+                for _ in range(orders)
+            ]
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (LabError, Error) as error:
+        raise _cannot_run(str(error).partition("\n")[0]) from error
 
 
 def _check_can_run(clicks: int) -> None:

@@ -118,6 +118,20 @@ class ScenarioRun:
         """Pay on a new page without the scheduler, which would take time."""
         return self._post(self.load_page(), "pay", server=0)
 
+    def storm(self) -> int:
+        """Click on a new page at once, with no scheduler; return how often it was charged."""
+        page = self.load_page()
+        sent = [
+            self.cluster.threads.submit(self._post, page, "pay", server=number % 2)
+            for number in range(self.clicks)
+        ]
+        for each in sent:
+            each.result()
+        with self.cluster.tables_of(self.mechanism) as cursor:
+            cursor.execute("SELECT balance FROM account WHERE id = %s", [self.account])
+            (balance,) = cursor.fetchone()
+        return int(self.opening_balance - balance) // page.amount
+
     def is_finished(self, number: int) -> bool:
         """Return True if a click has its response, or lost it."""
         return self._sent[number].done()

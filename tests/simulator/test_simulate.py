@@ -279,6 +279,25 @@ def test_many_clicks_on_a_live_server_charge_once(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_contrast_is_a_row_above_the_others_and_no_failure(
+    simulate: Simulate, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    shop = Shop()
+    with served(shop) as url:
+        code, report = simulate(url, *SMALL, "--contrast")
+
+    assert report["contrast"] == {"clicks": 3, "charges": [3, 3]}, "naive charges every click"
+    rows = [line for line in capsys.readouterr().out.splitlines() if "  6  " in line]
+    assert rows[0].split() == ["naive,", "the", "same", "clicks", "2", "6", "6", "2"]
+    assert code == 0
+    settings.LAB_ENABLED = False
+    with served(shop) as url:
+        code, report = simulate(url, *SMALL, "--contrast")
+    assert (code, report["contrast"]) == (0, None)
+    assert "Without the naive row. The lab can't run" in capsys.readouterr().err
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_killed_worker_costs_retries_and_no_second_charge(
     server: LiveServer, simulate: Simulate
 ) -> None:

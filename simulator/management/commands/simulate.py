@@ -2,6 +2,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -35,6 +36,7 @@ class Command(BaseCommand):
                 f"{options['scenario']} is played in the lab: name a --mechanism.", returncode=2
             )
         started = time.monotonic()
+        contrast = _contrast(options) if options["contrast"] else None
         try:
             results = _simulate(options)
             audit = None if options["no_audit"] else _audit()
@@ -43,10 +45,11 @@ class Command(BaseCommand):
             raise SystemExit(2) from error
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        report.show(results, audit)
+        report.show(results, audit, contrast)
         if options["json"]:
             seconds = time.monotonic() - started
             document = report.as_json(options, results, audit, seconds=seconds)
+            document["contrast"] = contrast and asdict(contrast)
             options["json"].write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if report.failures_of(results, audit):
             raise SystemExit(1)
@@ -56,6 +59,18 @@ def _run_in_the_lab(options: dict[str, Any]) -> None:
     finished = lab.run_lab(options["mechanism"], (options["scenario"],), clicks=options["clicks"])
     lab.console().print(lab_report.comparison(finished.rows))
     lab.conclude(finished, options["json"])
+
+
+def _contrast(options: dict[str, Any]) -> report.Contrast | None:
+    """Return what the clicks come to without any mechanism; None where the lab can't run."""
+    orders, clicks = options["orders"], options["clicks"]
+    console = Console(stderr=True)
+    try:
+        with console.status("The same clicks on servers without any mechanism …"):
+            return report.Contrast(clicks, lab.storm("naive", orders=orders, clicks=clicks))
+    except CommandError as error:
+        console.print(f"Without the naive row. {error}")
+        return None
 
 
 def _simulate(options: dict[str, Any]) -> list[PlanResult]:
