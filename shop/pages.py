@@ -25,6 +25,7 @@ NOTES = {
     "changed": _("The basket was changed in another tab. Nothing was ordered; please check it."),
     "unorderable": _("Something in the basket can't be ordered any more. Nothing was ordered."),
     "edited": _("The quantities were changed. Check the new total, then place the order."),
+    "nothing": _("Nothing was chosen: set the quantity of a product to 1 or more."),
     "full": _("A basket holds at most 100 different products. Nothing was changed."),
     "quantity": _("A quantity is a whole number from 0 to 1000. Nothing was changed."),
 }

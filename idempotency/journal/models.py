@@ -23,7 +23,7 @@ class JournaledRequest(models.Model):
     """A request that passed the boundary; only `idempotency.journal.recorder` writes it.
 
     The row's id is made in the process, so that writing a batch again adds nothing. `received_at`
-    is the database's clock, minus the time since then.
+    is a time of the database's clock.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,6 +25,7 @@ log = logging.getLogger("idempotency")
 
 LAST_SECONDS_MAX = 5.0  # of a process's end that waits for the last rows
 BATCH = 1000
+CLOCK_READINGS = 3
 
 # The ids are the process's own: a batch whose COMMIT was not confirmed is written again, and only
 # what is not there yet is added.
@@ -31,12 +33,10 @@ INSERT = """
 INSERT INTO idempotency_journal_journaledrequest (
     id, received_at, outcome, scope, key_digest, subject, request_id, milliseconds,
     waited_milliseconds, steps)
-SELECT id, statement_timestamp() - make_interval(secs => age), outcome, scope, key_digest, subject,
-       request_id, ms, waited, steps
-  FROM unnest(%(ids)s::uuid[], %(ages)s::float8[], %(outcomes)s::text[], %(scopes)s::text[],
-              %(keys)s::text[], %(subjects)s::text[], %(requests)s::text[], %(ms)s::float8[],
-              %(waited)s::float8[], %(steps)s::jsonb[])
-       AS row (id, age, outcome, scope, key_digest, subject, request_id, ms, waited, steps)
+SELECT * FROM unnest(%(ids)s::uuid[], %(received)s::timestamptz[], %(outcomes)s::text[],
+                     %(scopes)s::text[], %(keys)s::text[], %(subjects)s::text[],
+                     %(requests)s::text[], %(ms)s::float8[], %(waited)s::float8[],
+                     %(steps)s::jsonb[])
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -96,10 +96,31 @@ class Recorder:
 
 
 def _insert(rows: Sequence[Row]) -> None:
-    now = time.monotonic()
-    columns: dict[str, list[Any]] = {
+    with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
+        cursor.execute(INSERT, _columns(rows, epoch=_epoch(cursor)))
+
+
+def _epoch(cursor: Any) -> datetime:
+    """Return the time of the database's clock at which this process's monotonic one was 0.
+
+    The rows of several processes are then in order. The shortest of some round trips is the least
+    in doubt.
+    """
+    best: tuple[float, datetime] | None = None
+    for _ in range(CLOCK_READINGS):
+        before = time.monotonic()
+        cursor.execute("SELECT clock_timestamp()")
+        took = time.monotonic() - before
+        epoch = cursor.fetchone()[0] - timedelta(seconds=before + took / 2)
+        best = min(best or (took, epoch), (took, epoch))
+    assert best is not None
+    return best[1]
+
+
+def _columns(rows: Sequence[Row], *, epoch: datetime) -> dict[str, list[Any]]:
+    return {
         "ids": [row.id for row in rows],
-        "ages": [now - row.ended + row.seconds for row in rows],
+        "received": [epoch + timedelta(seconds=row.ended - row.seconds) for row in rows],
         "outcomes": [str(row.outcome) for row in rows],
         "scopes": [row.scope for row in rows],
         "keys": [row.key_digest for row in rows],
@@ -109,8 +130,6 @@ def _insert(rows: Sequence[Row]) -> None:
         "waited": [round(row.waited_seconds * 1000, 1) for row in rows],
         "steps": [json.dumps([(s.name, s.rows, s.ms) for s in row.steps]) for row in rows],
     }
-    with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
-        cursor.execute(INSERT, columns)
 
 
 class Writer(threading.Thread):

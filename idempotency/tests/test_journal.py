@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
 from django.http import HttpResponse
 from django.test import Client
 
@@ -131,6 +132,31 @@ def test_times_are_those_of_the_databases_clock(db: None, journal: Recorder) -> 
             "FROM idempotency_journal_journaledrequest"
         )
         assert 60 <= float(cursor.fetchone()[0]) < 90
+
+
+def test_rows_are_in_order_however_long_their_processes_take_to_write(
+    db: None, journal: Recorder
+) -> None:
+    """The first to be received may be the last to be written, by a process that is held up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        started = cursor.fetchone()[0]
+    first, second = row(request_id="1", seconds=0), row(request_id="2", seconds=0)
+    execute, held_up = CursorWrapper.execute, iter([0.3])
+
+    def slow(self: Any, sql: str, params: Any = None) -> Any:
+        if sql == recorder.INSERT:
+            time.sleep(next(held_up, 0))
+        return execute(self, sql, params)
+
+    with patch.object(CursorWrapper, "execute", slow):
+        for each in (first, second):
+            journal.add(each)
+            journal.flush()
+
+    written = list(JournaledRequest.objects.order_by("received_at"))
+    assert [each.request_id for each in written] == ["1", "2"]
+    assert (written[0].received_at - started).total_seconds() < 0.25
 
 
 def test_a_batch_whose_commit_was_not_confirmed_is_added_once(db: None, journal: Recorder) -> None:

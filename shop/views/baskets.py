@@ -113,6 +113,9 @@ def _fill(
         baskets.fill(customer=request.user, quantities=quantities)
     except baskets.BasketFull:
         return redirect_back("shop:basket", note="full")
+    is_of_catalogue = "seen" not in request.POST
+    if is_of_catalogue and not any(quantities.values()):
+        note = "nothing"
     return redirect_back("shop:basket", note=note)
 
 

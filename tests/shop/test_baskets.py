@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 CHANGED = "The basket was changed in another tab. Nothing was ordered; please check it."
 UNORDERABLE = "Something in the basket can't be ordered any more. Nothing was ordered."
 QUANTITY = "A quantity is a whole number from 0 to 1000. Nothing was changed."
-ONE_CURRENCY = "An order has one currency. Set the quantities of the others to 0."
+ONE_CURRENCY = "An order has one currency, and the basket has USD, EUR."
 
 
 @pytest.fixture
@@ -301,6 +301,18 @@ def test_a_price_that_changes_after_the_order_changes_nothing(
 
 
 # --- What can't be ordered
+
+
+def test_an_empty_choice_says_so_and_emptying_a_basket_does_not(
+    shop: Visitor, product: Product
+) -> None:
+    nothing = "Nothing was chosen"
+    assert shop.send(quantities(TEA=0)).says(nothing)
+    filled = shop.send(quantities(TEA=2))
+    assert not filled.says(nothing)
+    emptied = shop.send(filled.form("/basket/").filled(quantity__TEA=0))
+    assert emptied.says("The basket is empty.")
+    assert not emptied.says(nothing)
 
 
 def test_a_basket_in_two_currencies_says_so_and_is_not_ordered(
