@@ -33,6 +33,7 @@ GUARDS = [
     Guard("unique_constraint", "double_click", ", CONSTRAINT one_payment UNIQUE (order_id)"),
     Guard("dedup_table", "double_click", " PRIMARY KEY"),
     Guard("request_id", "double_click", " PRIMARY KEY"),
+    Guard("request_id_cache", "double_click", "nx=True, "),
     Guard("interceptor", "double_click", "    @idempotent()\n"),
     Guard("state_machine", "double_click", " AND status = 0"),
     Guard("state_machine", "two_orders_one_balance", " AND balance >= %(amount)s"),
