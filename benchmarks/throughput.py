@@ -106,6 +106,6 @@ class _Bench:
             self.measured.postgres_ms.append((postgres_after - postgres) * each_ms)
 
     def _ahead(self, seconds: float) -> list[Iterator[Exchange]]:
-        """Make twice as many requests as the fastest burst so far would have needed."""
-        wanted = 2 * self.per_second_max * seconds / len(self.target.customers)
+        """Make four times as many requests as the fastest burst so far would have needed."""
+        wanted = 4 * self.per_second_max * seconds / len(self.target.customers)
         return self.requests.ahead(int(wanted) + 10)
