@@ -53,7 +53,7 @@ DELETE FROM idempotency_record WHERE id IN (
 
 def purge_records(*, batch: int = 1000, using: str = "default") -> int:
     """Turn every response past its retention into a tombstone; a repeated call finds no more."""
-    purged = _in_batches(EXPIRED, using, {"batch": batch})
+    purged = in_batches(EXPIRED, using, {"batch": batch})
     signals.purged.send_robust(sender=None, count=purged)
     return purged
 
@@ -69,7 +69,7 @@ def erase_scope(scope: str, *, batch: int = 1000, using: str = "default") -> int
         retention.erase(scope)
     with connections[using].cursor() as cursor:
         cursor.execute("DELETE FROM idempotency_token WHERE scope = %s", [scope])
-    return _in_batches(OF_SCOPE, using, {"scope": scope, "batch": batch})
+    return in_batches(OF_SCOPE, using, {"scope": scope, "batch": batch})
 
 
 def delete_tombstones(*, batch: int = 1000, using: str = "default") -> int:
@@ -77,7 +77,7 @@ def delete_tombstones(*, batch: int = 1000, using: str = "default") -> int:
     values: dict[str, Any] = {"tombstone_age": tombstone_age()}
     with connections[using].cursor() as cursor:
         cursor.execute(RAISE_HORIZON, values)
-    return _in_batches(DELETE_TOMBSTONES, using, {"batch": batch})
+    return in_batches(DELETE_TOMBSTONES, using, {"batch": batch})
 
 
 def delete_expired(*, using: str = "default") -> tuple[int, int]:
@@ -98,7 +98,7 @@ def delete_journaled(*, batch: int = 1000) -> int:
     return retention.delete_old(batch=batch)
 
 
-def _in_batches(statement: str, using: str, values: dict[str, Any]) -> int:
+def in_batches(statement: str, using: str, values: dict[str, Any]) -> int:
     """Run a statement, each time in a transaction of its own, until it matches no row."""
     total = 0
     while True:

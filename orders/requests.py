@@ -93,7 +93,7 @@ class OrderRequests:
         return self.total - len(self.shown)
 
 
-def staff_log(order: Order) -> QuerySet[LogEntry]:
+def _staff_log(order: Order) -> QuerySet[LogEntry]:
     """Return the actions of staff on an order, oldest first."""
     of_orders = ContentType.objects.get_for_model(Order)
     logs = LogEntry.objects.filter(content_type=of_orders, object_id=str(order.pk))
@@ -108,7 +108,8 @@ class RequestsOf:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        users = [order.customer, *(log.user for log in staff_log(order))]
+        self.staff_log = list(_staff_log(order))
+        users = [order.customer, *(log.user for log in self.staff_log)]
         self.names = {f"user:{user.pk}": user.get_username() for user in users}  # by scope
         self.scopes = [*self.names, ""]
 
@@ -119,7 +120,7 @@ class RequestsOf:
         records = Record.objects.filter(subject=subject, scope__in=self.scopes).defer("body")
         return list(records.order_by("id")[:SHOWN_MAX])
 
-    @property
+    @cached_property
     def placing_record(self) -> Record | None:
         """The record of the request that placed the order: it is older than any transition."""
         first = self.records[0] if self.records else None
@@ -128,15 +129,17 @@ class RequestsOf:
         is_older = self._claimed_at is None or first.created_at <= self._claimed_at
         return first if is_older else None
 
+    @cached_property
     def to_place(self) -> OrderRequests:
-        """Return the requests to place the order."""
+        """The requests to place the order."""
         record = self.placing_record
         rows = self._rows.filter(key_digest__in=[key_digest(record.key)] if record else [])
         executed = [] if record is None else [_recorded(record, since=self.order.created_at)]
         return _requests(executed, rows.exclude(outcome__in=FIRST_OF_THEIR_KEY), rows)
 
+    @cached_property
     def to_pay(self) -> OrderRequests:
-        """Return the requests to pay the order."""
+        """The requests to pay the order."""
         placing = self.placing_record
         paying = [record for record in self.records if record is not placing]
         rows = self._rows

@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 
 from orders.models import Order, Product
+from web import uuid7
 from web.money import in_minor_units
 
 WORDS_MAX = 6
@@ -90,13 +91,4 @@ def _at(moments: Iterable[str]) -> Q:
 
 def between(start: datetime, end: datetime) -> Q:
     """Return the condition on the ids that were made from one time to before another."""
-    return Q(pk__gte=_first_id(start), pk__lt=_first_id(end))
-
-
-def made_at(order_id: UUID) -> datetime:
-    """Return when an order's id was made."""
-    return datetime.fromtimestamp((order_id.int >> 80) / 1000, UTC)
-
-
-def _first_id(moment: datetime) -> UUID:
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    return Q(pk__gte=uuid7.first_at(start), pk__lt=uuid7.first_at(end))

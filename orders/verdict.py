@@ -10,6 +10,7 @@ from orders import search, services
 from orders.models import Order
 from orders.requests import OrderRequests, RequestsOf
 from payments import client
+from web import uuid7
 from web.money import money
 
 NEARBY = timedelta(minutes=10)
@@ -27,7 +28,7 @@ class Verdict:
 def verdict_on(order: Order) -> Verdict:
     """Return whether an order was charged, by which requests, and whether it has a lookalike."""
     others = _lookalikes(order)
-    sentences = [_charge(order), _requests(RequestsOf(order).to_pay()), _others(order, others)]
+    sentences = [_charge(order), _requests(RequestsOf(order).to_pay), _others(order, others)]
     return Verdict(" ".join(filter(None, sentences)), others)
 
 
@@ -83,7 +84,7 @@ def _others(order: Order, others: list[Order]) -> str:
 
 def _lookalikes(order: Order) -> list[Order]:
     """Return the customer's other orders of the same amount, made at about the same time."""
-    placed_at = search.made_at(order.pk)
+    placed_at = uuid7.made_at(order.pk)
     nearby = search.between(placed_at - NEARBY, placed_at + NEARBY)
     same = Order.objects.filter(
         nearby, customer=order.customer_id, amount=order.amount, currency=order.currency

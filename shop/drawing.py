@@ -5,7 +5,7 @@ keeps its size.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,12 +14,11 @@ from django.utils.translation import gettext_lazy as _
 
 from idempotency.journal.models import Outcome
 from orders.requests import OrderRequest
+from web import axis
 
 BARS_MAX = 25
 WINDOW = timedelta(seconds=10)  # later requests would leave no width to the first ones
 ROW_PIXELS, BAR_PIXELS, AXIS_PIXELS = 22, 12, 20
-TICKS_MAX = 5
-TICK_STEPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 LABELS: dict[Outcome, Any] = {
     Outcome.EXECUTED: _("executed"),
@@ -97,8 +96,9 @@ def draw(requests: Sequence[OrderRequest], *, total: int, ms_min: int = 1) -> Dr
     drawn = [each for each in requests if each.at - began <= WINDOW][:BARS_MAX]
     length = max(max(each.ends for each in drawn) - began, timedelta(milliseconds=ms_min))
     bars = [_bar(each, number, began, length) for number, each in enumerate(drawn)]
-    ms = math.ceil(length / timedelta(milliseconds=1))
-    return Drawing(bars, list(_ticks(length)), ms, total - len(drawn))
+    length_ms = length / timedelta(milliseconds=1)
+    ticks = [(_percent(tick / length_ms), tick) for tick in axis.ticks(length_ms)]
+    return Drawing(bars, ticks, math.ceil(length_ms), total - len(drawn))
 
 
 def _bar(each: OrderRequest, number: int, began: datetime, length: timedelta) -> Bar:
@@ -110,13 +110,6 @@ def _bar(each: OrderRequest, number: int, began: datetime, length: timedelta) ->
         _percent(max((each.ends - each.at) / length, 0.004)),
         _percent(waited / length) if waited else "",
     )
-
-
-def _ticks(length: timedelta) -> Iterator[tuple[str, int]]:
-    ms = length / timedelta(milliseconds=1)
-    step = next((each for each in TICK_STEPS_MS if ms / each < TICKS_MAX), TICK_STEPS_MS[-1])
-    for tick in range(0, int(ms * 0.9) + 1, step):  # room for the last label
-        yield _percent(tick / ms), tick
 
 
 def _percent(part: float) -> str:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from idempotency import key_digest
 from idempotency.journal.models import Outcome
 from orders.models import Order, PaymentRequest
-from orders.requests import OrderRequests, RequestsOf, staff_log
+from orders.requests import OrderRequests, RequestsOf
 from shop import events
 from shop.drawing import LABELS
 from shop.events import OrderEvent
@@ -31,15 +31,15 @@ def timeline_of(
         *(events.status_changed(change, for_staff) for change in order.history.order_by("id")),
         *_outbox_events(order),
         *_money_events(order, for_staff),
-        *_request_events(about, about.to_pay(), _("Request to pay"), for_staff),
-        *(events.staff_acted(log, for_staff) for log in staff_log(order)),
+        *_request_events(about, about.to_pay, _("Request to pay"), for_staff),
+        *(events.staff_acted(log, for_staff) for log in about.staff_log),
     ]
     opening = [
         events.placed(order, placing, names.get(placing.scope, "") if placing else "", for_staff),
         *(
             replace(event, is_placing=True)
             for event in _request_events(
-                about, about.to_place(), _("Request to place the order"), for_staff
+                about, about.to_place, _("Request to place the order"), for_staff
             )
             if event.statements or event.tag != LABELS[Outcome.EXECUTED]  # else it is `placed`
         ),

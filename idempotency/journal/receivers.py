@@ -1,5 +1,6 @@
 """What goes into the journal: the signals of the boundary, by their outcome."""
 
+from dataclasses import fields
 from typing import Any
 
 from django.dispatch import Signal, receiver
@@ -12,17 +13,7 @@ from idempotency.journal.models import Outcome
 # Sent with the `outcome` of each duplicate, and whether it was `dropped`.
 journaled = Signal()
 
-FACTS = frozenset(
-    {
-        "scope",
-        "key_digest",
-        "subject",
-        "request_id",
-        "seconds",
-        "waited_seconds",
-        "steps",
-    }
-)
+FACTS = frozenset(field.name for field in fields(recorder.Row))  # of those that a signal has
 REFUSALS = {
     errors.KeyInUse.slug: Outcome.IN_USE,
     errors.KeyReused.slug: Outcome.REUSED,

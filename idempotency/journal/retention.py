@@ -1,11 +1,10 @@
 """How long journaled requests stay: JOURNAL_RETENTION, or until their scope is erased."""
 
-from typing import Any
-
-from django.db import connections, router
+from django.db import router
 
 from idempotency.conf import conf
 from idempotency.journal.models import JournaledRequest
+from idempotency.purge import in_batches
 
 DELETE_OLD = """
 DELETE FROM idempotency_journal_journaledrequest WHERE id IN (
@@ -17,14 +16,9 @@ DELETE FROM idempotency_journal_journaledrequest WHERE id IN (
 
 def delete_old(*, batch: int = 1000) -> int:
     """Delete what is older than JOURNAL_RETENTION, in small transactions; return how many rows."""
-    values: dict[str, Any] = {"retention": conf().JOURNAL_RETENTION, "batch": batch}
-    total = 0
-    while True:
-        with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
-            cursor.execute(DELETE_OLD, values)
-            if not cursor.rowcount:
-                return total
-            total += cursor.rowcount
+    using = router.db_for_write(JournaledRequest)
+    values = {"retention": conf().JOURNAL_RETENTION, "batch": batch}
+    return in_batches(DELETE_OLD, using, values)
 
 
 def erase(scope: str) -> int:

@@ -127,10 +127,7 @@ class ScenarioRun:
         ]
         for each in sent:
             each.result()
-        with self.cluster.tables_of(self.mechanism) as cursor:
-            cursor.execute("SELECT balance FROM account WHERE id = %s", [self.account])
-            (balance,) = cursor.fetchone()
-        return int(self.opening_balance - balance) // page.amount
+        return (self.opening_balance - self._balance()) // page.amount
 
     def is_finished(self, number: int) -> bool:
         """Return True if a click has its response, or lost it."""
@@ -163,10 +160,13 @@ class ScenarioRun:
 
     def count_charges(self) -> float:
         """Return how often the account was really charged, by its balance."""
+        return float(self.opening_balance - self._balance()) / self._sent[0].result().page.amount
+
+    def _balance(self) -> int:
         with self.cluster.tables_of(self.mechanism) as cursor:
             cursor.execute("SELECT balance FROM account WHERE id = %s", [self.account])
-            (balance,) = cursor.fetchone()
-        return float(self.opening_balance - balance) / self._sent[0].result().page.amount
+            balance: int = cursor.fetchone()[0]
+            return balance
 
     def _count_blocked(self) -> int:
         with connection.cursor() as cursor:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from lab.page.attempt import AttemptKind, ClickAttempt
 from lab.page.timeline import ScenarioTimeline
 from lab.page.wording import KIND_LABELS
+from web import axis
 
 ROW_PIXELS, BAR_PIXELS = 22, 12
 BALANCE_PIXELS = 72
 AXIS_PIXELS = 22
 GAP_PIXELS = 10
-TICKS_MAX = 5
-TICK_STEPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,7 @@ def _bar(each: ClickAttempt, number: int, scale: TimeScale, now: float) -> Click
 
 
 def _ticks(scale: TimeScale) -> Iterator[Tick]:
-    length = scale.ends - scale.began
-    step = next((ms for ms in TICK_STEPS_MS if length / ms < TICKS_MAX), TICK_STEPS_MS[-1])
-    for ms in range(0, int(length * 0.9) + 1, step):  # room for the last label
+    for ms in axis.ticks(scale.ends - scale.began):
         yield Tick(scale.percent(scale.began + ms), ms)
 
 

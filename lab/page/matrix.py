@@ -6,7 +6,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from lab.expected import ERROR, EXPECTED, FIRST, LOST, NEW, REFUSED, ExpectedCell
+from lab.expected import ERROR, EXPECTED, FIRST, NEW, ExpectedCell
 from lab.harness.command import CLICKS_DEFAULT
 from lab.harness.scenarios import SCENARIOS
 from lab.mechanisms import NAMES
@@ -48,19 +48,15 @@ def matrix() -> list[Row]:
 
 def _cell(mechanism: str, scenario: str) -> Cell:
     expected = EXPECTED[mechanism].cell(scenario, clicks=CLICKS_DEFAULT)
+    charges = 0 if isinstance(expected.charges, str) else expected.charges  # refused, or lost
     where = f"{wording.title(mechanism)}, {wording.title(scenario)}"
     return Cell(
         f"{mechanism} {scenario}",
-        f"{_charges(expected)}{SIGNS[expected.duplicate_result]}",
+        f"{charges}{SIGNS[expected.duplicate_result]}",
         wording.tone_of(expected.charges, expected.duplicate_result),
         f"{where}: {_in_words(expected)}",
         wording.translate(expected.reason),
     )
-
-
-def _charges(expected: ExpectedCell) -> str:
-    words = {REFUSED: "0", LOST: "0"}
-    return words.get(str(expected.charges), str(expected.charges))
 
 
 def _in_words(expected: ExpectedCell) -> str:

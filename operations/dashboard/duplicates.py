@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.apps import apps
 from django.db import connection
@@ -12,6 +11,7 @@ from django.db.models import Count
 from django.utils.translation import gettext_lazy as _
 
 from idempotency.journal.models import Outcome
+from web import uuid7
 
 HOURS = 24
 WIDTH, HEIGHT = 720, 120  # of the whole, and of the highest bar; in units of the picture
@@ -141,12 +141,12 @@ def duplicates() -> Duplicates:
 
 
 def _charged_twice(*, since: datetime) -> int | None:
-    """Count the orders with two payments since then. An id carries its time (RFC 9562, 5.7)."""
+    """Count the orders with two payments since then."""
     if not apps.is_installed("payments"):
         return None
     from payments.models import Payment  # noqa: PLC0415 - not in every process
 
-    first_id = UUID(int=int(since.timestamp() * 1000) << 80)
+    first_id = uuid7.first_at(since)
     paid = Payment.objects.filter(pk__gte=first_id, outcome=Payment.Outcome.SUCCEEDED)
     by_order = paid.values("order_id").annotate(payments=Count("pk"))
     return by_order.filter(payments__gt=1).count()

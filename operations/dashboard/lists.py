@@ -29,11 +29,7 @@ Row = TypeVar("Row")
 
 def may(user: Any, right: str) -> bool:
     """Return True if a user has a right on rows that this process has at all."""
-    return _is_installed(right.partition(".")[0]) and bool(user.has_perm(right))
-
-
-def _is_installed(label: str) -> bool:
-    return any(config.label == label for config in apps.get_app_configs())
+    return right.partition(".")[0] in apps.app_configs and bool(user.has_perm(right))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
         in_flight and order.status == Order.Status.SUBMITTED
     )
     about = RequestsOf(order)
-    to_pay = about.to_pay()
+    to_pay = about.to_pay
     ms_min = whole_number(request.GET.get("ms", ""), maximum=AXIS_MS_MAX) or 1
     return {
         "order": order,

@@ -48,7 +48,7 @@ def ends_paid(page: Page) -> None:
 
 def outcomes_of_clicks(order_id: UUID) -> list[str]:
     """Return the outcome of each click that reached the server, once none is in flight."""
-    clicks = RequestsOf(Order.objects.get(pk=order_id)).to_pay()
+    clicks = RequestsOf(Order.objects.get(pk=order_id)).to_pay
     return [click.outcome for click in clicks.shown]
 
 

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from orders import search
 from orders.models import Order
+from web import uuid7
 from web.money import in_minor_units
 
 Place = Callable[..., Order]
@@ -68,7 +69,7 @@ def test_a_time_is_a_minute_or_a_second_of_a_day(alice: User, place: Place) -> N
     for text in ("2026-11-26 00:19", "2026-11-26 00:18:12", "2026-11-27", "2026-13-01", "25:00"):
         assert found(text) == [], text
     assert found("2026-11-26 2026-11-27") == []
-    assert search.made_at(pk) == at
+    assert uuid7.made_at(pk) == at
 
 
 @pytest.mark.parametrize("text", ["alice@example.com", "2.50", "01a21a80", "2026-11-26 00:18"])

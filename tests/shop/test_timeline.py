@@ -49,7 +49,7 @@ def form(shop: Visitor, order: Order) -> Form:
 
 def to_pay(order: Order) -> OrderRequests:
     recorder.flush()
-    return RequestsOf(Order.objects.get(pk=order.pk)).to_pay()
+    return RequestsOf(Order.objects.get(pk=order.pk)).to_pay
 
 
 def outcomes_of(order: Order) -> list[str]:
@@ -128,10 +128,10 @@ def test_the_first_order_is_shown_statement_by_statement(shop: Visitor, product:
     recorder.flush()
 
     order = Order.objects.get()
-    placing = RequestsOf(order).to_place()
+    placing = RequestsOf(order).to_place
     assert [each.outcome for each in placing.shown] == ["executed", "replayed"]
     assert steps_of(placing.shown[0]) == FIRST_ORDER
-    assert RequestsOf(order).to_pay().total == 0
+    assert RequestsOf(order).to_pay.total == 0
     assert [event.what for event in timeline_of(order)] == [
         "placed",
         "Request to place the order",
@@ -150,7 +150,7 @@ def test_without_executions_the_records_show_what_was_executed(
     recorder.flush()
 
     order = Order.objects.get()
-    placed, paid = RequestsOf(order).to_place(), RequestsOf(order).to_pay()
+    placed, paid = RequestsOf(order).to_place, RequestsOf(order).to_pay
     assert not JournaledRequest.objects.exists()
     assert [each.outcome for each in placed.shown] == ["executed"]
     assert [each.outcome for each in paid.shown] == ["executed"]

@@ -110,11 +110,3 @@ for (const form of document.querySelectorAll("[data-contrast]")) {
     contrast(form).catch(() => form.submit());
   });
 }
-
-for (const button of document.querySelectorAll("[data-copy]")) {
-  button.hidden = !navigator.clipboard;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = button.dataset.copied;
-  });
-}
