@@ -212,9 +212,10 @@ def test_a_duplicate_waits_for_the_first_and_the_timeline_says_how_long(
 
     assert first.result(20).says("charged once, to")
     assert page.replayed
-    journaled = JournaledRequest.objects.filter(outcome="waited")
-    until(journaled.exists, what="the duplicate is journaled")
-    assert [name for name, *_ in journaled.get().steps] == ["claimed", "waited", "claimed"]
+    journaled = JournaledRequest.objects.filter(subject=f"order:{order.pk}")
+    until(lambda: journaled.count() == 2, what="both are journaled")
+    duplicate = journaled.get(outcome="waited")
+    assert [name for name, *_ in duplicate.steps] == ["claimed", "waited", "claimed"]
     page = shop.open(f"/orders/{order.pk}/")
     assert page.says("2 clicks → 1 charge of €5.00")
     assert page.says("1 waited and got its response")

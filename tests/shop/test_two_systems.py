@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 
-from idempotency.journal import recorder
 from orders.models import Order, PaymentRequest
 from payments.models import Account, Payment
 from tests.shop.conftest import charged
@@ -45,9 +44,13 @@ def test_a_pay_form_is_accepted_and_the_page_follows_until_it_is_paid(
     now = shop.open(f"/orders/{order.pk}/now/")
 
     assert now.says("charged once, to")
-    recorder.flush()
-    shown = shop.open(f"/orders/{order.pk}/")
-    assert shown.says("3 clicks → 1 charge of €5.00")
+    shown = until(
+        lambda: (
+            (page := shop.open(f"/orders/{order.pk}/")).says("3 clicks → 1 charge of €5.00")
+            and page
+        ),
+        what="the server's process has journaled the clicks",
+    )
     assert 'data-sent="3" data-executed="1" data-waited="0" data-replayed="2"' in shown.text
     assert shop.send(form.filled(account=alice_account.pk)).says("charged once, to")
     assert Payment.objects.count() == 1
