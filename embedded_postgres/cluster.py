@@ -34,6 +34,8 @@ SETTINGS = {
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
+# Given at each start: a cluster of an earlier version has it, too.
+START_OPTIONS = "-c max_prepared_transactions=20"
 INITDB = [
     *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
     *("--auth=scram-sha-256", f"--username={USER}", "--no-instructions"),
@@ -137,7 +139,9 @@ class Cluster:
         self._remove_misleading_pid_file()
         before = self.log.stat().st_size if self.log.exists() else 0
         port = free_port(self._last_port())
-        succeeded, output = self._pg_ctl("start", "-l", self.log, "-o", f"-p {port}")
+        succeeded, output = self._pg_ctl(
+            "start", "-l", self.log, "-o", f"-p {port} {START_OPTIONS}"
+        )
         if succeeded:
             return
         logged = self._end_of_log(before)

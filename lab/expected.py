@@ -56,6 +56,9 @@ TOKEN_IS_GONE = ExpectedCell(
 ID_IS_THERE = ExpectedCell(
     REFUSED, ERROR, "the id was in the cache before the charge that the crash undid"
 )
+BOTH_COMMIT = ExpectedCell(
+    N, NEW, "both sides commit whatever comes: a duplicate is a transaction like any other"
+)
 
 EXPECTED = {
     "naive": ExpectedRow(
@@ -169,6 +172,27 @@ EXPECTED = {
                 1, ERROR, "the owner comes back with an old fence and is refused"
             ),
             "two_orders_one_balance": SECOND_DECLINED,
+        },
+    ),
+    "distributed_transaction": ExpectedRow(
+        NEW,
+        {
+            "double_click": BOTH_COMMIT,
+            "back_and_resubmit": BOTH_COMMIT,
+            "two_tabs": BOTH_COMMIT,
+            "rpc_retry": BOTH_COMMIT,
+            "crash_before_commit": ExpectedCell(
+                REFUSED,
+                ERROR,
+                "killed between the phases: what was prepared locks the account until somebody"
+                " resolves it",
+            ),
+            "crash_after_commit": ExpectedCell(
+                2, NEW, "the customer can't know that the first went through"
+            ),
+            "slow_owner": ExpectedCell(2, NEW, BOTH_COMMIT.reason),
+            "two_orders_one_balance": TWO_ORDERS,
+            "increment": BOTH_COMMIT,
         },
     ),
     "token_local": ExpectedRow(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.transaction import atomic
 from django.http import HttpRequest
 
@@ -39,9 +39,9 @@ class ClickRefused(Exception):
     """The mechanism refuses the click; the message is the reason."""
 
 
-def execute(sql: str, click: PayClick, **more: object) -> int:
+def execute(sql: str, click: PayClick, *, using: str = DEFAULT_DB_ALIAS, **more: object) -> int:
     """Run a statement with the click's fields as parameters; return the number of rows it met."""
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(sql, vars(click) | more)
         return int(cursor.rowcount)
 

@@ -14,9 +14,10 @@ import urllib3
 from django.db import connection, transaction
 
 from lab import mechanisms
-from lab.harness import bank
+from lab.harness import bank, second_database
 from lab.harness.scheduler import LabError
 from lab.harness.server import ClusterSettings, serve
+from lab.mechanisms import NEED_SECOND_DATABASE
 
 # Schemas of killed runs: every session of a live run has its schemas' prefix as its name.
 ORPHANED_SCHEMAS = r"""
@@ -96,12 +97,15 @@ class LabCluster:
             cursor.execute(
                 "SELECT set_config('application_name', %s, false)", [self.settings.prefix]
             )
+            second_database.clean_up(ended=None)  # first: what is prepared locks tables
             cursor.execute(ORPHANED_SCHEMAS)
             self._drop(name for (name,) in cursor.fetchall())
         for name in self.mechanisms:
             mechanism = mechanisms.load(name)
             with self.tables_of(name, new=True) as cursor:
                 cursor.execute(f"{bank.SCHEMA}; {getattr(mechanism, 'SCHEMA', '')}")
+        for name in NEED_SECOND_DATABASE.intersection(self.mechanisms):
+            second_database.create(self.settings.prefix, mechanisms.load(name).ORDERS_SCHEMA)
         for _ in range(SERVERS):
             self.servers.append(LabServer(self.settings))
 
@@ -111,6 +115,7 @@ class LabCluster:
         self.threads.shutdown()
         with connection.cursor() as cursor:
             cursor.execute(END_SESSIONS, [self.settings.prefix])
+        second_database.clean_up(ended=self.settings.prefix)
         self._drop(map(self.settings.schema, self.mechanisms))
         with connection.cursor() as cursor:
             cursor.execute("RESET application_name")

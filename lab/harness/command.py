@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from idempotency.database_errors import sqlstate
-from lab.harness import redis_server, report
+from lab.harness import redis_server, report, second_database
 from lab.harness.cluster import LabCluster
 from lab.harness.matrix import LabPlan, MatrixRow, as_json, run_plan
 from lab.harness.recorder import EventRecorder, NullRecorder
@@ -68,9 +68,12 @@ def run_lab(
     try:
         with graceful_shutdown(), redis_server.provide(wanted=wants_redis) as redis_url:
             recorder = recorder or NullRecorder()
-            plan = LabPlan(names, scenarios, clicks, measure_costs, redis_url, recorder)
+            plan = LabPlan(
+                *(names, scenarios, clicks, measure_costs, redis_url, recorder),
+                has_second_database=second_database.is_obtainable(),
+            )
             if not plan.runnable:
-                raise _cannot_run(f"{', '.join(names)} {report.NO_REDIS}")
+                raise _cannot_run("; ".join(report.reasons_not_to_run(names)))
             rows = _run_with_progress(plan)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -148,8 +151,8 @@ def conclude(finished: LabReport, json_file: Path | None) -> None:
     if json_file:
         _write_json(finished, json_file, ok=not differences)
     not_run = [row.mechanism for row in finished.rows if not row.cells]
-    if not_run:
-        sys.stderr.write(f"Not run: {', '.join(not_run)} ({report.NO_REDIS}).\n")
+    for reason in report.reasons_not_to_run(not_run):
+        sys.stderr.write(f"Not run: {reason}.\n")
     for sentence in differences or ["Every cell is as it is written in lab/expected.py."]:
         sys.stderr.write(f"{sentence}\n")
     if differences:
@@ -160,6 +163,7 @@ def _write_json(finished: LabReport, file: Path, *, ok: bool) -> None:
     content = {
         "clicks": finished.plan.clicks,
         "redis": finished.plan.redis_url is not None,
+        "second_database": finished.plan.has_second_database,
         "ok": ok,
         "seconds": finished.seconds,
         "mechanisms": as_json(finished.rows),

@@ -23,7 +23,7 @@ from lab.harness.scenario_run import PLENTY, ClickResult, ScenarioRun
 from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.shutdown import end_if_asked
-from lab.mechanisms import NEED_REDIS
+from lab.mechanisms import runnable
 
 ROUNDS = 40  # of the measurement of costs; in each, every mechanism pays once
 
@@ -55,7 +55,7 @@ class Cost:
 
 @dataclass
 class MatrixRow:
-    """A mechanism's row of the matrix; no cells where it needs a Redis that isn't there."""
+    """A mechanism's row of the matrix; no cells where it needs what isn't there."""
 
     mechanism: str
     cells: list[CellResult] = field(default_factory=list)
@@ -64,7 +64,7 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class LabPlan:
-    """The plan of a run: these scenarios with these mechanisms, as far as there is a Redis."""
+    """The plan of a run: these scenarios with these mechanisms, as far as they can run here."""
 
     mechanisms: Sequence[str]
     scenarios: Sequence[str]
@@ -72,20 +72,22 @@ class LabPlan:
     measure_costs: bool = False
     redis_url: str | None = None
     recorder: NullRecorder = field(default_factory=NullRecorder)
+    has_second_database: bool = False
 
     @property
     def runnable(self) -> list[str]:
         """The mechanisms that can run here."""
-        return [name for name in self.mechanisms if self.redis_url or name not in NEED_REDIS]
+        has_redis = self.redis_url is not None
+        return runnable(self.mechanisms, redis=has_redis, second_database=self.has_second_database)
 
 
 def run_plan(plan: LabPlan, *, advance: Callable[[str, str], object]) -> list[MatrixRow]:
     """Run all scenarios with all mechanisms that can run here; return a row for each mechanism."""
-    runnable = plan.runnable
-    measured = list(dict.fromkeys(["naive", *runnable])) if plan.measure_costs else []
+    names = plan.runnable
+    measured = list(dict.fromkeys(["naive", *names])) if plan.measure_costs else []
     rows = {name: MatrixRow(name) for name in plan.mechanisms}
-    with LabCluster({*runnable, *measured}, plan.redis_url, clicks=plan.clicks) as cluster:
-        for name in runnable:
+    with LabCluster({*names, *measured}, plan.redis_url, clicks=plan.clicks) as cluster:
+        for name in names:
             for scenario in plan.scenarios:
                 rows[name].cells.append(_run_scenario(cluster, name, scenario, plan))
                 advance(name, scenario)

@@ -1,12 +1,13 @@
 """The lab's results for people: a table on the terminal, Markdown, and the differences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.table import Table
 
 from lab.expected import ERROR, FIRST, NEW, NO_RESPONSE, SERVER_ERROR
 from lab.harness.matrix import CellResult, MatrixRow
+from lab.mechanisms import NEED_REDIS, NEED_SECOND_DATABASE
 
 SIGNS = {FIRST: "=", NEW: "+", ERROR: "!", NO_RESPONSE: "∅", SERVER_ERROR: "?"}
 LEGEND = (
@@ -17,6 +18,10 @@ LEGEND = (
 WIDE_COLUMNS = 120  # so many hold all scenarios
 NARROW_SCENARIOS = 5  # beside the names of the mechanisms in 80
 NO_REDIS = "needs Redis: set REDIS_URL, or install redis-server"
+NO_SECOND_DATABASE = (
+    "needs a second database: max_prepared_transactions of 4 or more, and a role with CREATEDB"
+)
+NEEDS = {NO_REDIS: NEED_REDIS, NO_SECOND_DATABASE: NEED_SECOND_DATABASE}
 
 
 def matrix(rows: Sequence[MatrixRow], scenarios: Sequence[str], *, columns_max: int) -> list[Table]:
@@ -38,7 +43,7 @@ def _table(rows: Sequence[MatrixRow], scenarios: Sequence[str], *, last: bool) -
         column.justify = "right"
     for row in rows:
         cells = {cell.scenario: f"[{_colour(cell)}]{_sign(cell)}[/]" for cell in row.cells}
-        shown = [cells.get(name, "[dim]no Redis[/]") for name in scenarios]
+        shown = [cells.get(name, "[dim]not run[/]") for name in scenarios]
         table.add_row(row.mechanism, *shown, *(_cost(row) if last else ()))
     return table
 
@@ -51,7 +56,7 @@ def comparison(rows: Sequence[MatrixRow]) -> Table:
             charges = f"[{_colour(cell)}]{cell.charges}[/]"
             table.add_row(row.mechanism, charges, cell.duplicate_result, cell.expected.reason)
         if not row.cells:
-            table.add_row(row.mechanism, "[dim]-[/]", "", NO_REDIS)
+            table.add_row(row.mechanism, "[dim]-[/]", "", _need_of(row.mechanism))
     return table
 
 
@@ -62,8 +67,18 @@ def markdown(rows: Sequence[MatrixRow], scenarios: Sequence[str]) -> str:
     for row in rows:
         link = f"[`{row.mechanism}`](mechanisms/{row.mechanism}.py)"
         cells = [_sign(cell, strong="**") for cell in row.cells]
-        table.append([link, *(cells or ["no Redis"] * len(scenarios)), *_cost(row)])
+        table.append([link, *(cells or ["not run"] * len(scenarios)), *_cost(row)])
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
+
+
+def reasons_not_to_run(mechanisms: Iterable[str]) -> list[str]:
+    """Return what some mechanisms need that isn't there, and before it their names."""
+    named = {need: [name for name in mechanisms if name in NEEDS[need]] for need in NEEDS}
+    return [f"{', '.join(names)} ({need})" for need, names in named.items() if names]
+
+
+def _need_of(mechanism: str) -> str:
+    return next(need for need, names in NEEDS.items() if mechanism in names)
 
 
 def differences(rows: Sequence[MatrixRow]) -> list[str]:

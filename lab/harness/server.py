@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,7 +31,7 @@ from django.http import HttpResponse, JsonResponse
 
 from idempotency import failpoints
 from lab import mechanisms
-from lab.harness import store
+from lab.harness import second_database, store
 from lab.harness.bank import ClickRefused, PayClick
 
 DATABASE_OPTIONS = (
@@ -38,7 +39,10 @@ DATABASE_OPTIONS = (
 )
 # The failpoints of the idempotency app, under the lab's names.
 POINTS = {"key-claimed": "checked", "response-stored": "before-commit", "committed": "after-commit"}
-WATCHED = frozenset({"arrived", "checked", "waiting", "before-commit", "after-commit", "responded"})
+WATCHED = frozenset(
+    {"arrived", "checked", "waiting", "before-commit", "after-commit", "responded"}
+    | {"half-prepared", "half-committed"}
+)
 
 _current = threading.local()  # the click that a thread serves
 
@@ -61,6 +65,7 @@ def serve(pipe: Connection, cluster: ClusterSettings) -> None:
     mine = connections.settings["default"]
     mine["NAME"] = cluster.database
     mine["OPTIONS"] |= {"application_name": cluster.prefix, "options": DATABASE_OPTIONS}
+    second_database.connect(cluster.prefix)
     settings.IDEMPOTENCY |= {"WAITING_THREADS_MAX": 1000}  # the lab counts charges, not threads
     if cluster.redis_url:
         store.connect(cluster.redis_url)
@@ -111,7 +116,9 @@ def _execute(act: Callable[[PayClick], str], click: PayClick) -> tuple[dict[str,
     _report("arrived", session=_session())
     status, started = 200, time.perf_counter()
     try:
-        with connection.execute_wrapper(statements):
+        with ExitStack() as counted:
+            for each in connections.all():
+                counted.enter_context(each.execute_wrapper(statements))
             text = act(click)
     except ClickRefused as refused:
         text, status = str(refused), 409

@@ -8,10 +8,11 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
-from lab.harness import redis_server
+from lab import mechanisms
+from lab.harness import redis_server, second_database
 from lab.harness.command import CLICKS_DEFAULT, CLICKS_MAX
 from lab.harness.scenarios import SCENARIOS
-from lab.mechanisms import NAMES, NEED_REDIS
+from lab.mechanisms import NAMES
 from lab.page.runs import RunChoice
 
 MECHANISMS_DEFAULT = ("naive", "look_then_act", "request_id", "state_machine")
@@ -25,7 +26,11 @@ MESSAGES = {
 
 def runnable() -> list[str]:
     """Return the mechanisms that can run here."""
-    return [name for name in NAMES if name not in NEED_REDIS or redis_server.is_obtainable()]
+    return mechanisms.runnable(
+        NAMES,
+        redis=redis_server.is_obtainable(),
+        second_database=second_database.is_obtainable(),
+    )
 
 
 class RunForm(forms.Form):
@@ -45,8 +50,8 @@ class RunForm(forms.Form):
     def choice(self) -> RunChoice:
         """The choice in a valid form."""
         chosen = self.cleaned_data
-        mechanisms = [name for name in NAMES if name in chosen["mechanism"]]
-        return RunChoice(chosen["scenario"], mechanisms, chosen["clicks"])
+        names = [name for name in NAMES if name in chosen["mechanism"]]
+        return RunChoice(chosen["scenario"], names, chosen["clicks"])
 
 
 def of_cell(posted: QueryDict) -> QueryDict:
@@ -66,5 +71,5 @@ def of_cell(posted: QueryDict) -> QueryDict:
 
 def default_choice() -> dict[str, Any]:
     """Return the choice that the page proposes."""
-    mechanisms = list(MECHANISMS_DEFAULT)
-    return {"scenario": "double_click", "mechanism": mechanisms, "clicks": CLICKS_DEFAULT}
+    names = list(MECHANISMS_DEFAULT)
+    return {"scenario": "double_click", "mechanism": names, "clicks": CLICKS_DEFAULT}

@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A mechanism; it can't be played where it needs a Redis that isn't there."""
+    """A mechanism; it can't be played where it needs what isn't there."""
 
     title: str
     name: str

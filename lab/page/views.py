@@ -156,6 +156,7 @@ def _mechanism_choices(chosen: Collection[str]) -> list[dict[str, Any]]:
             "title": wording.title(name),
             "summary": wording.translate(wording.docstring_parts(name)[0]),
             "is_runnable": name in here,
+            "need": wording.NEED_LABELS.get(name, ""),
             "chosen": name in chosen and name in here,
         }
         for name in NAMES

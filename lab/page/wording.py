@@ -17,7 +17,8 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 
 from lab import mechanisms
 from lab.expected import FIRST, LOST, REFUSED
-from lab.harness.report import NO_REDIS
+from lab.harness.report import NEEDS
+from lab.mechanisms import NEED_REDIS, NEED_SECOND_DATABASE
 from lab.page.attempt import CHARGED, AttemptKind
 from lab.page.recording import LabRun, is_as_expected
 from lab.page.timeline import ScenarioTimeline
@@ -32,6 +33,16 @@ KIND_LABELS = {
     AttemptKind.SERVER_ERROR: gettext_lazy("server error"),
     AttemptKind.UNDER_WAY: gettext_lazy("under way"),
 }
+NEED_LABELS = dict.fromkeys(
+    NEED_REDIS,
+    gettext_lazy("Needs Redis, and there is none here: set REDIS_URL, or install redis-server."),
+) | dict.fromkeys(
+    NEED_SECOND_DATABASE,
+    gettext_lazy(
+        "Needs a second database, and there is none here: it wants max_prepared_transactions of 4"
+        " or more, and a role with CREATEDB."
+    ),
+)
 _PARTS = re.compile(r"\n(?=Source: |Stops: |Does not stop: )")
 
 
@@ -212,8 +223,8 @@ def describe_state(run: LabRun, *, has_process: bool) -> str:
 
 
 def _describe_failure(error: str) -> str:
-    if NO_REDIS in error:
-        return gettext("Nothing was run: the chosen mechanisms need Redis, and there is none.")
+    if any(need in error for need in NEEDS):
+        return gettext("Nothing was run: none of the chosen mechanisms can run here.")
     return gettext("The run failed:")
 
 

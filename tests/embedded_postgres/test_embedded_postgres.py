@@ -228,6 +228,10 @@ def test_it_listens_on_the_loopback_address_only_and_forgets_no_commit(
     assert expected.items() <= dict(rows).items()
 
 
+def test_it_prepares_transactions(running: tuple[Path, str]) -> None:
+    assert int(str(query(running[1], "SHOW max_prepared_transactions"))) >= 4
+
+
 def test_only_the_password_in_a_0600_file_opens_it(running: tuple[Path, str]) -> None:
     home, dsn = running
     password_file = cluster(home) / "password"

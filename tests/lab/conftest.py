@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from lab import mechanisms
-from lab.harness import bank, store
+from lab.harness import bank, second_database, store
 from lab.harness.redis_server import provide
 from tests.support.live import ROOT, database_url
 from tests.support.tiers import starts_processes
@@ -41,6 +41,12 @@ def need_redis() -> None:
     if os.environ.get("REDIS") == "required":
         pytest.fail("this run demands a Redis, and there is none")
     pytest.skip("there is no Redis")
+
+
+def need_second_database() -> None:
+    """Skip a test where the server prepares no transactions."""
+    if not second_database.is_obtainable():
+        pytest.skip("there is no second database: max_prepared_transactions, CREATEDB")
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connection
 from rich.console import Console
 
 from lab.expected import EXPECTED
+from lab.harness import command, second_database
 from lab.harness import report as reports
 from lab.harness.command import WIDTH_COLUMNS
 from lab.harness.matrix import CellResult, Cost, MatrixRow
 from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.shutdown import end_if_asked, graceful_shutdown
-from lab.mechanisms import NAMES
-from tests.lab.conftest import REDIS, Manage
+from lab.mechanisms import NAMES, NEED_SECOND_DATABASE
+from tests.lab.conftest import REDIS, Manage, need_second_database
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
 
 ONE = ("simulate", "double_click", "--mechanism", "order_id")
@@ -56,8 +58,35 @@ def test_without_a_redis_its_mechanisms_are_not_run_and_the_output_names_them(
     assert ran.stdout.count("needs Redis") == len(REDIS)
     report = json.loads(file.read_text())
     assert not report["redis"]
-    empty = [row["mechanism"] for row in report["mechanisms"] if not row["scenarios"]]
-    assert empty == list(REDIS)
+    empty = {row["mechanism"] for row in report["mechanisms"] if not row["scenarios"]}
+    assert empty - NEED_SECOND_DATABASE == set(REDIS)
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_without_a_second_database_its_mechanism_is_not_run_and_the_output_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    settings.LAB_ENABLED = True
+    monkeypatch.setattr(second_database, "PREPARED_MIN", 10_000)
+    names = ("naive", "distributed_transaction")
+    finished = command.run_lab(names, ("increment",), clicks=2)
+    command.conclude(finished, None)
+    console = Console(width=200)
+    console.print(reports.comparison(finished.rows))
+    printed = capsys.readouterr()
+    assert [bool(row.cells) for row in finished.rows] == [True, False]
+    assert "Not run: distributed_transaction (needs a second database: " in printed.err
+    assert "needs a second database" in printed.out
+    with pytest.raises(CommandError, match=r"distributed_transaction \(needs a second"):
+        command.run_lab(names[1], ("increment",), clicks=2)
+
+
+@pytest.mark.django_db
+def test_a_role_that_may_create_no_database_has_no_second_one() -> None:
+    need_second_database()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE lab_without_createdb; SET LOCAL ROLE lab_without_createdb")
+    assert not second_database.is_obtainable()
 
 
 @pytest.mark.parametrize(

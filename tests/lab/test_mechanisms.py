@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from lab.harness import second_database
 from lab.harness.bank import ClickRefused, PayClick, execute, row
 from lab.harness.cluster import LabCluster
 from lab.harness.scenario_run import PLENTY, ScenarioRun
 from lab.harness.scheduler import LabError, Scheduler
 from lab.harness.store import PREFIX, CountingRedis
+from tests.lab.conftest import need_second_database
 from tests.support.tiers import starts_processes
 from tests.support.together import together
 
@@ -197,3 +199,87 @@ def test_a_lock_is_released(open_shop: Tables, redis: CountingRedis) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT fence FROM account")
         assert cursor.fetchone()[0] > 0
+
+
+@pytest.fixture
+def two_databases(transactional_db: None) -> Iterator[LabCluster]:
+    need_second_database()
+    with LabCluster(["distributed_transaction"], None, clicks=2) as cluster:
+        yield cluster
+
+
+def orders_recorded(cluster: LabCluster) -> int:
+    with second_database.session(second_database.name_of(cluster.settings.prefix)) as second:
+        (orders,) = second.execute("SELECT count(*) FROM purchase").fetchone() or (-1,)
+    return int(str(orders))
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "charges"),
+    [("half-prepared", 0), ("before-commit", 0), ("half-committed", 1), ("after-commit", 1)],
+)
+def test_a_distributed_transaction_killed_anywhere_is_resolved_to_both_or_to_neither(
+    failpoint: str, charges: int, two_databases: LabCluster
+) -> None:
+    with Scheduler() as scheduler:
+        run = ScenarioRun(
+            two_databases, "distributed_transaction", scheduler, clicks=2, opening_balance=PLENTY
+        )
+        page = run.load_page(lease_seconds=0.1)
+        run.click(page, server=0, actions={failpoint: "kill"})
+        run.results()
+        two_databases.replace_killed(0)
+        left = int(run._post(page, "resolve", server=1).text.split()[0])
+
+        assert left == {"half-prepared": 1, "before-commit": 2, "half-committed": 1}.get(
+            failpoint, 0
+        )
+        assert run._post(page, "resolve", server=1).text == "0 resolved"
+        assert orders_recorded(two_databases) == run.count_charges() == charges
+
+
+def test_what_a_killed_process_had_prepared_locks_the_account_until_it_is_resolved(
+    two_databases: LabCluster,
+) -> None:
+    with Scheduler() as scheduler:
+        run = ScenarioRun(
+            two_databases, "distributed_transaction", scheduler, clicks=2, opening_balance=PLENTY
+        )
+        page = run.load_page(lease_seconds=0.1)
+        run.click(page, server=0, actions={"before-commit": "kill"})
+        run.results()
+        two_databases.replace_killed(0)
+
+        locked = run._post(page, "pay", server=1)
+        assert (locked.status, locked.text) == (
+            409,
+            "the account is locked by what nobody has resolved",
+        )
+        run._post(page, "resolve", server=1)
+        assert run._post(page, "pay", server=1).status == 200
+
+
+PREPARE = "BEGIN; CREATE TABLE of_this_test (id int); PREPARE TRANSACTION '{}'"
+PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY gid"
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_what_killed_runs_prepared_and_created_is_removed_and_nothing_else() -> None:
+    need_second_database()
+    database = str(connection.settings_dict["NAME"])
+    killed, live, foreign = "lab_00000000_order", "lab_11111111_order", "foreign_order"
+    with second_database.session(database) as session:
+        session.execute("SET application_name = 'lab_11111111'")
+        session.execute("CREATE DATABASE lab_00000000_orders TEMPLATE template0")
+        for gid in (killed, live, foreign):
+            with second_database.session(database) as its_own:
+                its_own.execute(PREPARE.format(gid).replace("of_this_test", gid))
+        try:
+            second_database.clean_up(ended=None)
+            assert [gid for (gid,) in session.execute(PREPARED)] == [foreign, live]
+            second_database.clean_up(ended="lab_11111111")
+            assert [gid for (gid,) in session.execute(PREPARED)] == [foreign]
+        finally:
+            session.execute(f"ROLLBACK PREPARED '{foreign}'")
+        exists = "SELECT FROM pg_database WHERE datname = 'lab_00000000_orders'"
+        assert session.execute(exists).fetchone() is None

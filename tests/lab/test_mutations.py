@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from lab.mechanisms import NAMES
-from tests.lab.conftest import REDIS, Manage, need_redis
+from lab.mechanisms import NAMES, NEED_SECOND_DATABASE
+from tests.lab.conftest import REDIS, Manage, need_redis, need_second_database
 from tests.support.live import ROOT
 
 MECHANISMS = Path("lab") / "mechanisms"
@@ -52,6 +52,11 @@ GUARDS = [
     Guard("distributed_lock", "double_click", "'NX', "),
     Guard("distributed_lock", "slow_owner", " AND fence = %(fence)s"),
     Guard("distributed_lock", "two_orders_one_balance", " AND balance >= %(amount)s"),
+    Guard(
+        "distributed_transaction",
+        "crash_before_commit",
+        """            execute(f"PREPARE TRANSACTION '{gid}_charge'", click)\n""",
+    ),
     Guard("token_local", "double_click", "_tokens.pop(", "_tokens.get("),
     Guard("token_database", "double_click", "DELETE", "SELECT"),
     Guard("token_redis", "double_click", "getdel(", "get("),
@@ -121,6 +126,8 @@ def delete(guard: Guard, root: Path) -> None:
 def test_without_its_guard_a_mechanism_goes_wrong(guard: Guard, differing: Differing) -> None:
     if guard.mechanism in REDIS:
         need_redis()
+    if guard.mechanism in NEED_SECOND_DATABASE:
+        need_second_database()
     (number,) = (n for n in range(len(GUARDS)) if guard in wave(guard.scenario, n))
     assert guard.mechanism in differing(guard.scenario, number)
 

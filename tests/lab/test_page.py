@@ -24,12 +24,12 @@ from django.test import Client
 from django.utils.translation import override
 
 from lab.expected import ERROR, EXPECTED, FIRST, REFUSED
-from lab.harness import command
+from lab.harness import command, second_database
 from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError
 from lab.harness.shutdown import die_with_parent
-from lab.mechanisms import NAMES
-from lab.page import recording, runs, wording
+from lab.mechanisms import NAMES, NEED_SECOND_DATABASE
+from lab.page import forms, recording, runs, wording
 from lab.page.attempt import CHARGED, AttemptKind
 from lab.page.forms import MECHANISMS_DEFAULT
 from tests.lab.conftest import REDIS, Manage, need_redis
@@ -38,7 +38,7 @@ from tests.support.live import ROOT, database_url, descendants, ended, is_runnin
 from tests.support.tiers import starts_processes
 from tests.support.together import together
 
-HERE = tuple(name for name in NAMES if name not in REDIS)
+HERE = tuple(name for name in NAMES if name not in {*REDIS, *NEED_SECOND_DATABASE})
 PAGE_BYTES_MAX = 60_000
 
 
@@ -78,15 +78,18 @@ def held(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path) -> str:
+def finished(folder: Path, django_db_blocker: Any) -> str:
     """Return the address of a finished run of what the page proposes."""
-    return run_to_end(Client(), mechanism=list(MECHANISMS_DEFAULT))
+    with django_db_blocker.unblock():
+        return run_to_end(Client(), mechanism=list(MECHANISMS_DEFAULT))
 
 
 @pytest.fixture(scope="module")
-def everything(folder: Path) -> str:
+def everything(folder: Path, django_db_blocker: Any) -> str:
     """Return the address of a finished run of all there is to choose here."""
-    return run_to_end(Client(), mechanism=list(HERE), clicks="25")
+    with django_db_blocker.unblock():
+        here = [name for name in forms.runnable() if name not in REDIS]
+        return run_to_end(Client(), mechanism=here, clicks="25")
 
 
 def chosen(**other: Any) -> dict[str, Any]:
@@ -464,9 +467,21 @@ def test_without_a_redis_its_mechanisms_cannot_be_chosen_and_the_page_shows_why(
     settings.REDIS_URL = ""
     page = read(client, "/lab/")
     disabled = re.findall(r'value="(\w+)" aria-describedby="[\w-]+"[^>]* disabled', page)
-    assert disabled == list(REDIS)
+    assert [name for name in disabled if name not in NEED_SECOND_DATABASE] == list(REDIS)
     assert page.count("Needs Redis") == len(REDIS)
     response = client.post("/lab/runs/", chosen(mechanism=["token_redis"]))
+    assert response.status_code == 400
+
+
+def test_without_a_second_database_its_mechanism_cannot_be_chosen_and_the_page_shows_why(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_database, "PREPARED_MIN", 10_000)
+    page = read(client, "/lab/")
+    disabled = re.findall(r'value="(\w+)" aria-describedby="[\w-]+"[^>]* disabled', page)
+    assert set(disabled) >= NEED_SECOND_DATABASE
+    assert page.count("Needs a second database") == len(NEED_SECOND_DATABASE)
+    response = client.post("/lab/runs/", chosen(mechanism=["distributed_transaction"]))
     assert response.status_code == 400
 
 
