@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext, pgettext
@@ -193,6 +193,11 @@ class PaymentRequest(models.Model):
     )
     # Refused: nothing is sent any more until somebody has looked.
     dead_lettered = models.BooleanField(_("dead-lettered"), default=False)
+    # Given up: the payment system is asked to decline it instead, which settles the order.
+    given_up_by = models.CharField(_("given up by"), max_length=150, blank=True, db_default="")
+    given_up_reason = models.TextField(_("reason"), blank=True, db_default="")
+    # What relays have called: when, which call, its outcome, and why that is unknown or a refusal.
+    calls = models.JSONField(_("calls"), db_default=Value([], models.JSONField()))
     response = models.JSONField(_("response"), null=True)
     settled_at = models.DateTimeField(_("settled at"), null=True)
 
@@ -204,6 +209,11 @@ class PaymentRequest(models.Model):
                 condition=Q(response__isnull=True, settled_at__isnull=True)
                 | Q(response__isnull=False, settled_at__isnull=False, dead_lettered=False),
                 name="orders_paymentrequest_settled_with_its_response",
+            ),
+            models.CheckConstraint(
+                condition=Q(given_up_by="", given_up_reason="")
+                | ~Q(given_up_by="") & ~Q(given_up_reason=""),
+                name="orders_paymentrequest_given_up_with_a_reason",
             ),
         ]
         indexes = [

@@ -16,6 +16,7 @@ from idempotency import claim_of_form, replace_provisional, respond_once
 from idempotency.failpoints import failpoint
 from orders import responses, services
 from orders.models import Order
+from orders.outbox import Call
 from payments.client import Payment
 
 WAIT_SECONDS = 5  # of a duplicate, for the request that came first
@@ -73,12 +74,14 @@ def pay_once(request: HttpRequest, *, key: str, order_id: UUID, account_id: int)
 
 
 @transaction.atomic(durable=True)
-def settle_once(*, order_id: UUID, payment: Payment) -> bool:
+def settle_once(*, order_id: UUID, payment: Payment, call: Call) -> bool:
     """Settle a paying order, and give every 202 about it its final response: one commit.
 
     A repeated call, or a late duplicate of the result, changes nothing and returns False.
+
+    :param call: by which the payment is known
     """
-    attempt = services.settle_order(order_id=order_id, payment=payment)
+    attempt = services.settle_order(order_id=order_id, payment=payment, call=call)
     if attempt is None:
         return False
     final = responses.rendered(responses.pay_response(attempt))

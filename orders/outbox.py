@@ -8,7 +8,6 @@ the rows are free at once. (The articles' compensating job; pattern "transaction
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -32,7 +31,7 @@ SELECT relay FROM me WHERE pg_try_advisory_lock(%(class)s, relay)
 """
 
 # Not as `IN (SELECT … LIMIT)`: such a subquery may run more than once, and more rows be claimed
-# than LIMIT says. The outer WHERE repeats the state: a row that was closed meanwhile stays closed.
+# than LIMIT says. FOR UPDATE looks at the state of a row once more when it has locked it.
 CLAIM = """
 WITH due AS (
     SELECT order_id FROM orders_paymentrequest
@@ -44,20 +43,35 @@ WITH due AS (
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 UPDATE orders_paymentrequest request SET claimed_by = %(relay)s, attempts = attempts + 1
   FROM due
- WHERE request.order_id = due.order_id AND request.settled_at IS NULL AND NOT request.dead_lettered
+ WHERE request.order_id = due.order_id
 RETURNING request.order_id, request.body, request.request_id, request.key_digest,
-          request.attempts
+          request.attempts, request.given_up_by <> ''
 """
+
+# The first ones and the last one, however many there are.
+CALLS_MAX = 20
+CALLS = f"""
+       calls = CASE WHEN jsonb_array_length(calls) < {CALLS_MAX} THEN calls
+                    ELSE calls - {CALLS_MAX - 1} END
+               || jsonb_build_object('at', now(), 'call', %(call)s::text,
+                                     'outcome', %(outcome)s::text, 'error', %(error)s::text)"""
 
 WAKE = "NOTIFY orders_outbox"
 LISTEN = "LISTEN orders_outbox"
 
-CLOSE = """
+CLOSE = f"""
 UPDATE orders_paymentrequest
    SET response = %(response)s::jsonb, settled_at = now(), dead_lettered = false,
-       claimed_by = NULL, last_error = ''
+       claimed_by = NULL, last_error = '', {CALLS}
  WHERE order_id = %(order)s AND settled_at IS NULL
-"""
+"""  # noqa: S608 - a constant
+
+RELEASE = f"""
+UPDATE orders_paymentrequest
+   SET claimed_by = NULL, last_error = %(error)s, dead_lettered = %(pause)s::interval IS NULL,
+       due_at = now() + coalesce(%(pause)s::interval, '0'), {CALLS}
+ WHERE order_id = %(order)s AND claimed_by = %(relay)s AND settled_at IS NULL
+"""  # noqa: S608 - a constant
 
 
 # The second column: it failed some request, or has not responded to one for a while.
@@ -81,13 +95,35 @@ class Outlook(Enum):
 
 @dataclass(frozen=True)
 class ClaimedRequest:
-    """A payment request that a relay works on; `attempts` counts this one."""
+    """A payment request that a relay works on; `attempts` counts this one.
+
+    :ivar is_given_up: the payment is to be declined
+    """
 
     order_id: UUID
     body: bytes
     request_id: str
     key_digest: str
     attempts: int
+    is_given_up: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call to the payment system, and its outcome.
+
+    :ivar name: charge, inquire or decline
+    :ivar outcome: the payment's, or unknown or refused
+    :ivar error: why it is unknown or refused
+    """
+
+    name: str
+    outcome: str
+    error: str = ""
+
+    @property
+    def as_parameters(self) -> dict[str, Any]:
+        return {"call": self.name, "outcome": self.outcome, "error": self.error}
 
 
 def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> None:
@@ -116,11 +152,11 @@ def _wake_relays() -> None:
         cursor.execute(WAKE)
 
 
-def close(order: Order, payment: Payment) -> None:
+def close(order: Order, payment: Payment, call: Call) -> None:
     """Record the payment system's result, in the transaction that settles the order."""
     response = json.dumps(asdict(payment), cls=DjangoJSONEncoder)
     with connection.cursor() as cursor:
-        cursor.execute(CLOSE, {"order": order.pk, "response": response})
+        cursor.execute(CLOSE, call.as_parameters | {"order": order.pk, "response": response})
 
 
 def outlook(order_id: UUID) -> Outlook:
@@ -136,7 +172,7 @@ def outlook(order_id: UUID) -> Outlook:
 
 def dead_lettered_among(order_ids: Collection[UUID]) -> set[UUID]:
     """Return those of the orders whose payment was refused and waits for somebody to look."""
-    refused = PaymentRequest.objects.filter(pk__in=order_ids, dead_lettered=True, settled_at=None)
+    refused = PaymentRequest.objects.filter(pk__in=order_ids, dead_lettered=True)
     return set(refused.values_list("pk", flat=True))
 
 
@@ -169,15 +205,14 @@ def claim(*, relay: int, limit: int) -> list[ClaimedRequest]:
         ]
 
 
-def reschedule(request: ClaimedRequest, *, relay: int, error: str, seconds: float) -> None:
+def reschedule(request: ClaimedRequest, call: Call, *, relay: int, seconds: float) -> None:
     """Release a request, due again after a time: its outcome is unknown."""
-    due_at = Now() + timedelta(seconds=seconds)
-    _claimed(request, relay).update(claimed_by=None, last_error=error, due_at=due_at)
+    _release(request, call, relay, pause=f"{seconds} s")
 
 
-def dead_letter(request: ClaimedRequest, *, relay: int, error: str) -> None:
+def dead_letter(request: ClaimedRequest, call: Call, *, relay: int) -> None:
     """Set a refused request aside: nothing is sent until somebody has looked."""
-    _claimed(request, relay).update(claimed_by=None, last_error=error, dead_lettered=True)
+    _release(request, call, relay, pause=None)
 
 
 def requeue(order_ids: Collection[UUID]) -> int:
@@ -186,5 +221,23 @@ def requeue(order_ids: Collection[UUID]) -> int:
     return refused.update(dead_lettered=False, claimed_by=None, due_at=Now())
 
 
-def _claimed(request: ClaimedRequest, relay: int) -> Any:
-    return PaymentRequest.objects.filter(pk=request.order_id, claimed_by=relay, settled_at=None)
+def give_up(order_id: UUID, *, by: str, reason: str) -> bool:
+    """Have a dead-lettered payment declined, which settles its order as failed.
+
+    If it was made after all, the payment system returns that, and the order is paid. A repeated
+    call matches no row and returns False.
+
+    :param by: user name of the member of staff
+    """
+    refused = PaymentRequest.objects.filter(pk=order_id, dead_lettered=True)
+    given_up = refused.update(
+        given_up_by=by, given_up_reason=reason, dead_lettered=False, claimed_by=None, due_at=Now()
+    )
+    transaction.on_commit(_wake_relays, robust=True)
+    return bool(given_up)
+
+
+def _release(request: ClaimedRequest, call: Call, relay: int, *, pause: str | None) -> None:
+    named = {"order": request.order_id, "relay": relay, "pause": pause}
+    with connection.cursor() as cursor:
+        cursor.execute(RELEASE, call.as_parameters | named)

@@ -19,7 +19,7 @@ from django.db import Error, connection
 
 from idempotency.failpoints import failpoint
 from orders import once, outbox
-from orders.outbox import ClaimedRequest
+from orders.outbox import Call, ClaimedRequest
 from payments import remote
 
 log = structlog.get_logger("relay")
@@ -28,9 +28,11 @@ PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.2, 5.0  # between attempts at one reque
 IDLE_SECONDS = 0.5  # between polls of an empty outbox, where no notification comes first
 GATHER_SECONDS = 0.02  # between polls of a full one: one statement fills several slots
 SETTLERS = 4  # threads, with a database connection each; the senders have none
+NOT_CONCLUDED = Call("settle", "unknown", "a bug, or the database; see the relay's log")
 
 
-Sent = tuple[ClaimedRequest, int, "Future[remote.Outcome]"]
+Response = tuple[str, remote.Outcome]  # of which call
+Sent = tuple[ClaimedRequest, int, "Future[Response]"]
 
 
 class Relay:
@@ -104,9 +106,7 @@ class Relay:
             slots += 1
         return slots
 
-    def _hand_over(
-        self, request: ClaimedRequest, relay: int, sending: "Future[remote.Outcome]"
-    ) -> None:
+    def _hand_over(self, request: ClaimedRequest, relay: int, sending: "Future[Response]") -> None:
         self._sent.put((request, relay, sending))
 
     def _settle_all(self) -> None:
@@ -114,11 +114,9 @@ class Relay:
             self._finish(*sent)
         connection.close()
 
-    def _finish(
-        self, request: ClaimedRequest, relay: int, sending: "Future[remote.Outcome]"
-    ) -> None:
+    def _finish(self, request: ClaimedRequest, relay: int, sending: "Future[Response]") -> None:
         try:
-            _conclude(request, relay, sending.result())
+            _conclude(request, relay, *sending.result())
         except Exception:
             log.exception("not concluded", order_id=str(request.order_id))
             self._reschedule_surely(request, relay)
@@ -130,25 +128,26 @@ class Relay:
         while not self._stopping:
             connection.close()
             try:
-                _reschedule(request, relay, "a bug, or the database; see the relay's log")
+                _reschedule(request, relay, NOT_CONCLUDED)
             except Error:
                 time.sleep(1)
             else:
                 return
 
 
-def _send(request: ClaimedRequest) -> remote.Outcome:
+def _send(request: ClaimedRequest) -> Response:
     """Request a payment; after an unknown outcome look up first whether it was made."""
     failpoint("before-sending")
     names = {"request_id": request.request_id, "key_digest": request.key_digest}
     with _logged_as(request):
-        if request.attempts > 1:
-            outcome = remote.inquire(request.body, **names)
-            if outcome is not None:
-                return outcome
-        outcome = remote.charge(request.body, **names)
+        if request.is_given_up:
+            response = "decline", remote.decline(request.body, **names)
+        elif request.attempts > 1 and (found := remote.inquire(request.body, **names)):
+            return "inquire", found
+        else:
+            response = "charge", remote.charge(request.body, **names)
     failpoint("response-received")
-    return outcome
+    return response
 
 
 def _logged_as(request: ClaimedRequest) -> AbstractContextManager[Any]:
@@ -161,22 +160,23 @@ def _logged_as(request: ClaimedRequest) -> AbstractContextManager[Any]:
     )
 
 
-def _conclude(request: ClaimedRequest, relay: int, outcome: remote.Outcome) -> None:
+def _conclude(request: ClaimedRequest, relay: int, name: str, outcome: remote.Outcome) -> None:
     with _logged_as(request):
         match outcome:
             case remote.Decided(payment):
-                settled = once.settle_once(order_id=request.order_id, payment=payment)
+                call = Call(name, payment.outcome)
+                settled = once.settle_once(order_id=request.order_id, payment=payment, call=call)
                 log.info("settled" if settled else "was settled before", payment=str(payment.id))
             case remote.Refused(error):
-                outbox.dead_letter(request, relay=relay, error=error)
+                outbox.dead_letter(request, Call(name, "refused", error), relay=relay)
                 log.error("refused and dead-lettered", error=error)
             case remote.Unknown(error):
-                _reschedule(request, relay, error)
+                _reschedule(request, relay, Call(name, "unknown", error))
                 log.warning("unknown outcome", error=error)
 
 
-def _reschedule(request: ClaimedRequest, relay: int, error: str) -> None:
+def _reschedule(request: ClaimedRequest, relay: int, call: Call) -> None:
     """Have a request retried after a pause that doubles, with jitter, up to the longest."""
     longest = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2.0 ** min(request.attempts - 1, 16))
     pause = random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
-    outbox.reschedule(request, relay=relay, error=error, seconds=pause)
+    outbox.reschedule(request, call, relay=relay, seconds=pause)

@@ -152,7 +152,7 @@ def pay_order(
     return Attempt(settled, payment, first=True)
 
 
-def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
+def settle_order(*, order_id: UUID, payment: client.Payment, call: outbox.Call) -> Attempt | None:
     """Settle a paying order as its payment was decided elsewhere: 1→2 or 1→3.
 
     A repeated call, or a late duplicate of the result, changes nothing and returns None.
@@ -161,7 +161,7 @@ def settle_order(*, order_id: UUID, payment: client.Payment) -> Attempt | None:
         order = advance(order_id, Order.complete if payment.succeeded else Order.fail)
         if order is None:
             return None
-        outbox.close(order, payment)
+        outbox.close(order, payment, call)
         failpoint("order-settled")
     return Attempt(order, payment, first=True)
 

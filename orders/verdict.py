@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from orders import search, services
-from orders.models import Order
+from orders.models import Order, PaymentRequest
 from orders.requests import OrderRequests, RequestsOf
 from payments import client
 from web import uuid7
@@ -28,7 +28,12 @@ class Verdict:
 def verdict_on(order: Order) -> Verdict:
     """Return whether an order was charged, by which requests, and whether it has a lookalike."""
     others = _lookalikes(order)
-    sentences = [_charge(order), _requests(RequestsOf(order).to_pay), _others(order, others)]
+    sentences = [
+        _charge(order),
+        _giving_up(order),
+        _requests(RequestsOf(order).to_pay),
+        _others(order, others),
+    ]
     return Verdict(" ".join(filter(None, sentences)), others)
 
 
@@ -42,12 +47,23 @@ def _charge(order: Order) -> str:
             }
         return _("Not charged: nobody has paid it.")
     facts = {"amount": amount, "at": f"{payment.created_at:%Y-%m-%d %H:%M:%S} UTC"}
+    if payment.account_id is None:
+        return _("Not charged: the payment of %(amount)s was given up on %(at)s.") % facts
     if not payment.succeeded:
         return _("Not charged: the payment of %(amount)s was declined on %(at)s.") % facts
     if debit := client.debit_of(order.pk):
         facts["entry"] = str(debit.entry_id)
         return _("Charged once: %(amount)s on %(at)s, entry %(entry)s.") % facts
     return _("Charged once: %(amount)s on %(at)s.") % facts
+
+
+def _giving_up(order: Order) -> str:
+    """Return who gave its payment up, and why; of one that was made after all, too."""
+    request = PaymentRequest.objects.filter(pk=order.pk).exclude(given_up_by="").first()
+    if request is None:
+        return ""
+    facts = {"operator": request.given_up_by, "reason": request.given_up_reason}
+    return _("Given up by %(operator)s: “%(reason)s”.") % facts
 
 
 def _requests(requests: OrderRequests) -> str:

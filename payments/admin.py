@@ -133,7 +133,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("account"), ordering="account")
     def charged(self, payment: Payment) -> str:
-        return link_to(payment.account)
+        return link_to(payment.account) if payment.account else "-"
 
     @admin.display(description=_("entries"))
     def all_entries(self, payment: Payment) -> str:

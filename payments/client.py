@@ -43,7 +43,7 @@ class Payment:
 
     id: UUID
     order_id: UUID
-    account_id: int
+    account_id: int | None  # None: declined before any account was charged
     amount: int
     currency: str
     outcome: str
@@ -64,10 +64,13 @@ class Payment:
             created_at = parse_datetime(document["created_at"])
             if created_at is None or document["outcome"] not in OUTCOMES:
                 raise ValueError("without a time, or an outcome")
+            account_id = document["account_id"]
+            if account_id is None and document["outcome"] == SUCCEEDED:
+                raise ValueError("it charged nobody")
             return cls(
                 id=UUID(document["id"]),
                 order_id=UUID(document["order_id"]),
-                account_id=int(document["account_id"]),
+                account_id=None if account_id is None else int(account_id),
                 amount=int(document["amount"]),
                 currency=str(document["currency"]),
                 outcome=document["outcome"],

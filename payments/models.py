@@ -68,8 +68,13 @@ class Payment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(_("order id"), unique=True)
+    # Null: declined at the order system's request, before any account was charged.
     account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="payments", verbose_name=_("account")
+        Account,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="payments",
+        verbose_name=_("account"),
     )
     amount = models.BigIntegerField(_("amount"))
     currency = models.CharField(_("currency"), max_length=3)
@@ -88,6 +93,10 @@ class Payment(models.Model):
             models.CheckConstraint(
                 condition=Q(outcome__in=["succeeded", "declined"]),
                 name="payments_payment_known_outcome",
+            ),
+            models.CheckConstraint(
+                condition=Q(account__isnull=False) | Q(outcome="declined"),
+                name="payments_payment_charges_an_account",
             ),
         ]
 

@@ -19,6 +19,7 @@ PAYMENT = TERMS | {
     "outcome": "succeeded",
     "created_at": "2026-01-02T03:04:05Z",
 }
+DECLINED = PAYMENT | {"account_id": None, "outcome": "declined"}
 ACCOUNT = {"id": 1, "currency": "EUR", "balance": 99_500, "created_at": "2026-01-01T00:00:00Z"}
 ENTRY = {
     "id": 1,
@@ -50,6 +51,22 @@ charge = described(
     examples=[OpenApiExample("charge", TERMS, request_only=True)],
     responses={
         201: _one(PaymentResponse, "The payment, made now", "first", PAYMENT),
+        200: _one(PaymentResponse, "The payment, made before", "replayed", PAYMENT),
+    },
+)
+decline = described(
+    Particulars(
+        problems={"payment-mismatch": {}, "rate-limited": {}},
+        headers={200: ("Idempotent-Replayed",), 201: ("Location",)},
+        links={201: {"get_payment": {"order_id": "$response.body#/order_id"}}},
+    ),
+    operation_id="decline",
+    summary="Decline an order's payment",
+    tags=["payments"],
+    request=ChargeRequest,
+    examples=[OpenApiExample("decline", TERMS, request_only=True)],
+    responses={
+        201: _one(PaymentResponse, "Declined now: no account is charged", "first", DECLINED),
         200: _one(PaymentResponse, "The payment, made before", "replayed", PAYMENT),
     },
 )

@@ -6,6 +6,7 @@ A payment of the order id on other terms is *refused*: it never changes, so no r
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,13 +53,7 @@ def charge(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome:
 
     :param request_id: of the customer's request, as the digest of its key: for the logs over there
     """
-    response = _send("POST", "payments/", body=body, request_id=request_id, key_digest=key_digest)
-    outcome = _outcome(response, terms=json.loads(body))
-    if outcome == Refused(f"409 {MISMATCH}"):  # it doesn't say which terms differ; the payment does
-        return inquire(body, request_id=request_id, key_digest=key_digest) or outcome
-    if isinstance(outcome, Decided) and _other_terms(outcome.payment, body):
-        return Unknown("a response about another payment")
-    return outcome
+    return _decided("payments/", body, request_id=request_id, key_digest=key_digest)
 
 
 def inquire(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome | None:
@@ -74,6 +69,24 @@ def inquire(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome | 
     outcome = _outcome(response, terms=terms)
     if isinstance(outcome, Decided) and (others := _other_terms(outcome.payment, body)):
         return Refused(f"{MISMATCH}: other {', '.join(others)}")
+    return outcome
+
+
+def decline(body: bytes, *, request_id: str, key_digest: str = "") -> Outcome:
+    """Have a payment declined before anybody is charged: `POST payments/decline/`, as for `charge`.
+
+    One that was made before is returned as it is. A repeated call gets the first result.
+    """
+    return _decided("payments/decline/", body, request_id=request_id, key_digest=key_digest)
+
+
+def _decided(path: str, body: bytes, **names: str) -> Outcome:
+    response = _send("POST", path, body=body, **names)
+    outcome = _outcome(response, terms=json.loads(body))
+    if outcome == Refused(f"409 {MISMATCH}"):  # it doesn't say which terms differ; the payment does
+        return inquire(body, **names) or outcome
+    if isinstance(outcome, Decided) and _other_terms(outcome.payment, body):
+        return Unknown("a response about another payment")
     return outcome
 
 
@@ -109,11 +122,12 @@ def _payment(content: bytes, *, terms: dict[str, Any]) -> Decided | Unknown:
     """Believe a response only if it is whole, and about the order that was requested."""
     try:
         document = json.loads(content)
-        if any(type(document[name]) is not type(terms[name]) for name in TERMS):
+        payment = Payment.parsed(document)
+        if any(type(document[name]) is not type(terms[name]) for name in _terms_of(payment)):
             return Unknown("a response that makes no sense")
         if document["order_id"] != terms["order_id"]:
             return Unknown("a response about another payment")
-        return Decided(Payment.parsed(document))
+        return Decided(payment)
     except (ValueError, KeyError, TypeError):
         return Unknown("a response that makes no sense")
 
@@ -121,7 +135,12 @@ def _payment(content: bytes, *, terms: dict[str, Any]) -> Decided | Unknown:
 def _other_terms(payment: Payment, body: bytes) -> list[str]:
     """Return the names of the terms that differ; the values may not be this customer's to see."""
     terms = json.loads(body)
-    return [name for name in TERMS if getattr(payment, name) != terms[name]]
+    return [name for name in _terms_of(payment) if getattr(payment, name) != terms[name]]
+
+
+def _terms_of(payment: Payment) -> Sequence[str]:
+    """Return the terms that a payment has: without an account, it is for any."""
+    return TERMS if payment.account_id is not None else TERMS[1:]
 
 
 def _problem_type(content: bytes) -> str:

@@ -32,7 +32,9 @@ class EntryResponse(serializers.ModelSerializer[Entry]):
 
 
 class PaymentResponse(serializers.ModelSerializer[Payment]):
-    account_id = serializers.IntegerField()
+    account_id = serializers.IntegerField(
+        allow_null=True, help_text="null: declined before any account was charged"
+    )
     outcome = serializers.ChoiceField(choices=Payment.Outcome.values)
 
     class Meta:

@@ -88,9 +88,28 @@ def pay(
         raise _refusal(account_id, customer)
     if first:
         failpoint("payment-decided")
-    elif any(getattr(payment, term) != wanted for term, wanted in terms.items()):
-        raise PaymentMismatch(payment)
+    else:
+        _check_terms(payment, terms)
     return Paid(payment, first)
+
+
+def decline(
+    *, order_id: UUID, account_id: int, amount: int, currency: str, customer: str | None = None
+) -> Paid:
+    """Decline an order's payment before anything is charged; see `pay` for the parameters.
+
+    A payment that was made before stays as it is, and is returned; so does this one from then on,
+    from any account, which does not even have to exist. UNIQUE decides a race with `pay`.
+
+    :raises PaymentMismatch: the order id was used with other arguments
+    """
+    declined = Payment(
+        order_id=order_id, amount=amount, currency=currency, outcome=Payment.Outcome.DECLINED
+    )
+    Payment.objects.bulk_create([declined], ignore_conflicts=True)
+    payment = Payment.objects.get(order_id=order_id)
+    _check_terms(payment, {"account_id": account_id, "amount": amount, "currency": currency})
+    return Paid(payment, first=payment.pk == declined.pk)
 
 
 def open_account(*, owner: Any, currency: str, opening_balance: int) -> Account:
@@ -140,6 +159,17 @@ def debit_of(order_id: UUID) -> Entry | None:
     """Return the customer's leg of an order's payment, or None."""
     legs = Entry.objects.filter(payment__order_id=order_id)
     return legs.filter(account=F("payment__account")).first()
+
+
+def _check_terms(payment: Payment, terms: dict[str, Any]) -> None:
+    """Make sure that a payment is on the terms that are asked for; without an account, on any's.
+
+    :raises PaymentMismatch: one of them differs
+    """
+    if payment.account_id is None:
+        terms = terms | {"account_id": None}
+    if any(getattr(payment, term) != wanted for term, wanted in terms.items()):
+        raise PaymentMismatch(payment)
 
 
 def _refusal(account_id: int, customer: str | None) -> Exception:

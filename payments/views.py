@@ -1,5 +1,6 @@
 """The API of accounts, entries and payments, and the payment system's own interface."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Func, Q, QuerySet
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.permissions import BasePermission, IsAuthenticated
@@ -40,25 +42,41 @@ class ChargeView(APIView):
     @openapi.charge
     def post(self, request: Request) -> Response:
         """Charge an account for an order: 201 the first time, the same payment ever after."""
-        wanted = ChargeRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
-        paid = _counted(request, wanted.validated_data)
-        payment = PaymentResponse(paid.payment).data
-        if paid.first:
-            return Response(
-                payment, 201, headers={"Location": f"{request.path}{payment['order_id']}/"}
-            )
-        return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
+        return _responded(request, services.pay)
+
+
+class DeclineView(APIView):
+    """The same request, to be declined: nobody is charged for the order id from then on."""
+
+    permission_classes = (IsAuthenticated, MayCharge)
+
+    @openapi.decline
+    def post(self, request: Request) -> Response:
+        """Decline an order's payment: 201 the first time; 200 the payment that it has."""
+        return _responded(request, services.decline)
+
+
+def _responded(request: Request, decide: Callable[..., services.Paid]) -> Response:
+    wanted = ChargeRequest(data=request.data)
+    wanted.is_valid(raise_exception=True)
+    bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
+    paid = _counted(request, decide, wanted.validated_data)
+    payment = PaymentResponse(paid.payment).data
+    if paid.first:
+        location = reverse("payment", args=[payment["order_id"]])
+        return Response(payment, 201, headers={"Location": location})
+    return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
 
 
 @transaction.atomic
-def _counted(request: Request, terms: dict[str, Any]) -> services.Paid:
+def _counted(
+    request: Request, decide: Callable[..., services.Paid], terms: dict[str, Any]
+) -> services.Paid:
     """Make a payment that its caller's rate allows; a repeated call gets the first, uncounted.
 
     :raises RateLimited: this would be one too many; nothing is charged
     """
-    paid = services.pay(**terms)
+    paid = decide(**terms)
     if paid.first:  # counted last: a counter's row is locked for no longer than the commit
         limit, seconds = settings.CHARGE_RATE
         rate_limit.count_until_commit(

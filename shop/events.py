@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.db.models import Model
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from idempotency.journal.models import Outcome
 from idempotency.models import Record
@@ -20,6 +20,18 @@ from web.money import money
 from web.read_only_admin import moment, page_of
 
 KEY_CHARACTERS_SHOWN = 12
+CALLS = {
+    "charge": gettext_lazy("relay: charge"),
+    "inquire": gettext_lazy("relay: inquiry"),
+    "decline": gettext_lazy("relay: decline"),
+    "settle": gettext_lazy("relay: settle"),
+}
+OUTCOMES = {
+    "succeeded": gettext_lazy("paid"),
+    "declined": gettext_lazy("declined"),
+    "unknown": gettext_lazy("outcome unknown: %(error)s"),
+    "refused": gettext_lazy("refused and dead-lettered, for an operator to check: %(error)s"),
+}
 MOODS = {Outcome.EXECUTED: "good", Outcome.REUSED: "bad"}
 
 
@@ -79,10 +91,13 @@ def status_changed(change: Any, for_staff: bool) -> OrderEvent:
 def payment_made(payment: Any, for_staff: bool) -> OrderEvent:
     """Return the event of a payment, succeeded or declined."""
     what = _("payment succeeded") if payment.succeeded else _("payment declined")
-    details = _("%(amount)s from account %(account)d") % {
-        "amount": money(payment.amount, payment.currency),
-        "account": payment.account_id,
-    }
+    amount = money(payment.amount, payment.currency)
+    details = _("%(amount)s, before any account was charged") % {"amount": amount}
+    if payment.account_id is not None:
+        details = _("%(amount)s from account %(account)d") % {
+            "amount": amount,
+            "account": payment.account_id,
+        }
     return OrderEvent(payment.created_at, what, details, _admin_url(payment, for_staff))
 
 
@@ -101,21 +116,17 @@ def entry_inserted(entry: Any, for_staff: bool) -> OrderEvent:
 
 
 def payment_requested(request: PaymentRequest) -> Iterator[OrderEvent]:
-    """Yield the events of an outbox row: written, and settled if it is."""
+    """Yield the events of an outbox row: written, and each call that a relay has made."""
     attempts = ngettext("sent once", "sent %(count)d times", request.attempts) % {
         "count": request.attempts
     }
     what = _("payment request written to the outbox")
-    if request.settled_at:
-        yield OrderEvent(request.created_at, what, "")
-        yield OrderEvent(request.settled_at, _("the payment system has responded"), attempts)
-    elif request.dead_lettered:
-        refused = _("refused and dead-lettered, for an operator to check: %(last_error)s")
-        refused %= {"last_error": request.last_error}
-        yield OrderEvent(request.created_at, what, f"{attempts}; {refused}")
-    else:
-        details = f"{attempts}; {request.last_error}" if request.last_error else attempts
-        yield OrderEvent(request.created_at, what, details if request.attempts else "")
+    yield OrderEvent(request.created_at, what, attempts if request.attempts else "")
+    for call in request.calls:
+        details = OUTCOMES[call["outcome"]] % {"error": call["error"]}
+        yield OrderEvent(datetime.fromisoformat(call["at"]), str(CALLS[call["call"]]), details)
+    if request.settled_at and not request.calls:  # before calls were recorded
+        yield OrderEvent(request.settled_at, _("the payment system has responded"), "")
 
 
 def requested(request: OrderRequest, record: Record | None, what: str, by: str) -> OrderEvent:

@@ -120,14 +120,16 @@ def kinds_of(order: OrderRow | None, payment: PaymentRow | None) -> Iterator[Dif
         yield DifferenceKind.UNPAID
     if charged and not paid:
         yield DifferenceKind.UNSETTLED
-    if order and payment and order.status >= PAYING and _terms(order) != _terms(payment):
+    if order and payment and order.status >= PAYING and not _agree(order, payment):
         yield DifferenceKind.TERMS
     if order and order.status == PAYING:
         yield DifferenceKind.PAYING
 
 
-def _terms(row: OrderRow | PaymentRow) -> tuple[int, str, int | None]:
-    return row.amount, row.currency, row.account_id
+def _agree(order: OrderRow, payment: PaymentRow) -> bool:
+    """Return True if a payment is on its order's terms; without an account, it is for any."""
+    on_account = payment.account_id in {None, order.account_id}
+    return on_account and (order.amount, order.currency) == (payment.amount, payment.currency)
 
 
 def _difference(

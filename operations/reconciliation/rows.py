@@ -43,7 +43,7 @@ class PaymentRow(NamedTuple):
     outcome: str | None
     amount: int
     currency: str
-    account_id: int
+    account_id: int | None  # none: declined before any account was charged
     created_at: datetime
 
     @property

@@ -25,7 +25,7 @@ ORDERS: LiteralString = (
 )
 PAYMENTS: LiteralString = (
     "SELECT p.order_id, p.outcome, p.amount, p.currency, p.account_id, p.created_at, u.username"
-    " FROM payments_payment p JOIN payments_account a ON a.id = p.account_id"
+    " FROM payments_payment p LEFT JOIN payments_account a ON a.id = p.account_id"
     " LEFT JOIN auth_user u ON u.id = a.owner_id ORDER BY p.order_id"
 )
 
@@ -42,13 +42,13 @@ class OrderRow(NamedTuple):
 
 
 class PaymentRow(NamedTuple):
-    """A payment, and whose account it is from."""
+    """A payment, and whose account it is from; without an account, it is for any."""
 
     order_id: UUID
     outcome: str | None
     amount: int
     currency: str
-    account_id: int
+    account_id: int | None
     created_at: datetime
     customer: str | None
 
@@ -134,6 +134,8 @@ def kind_of(finding: Finding) -> Kind | None:
         return _without_payment(order, execution)
     if not _is_payment_of(order, payment):
         return Kind.CONTRADICTORY
+    if order.status == SUBMITTED and payment.account_id is None:
+        return Kind.REVERTED  # its payment was given up, and which account to name is forgotten
     if order.status in {SUBMITTED, PAYING}:
         return Kind.BEHIND
     return None if charged == (order.status == PAID) else Kind.CONTRADICTORY
@@ -150,9 +152,12 @@ def _without_payment(order: OrderRow, execution: Execution | None) -> Kind | Non
 
 def _is_payment_of(order: OrderRow, payment: PaymentRow) -> bool:
     """Return True if a payment is on the order's terms, from an account of its customer's."""
+    if (order.amount, order.currency) != (payment.amount, payment.currency):
+        return False
+    if payment.account_id is None:
+        return True
     account_id = order.account_id or payment.account_id  # a submitted order has none yet
-    terms = order.amount, order.currency, account_id, order.customer
-    return terms == (payment.amount, payment.currency, payment.account_id, payment.customer)
+    return (account_id, order.customer) == (payment.account_id, payment.customer)
 
 
 def _pairs(archive: Archive, orders: Side, payments: Side) -> Iterator[Finding]:

@@ -27,8 +27,9 @@ def hand_to_relay(behind: Iterable[Finding]) -> int:
         return 0
     handed = 0
     for finding in behind:
-        if finding.order and finding.payment and finding.order.status == SUBMITTED:
-            handed += _paying_again(finding.order_id, finding.payment.account_id)
+        account_id = finding.payment and finding.payment.account_id
+        if finding.order and finding.order.status == SUBMITTED and account_id:
+            handed += _paying_again(finding.order_id, account_id)
         else:
             handed += outbox.requeue([finding.order_id])
     return handed

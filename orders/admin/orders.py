@@ -9,7 +9,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import translation
 from django.utils.translation import gettext
@@ -17,7 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from orders import search, services
 from orders.admin import texts
-from orders.admin.submit_again import SubmitAgain, order_page
+from orders.admin.give_up import GiveUp
+from orders.admin.submit_again import SubmitAgain
 from orders.admin.tables import LineInline
 from orders.models import Order, Product
 from orders.verdict import verdict_on
@@ -40,8 +42,8 @@ def _currencies() -> Iterable[str]:
 
 
 @admin.register(Order)
-class OrderAdmin(SubmitAgain):
-    """Orders to read, to pay and to submit again."""
+class OrderAdmin(SubmitAgain, GiveUp):
+    """Orders to read, to pay, to submit again and to give up."""
 
     created = moment_of("created_at", _("created at"))
     updated = moment_of("updated_at", _("updated at"))
@@ -108,8 +110,12 @@ class OrderAdmin(SubmitAgain):
         return request.user.has_perm("orders.change_order")
 
     def get_urls(self) -> list[URLPattern]:
-        """Put the two actions before the pages, whose pattern matches anything."""
-        actions: dict[str, Action] = {"pay": self._pay, "submit-again": self._submit_again}
+        """Put the actions before the pages, whose pattern matches anything."""
+        actions: dict[str, Action] = {
+            "pay": self._pay,
+            "submit-again": self._submit_again,
+            "give-up": self._give_up,
+        }
         return [
             path(f"<uuid:order_id>/{name}/", self._guarded(act), name=f"orders_order_{name}")
             for name, act in actions.items()
@@ -121,6 +127,9 @@ class OrderAdmin(SubmitAgain):
         context["verdict"] = verdict_on(kwargs["obj"])
         context["may_operate"] = self.has_operate_permission(request)
         context["may_pay"] = context["may_operate"] and _is_payable(kwargs["obj"])
+        context["may_give_up"] = context["may_operate"] and bool(
+            services.held_up_among([kwargs["obj"].pk])
+        )
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _guarded(self, act: Action) -> Callable[..., HttpResponse]:
@@ -138,8 +147,8 @@ class OrderAdmin(SubmitAgain):
 
     def _pay(self, request: HttpRequest, order: Order) -> HttpResponse:
         if request.method != "POST":  # as after signing in on the way here
-            return HttpResponseRedirect(order_page(order.pk))
-        return self._show(request, order.pk, self._attempt(request, order))
+            return redirect("admin:orders_order_change", order.pk)
+        return texts.on_order_page(request, order.pk, self._attempt(request, order))
 
     def _attempt(self, request: HttpRequest, order: Order) -> texts.Message:
         """Pay an order from its customer's fullest account; a repeated form changes nothing."""

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext
 
@@ -36,7 +35,7 @@ class SubmitAgain(ReadOnlyAdmin):
                 request, lambda: self._place_again(request, order), key=str(key)
             )
         except (ProductNotFound, MixedCurrencies):
-            return self._show(request, order.pk, texts.UNORDERABLE)
+            return texts.on_order_page(request, order.pk, texts.UNORDERABLE)
         except Refusal as refusal:
             text = texts.REFUSED.get(type(refusal), str(refusal.detail))
             self.message_user(request, str(text), messages.ERROR)
@@ -45,7 +44,7 @@ class SubmitAgain(ReadOnlyAdmin):
             )
         placed = json.loads(response.content)["id"]
         message = texts.SENT_BEFORE if "Idempotent-Replayed" in response else texts.SUBMITTED_AGAIN
-        return self._show(request, placed, message)
+        return texts.on_order_page(request, placed, message)
 
     def _form(self, request: HttpRequest, order: Order, key: UUID) -> HttpResponse:
         context = {
@@ -64,13 +63,3 @@ class SubmitAgain(ReadOnlyAdmin):
         with translation.override(None):
             self.log_addition(request, placed, f"Submitted again from order {order.pk}.")
         return placed
-
-    def _show(self, request: HttpRequest, pk: object, message: texts.Message) -> HttpResponse:
-        """Redirect to an order's page, with a message about what was done."""
-        level, text = message
-        self.message_user(request, str(text), level)
-        return HttpResponseRedirect(order_page(pk))
-
-
-def order_page(pk: object) -> str:
-    return reverse("admin:orders_order_change", args=[pk])

@@ -81,6 +81,7 @@ class PaymentRequestAdmin(ReadOnlyAdmin):
         ("created", "due", "settled"),
         ("attempts", "claimed_by", "dead_lettered"),
         "last_error",
+        ("given_up_by", "given_up_reason"),
         "response",
     )
     actions = ("requeue", *ReadOnlyAdmin.actions)

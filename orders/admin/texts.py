@@ -1,6 +1,8 @@
 """What the admin's actions say of what they did."""
 
 from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -30,8 +32,21 @@ UNORDERABLE = (
     messages.ERROR,
     _("Its products can't be ordered together any more. Nothing changed."),
 )
+GIVEN_UP = (
+    messages.SUCCESS,
+    _("Given up: the payment system is asked to decline it. This page shows what it says."),
+)
+NOT_DEAD_LETTERED = (messages.INFO, _("It was not dead-lettered, nothing changed."))
+WITHOUT_A_REASON = (messages.ERROR, _("Give a reason. Nothing changed."))
 REFUSED: dict[type[Refusal], Promise] = {
     KeyInUse: _("It is still being submitted. Send this form again: it makes one order."),
     KeyReused: _("That form was another order's. Nothing changed. Here is a new form."),
     KeyExpired: _("That form was sent long ago. Nothing changed. Here is a new form."),
 }
+
+
+def on_order_page(request: HttpRequest, pk: object, message: Message) -> HttpResponse:
+    """Redirect to an order's page, with a message about what was done."""
+    level, text = message
+    messages.add_message(request, level, str(text))
+    return HttpResponseRedirect(reverse("admin:orders_order_change", args=[pk]))

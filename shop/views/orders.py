@@ -71,6 +71,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     return {
         "order": order,
         "is_held_up": is_held_up,
+        "is_given_up": order.status == Order.Status.FAILED and _is_given_up(order),
         "is_paying": is_paying,
         # The journal is a second behind, and the customer may still be clicking.
         "is_followed": is_paying or _is_recent(to_pay.shown),
@@ -81,6 +82,11 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
         "contrast": _contrast(order, to_pay.total),
         "timeline": timeline_of(order, about=about),
     }
+
+
+def _is_given_up(order: Order) -> bool:
+    payment = services.payments_of([order.pk]).get(order.pk)
+    return payment is not None and payment.account_id is None
 
 
 def _contrast(order: Order, sent: int) -> dict[str, Any] | None:

@@ -275,6 +275,24 @@ def test_the_payment_interface_charges_once_and_replays(
     assert alice_account.balance == OPENING - 700
 
 
+def test_the_payment_interface_declines_once_and_then_charges_nobody(
+    service: APIClient, alice_account: Account
+) -> None:
+    body = terms(alice_account)
+    declined, second = (post(service, "/api/v1/payments/decline/", body) for _ in range(2))
+    late = post(service, "/api/v1/payments/", body)
+    other = post(service, "/api/v1/payments/decline/", body | {"amount": 701})
+
+    assert (declined.status_code, second.status_code, late.status_code) == (201, 200, 200)
+    assert declined.json() == second.json() == late.json()
+    assert (declined.json()["outcome"], declined.json()["account_id"]) == ("declined", None)
+    assert second["Idempotent-Replayed"] == late["Idempotent-Replayed"] == "true"
+    assert service.get(declined["Location"]).json() == declined.json()
+    assert (other.status_code, problem(other)) == (409, "payment-mismatch")
+    alice_account.refresh_from_db()
+    assert alice_account.balance == OPENING
+
+
 @pytest.mark.parametrize("changed", ["account_id", "amount", "currency"])
 def test_the_payment_interface_refuses_a_changed_retry(
     changed: str, service: APIClient, alice_account: Account, bob_account: Account
@@ -340,8 +358,8 @@ def test_the_payment_interface_refuses_nonsense(
 def test_customers_may_not_use_the_payment_interface(
     as_alice: APIClient, alice_account: Account
 ) -> None:
-    response = post(as_alice, "/api/v1/payments/", terms(alice_account))
-    assert response.status_code == 403
+    for path in ("/api/v1/payments/", "/api/v1/payments/decline/"):
+        assert post(as_alice, path, terms(alice_account)).status_code == 403
     assert not Payment.objects.exists()
 
 

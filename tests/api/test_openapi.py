@@ -18,6 +18,7 @@ from web.catalogue import CATALOGUE
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = {
     "charge",
+    "decline",
     "get_account",
     "get_order",
     "get_payment",
@@ -197,6 +198,8 @@ def test_problems_are_worded_in_the_readers_language_and_in_english_again_after_
         ("pay_order", "409", "Idempotent-Replayed"),
         ("charge", "201", "Location"),
         ("charge", "200", "Idempotent-Replayed"),
+        ("decline", "201", "Location"),
+        ("decline", "200", "Idempotent-Replayed"),
         ("issue_token", "429", "Retry-After"),
         ("sign_in", "429", "Retry-After"),
         ("sign_in", "401", "WWW-Authenticate"),

@@ -294,6 +294,13 @@ REFUSED: list[tuple[str, list[str]]] = [
         [payment("gen_random_uuid()", "'maybe'")],
     ),
     (
+        "payments_payment_charges_an_account",
+        [
+            """INSERT INTO payments_payment (id, order_id, amount, currency, outcome)
+               VALUES (gen_random_uuid(), gen_random_uuid(), 500, 'EUR', 'succeeded')"""
+        ],
+    ),
+    (
         "payments_payment_positive",
         [payment("gen_random_uuid()", "'declined'", amount=-500)],
     ),
@@ -447,6 +454,14 @@ REFUSED: list[tuple[str, list[str]]] = [
     (
         "orders_paymentrequest_settled_with_its_response",
         [INSERT_REQUEST, "UPDATE orders_paymentrequest SET settled_at = now()"],
+    ),
+    (
+        "orders_paymentrequest_given_up_with_a_reason",
+        [INSERT_REQUEST, "UPDATE orders_paymentrequest SET given_up_by = 'boss'"],
+    ),
+    (
+        "orders_paymentrequest_given_up_with_a_reason",
+        [INSERT_REQUEST, "UPDATE orders_paymentrequest SET given_up_reason = 'why not'"],
     ),
     (
         "orders_paymentrequest_unchanged",

@@ -187,6 +187,7 @@ def payment_row(outcome: str | None = "succeeded", **changed: Any) -> PaymentRow
 
 
 CHARGED, DECLINED = payment_row(), payment_row("declined")
+GIVEN_UP = payment_row("declined", account_id=None, customer=None)
 FINDINGS: list[tuple[OrderRow | None, PaymentRow | None, int | None, Kind | None]] = [
     (None, None, 201, Kind.GONE),
     (None, CHARGED, None, Kind.GONE),
@@ -216,6 +217,10 @@ FINDINGS: list[tuple[OrderRow | None, PaymentRow | None, int | None, Kind | None
     (order_row(SUBMITTED), payment_row(currency="USD"), None, Kind.CONTRADICTORY),
     (order_row(SUBMITTED), payment_row(customer="bob"), None, Kind.CONTRADICTORY),
     (order_row(SUBMITTED), payment_row(customer=None), None, Kind.CONTRADICTORY),
+    (order_row(SUBMITTED), GIVEN_UP, 402, Kind.REVERTED),
+    (order_row(PAYING), GIVEN_UP, 402, Kind.BEHIND),
+    (order_row(FAILED), GIVEN_UP, 402, None),
+    (order_row(FAILED), GIVEN_UP._replace(amount=501), 402, Kind.CONTRADICTORY),
     (order_row(PAYING), payment_row(account_id=4), None, Kind.CONTRADICTORY),
     (order_row(PAID), payment_row(account_id=4), 200, Kind.CONTRADICTORY),
 ]

@@ -96,12 +96,18 @@ DISAGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None, set[Differe
         PlantedRow("declined", amount=1),
         {DifferenceKind.TERMS},
     ),
+    "given up, another amount": (
+        PlantedRow(FAILED),
+        PlantedRow("declined", amount=1, account=None),
+        {DifferenceKind.TERMS},
+    ),
 }
 AGREEMENTS: dict[str, tuple[PlantedRow | None, PlantedRow | None]] = {
     "submitted": (NEW, None),
     "submitted, declined": (NEW, DECLINED),
     "paid": (PlantedRow(PAID), CHARGED),
     "failed": (PlantedRow(FAILED), DECLINED),
+    "given up": (PlantedRow(FAILED), PlantedRow("declined", account=None)),
     "failed before it was requested": (PlantedRow(FAILED), None),
     "another system's, declined": (None, DECLINED),
 }

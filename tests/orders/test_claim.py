@@ -17,12 +17,13 @@ from uuid_utils.compat import uuid7
 
 from orders import outbox
 from orders.models import Order, PaymentRequest
-from orders.outbox import ClaimedRequest
+from orders.outbox import Call, ClaimedRequest
 from payments.client import Payment
 
 EARLIER, LATELY = timedelta(minutes=5), timedelta(minutes=1)
 SETTLED = {"settled_at": timezone.now(), "response": {}}
 DEAD_LETTERED = {"dead_lettered": True}
+REFUSED = Call("charge", "refused", "404")
 
 
 @pytest.mark.parametrize("closed", [SETTLED, DEAD_LETTERED], ids=["settled", "dead-lettered"])
@@ -100,17 +101,17 @@ def test_only_the_relay_that_claimed_a_request_releases_it(
         PaymentRequest.objects.create(order=place(customer=alice), body=b"{}", claimed_by=RELAY)
         for _ in range(2)
     )
-    request = ClaimedRequest(mine.order_id, b"{}", "", "", attempts=1)
+    request = ClaimedRequest(mine.order_id, b"{}", "", "", attempts=1, is_given_up=False)
 
-    outbox.dead_letter(request, relay=RELAY + 1, error="not mine")
+    outbox.dead_letter(request, REFUSED, relay=RELAY + 1)
     assert not PaymentRequest.objects.filter(dead_lettered=True).exists()
-    outbox.dead_letter(request, relay=RELAY, error="refused")
+    outbox.dead_letter(request, REFUSED, relay=RELAY)
     assert PaymentRequest.objects.get(dead_lettered=True) == mine
     assert outbox.dead_lettered_among([mine.order_id, other.order_id]) == {mine.order_id}
     assert outbox.dead_lettered_among([other.order_id]) == set()
     PaymentRequest.objects.filter(pk=other.pk).update(settled_at=Now(), response={})
-    settled = ClaimedRequest(other.order_id, b"{}", "", "", attempts=1)
-    outbox.reschedule(settled, relay=RELAY, error="late", seconds=0)
+    settled = ClaimedRequest(other.order_id, b"{}", "", "", attempts=1, is_given_up=False)
+    outbox.reschedule(settled, Call("charge", "unknown", "late"), relay=RELAY, seconds=0)
     assert not PaymentRequest.objects.filter(last_error="late").exists(), "it is settled"
 
 
@@ -121,7 +122,7 @@ def test_a_result_closes_its_own_request_once(alice: User, place: Callable[..., 
     at = timezone.now().replace(microsecond=0)
     first = Payment(uuid7(), mine.order_id, 1, 500, "EUR", "succeeded", at)
     for payment in (first, replace(first, amount=1)):
-        outbox.close(mine.order, payment)
+        outbox.close(mine.order, payment, Call("charge", "succeeded"))
 
     assert outbox.payments_of([mine.order_id, other.order_id]) == {mine.order_id: first}
     assert outbox.payments_of([other.order_id]) == {}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from orders import outbox
 from orders.models import Order, PaymentRequest
-from orders.outbox import ClaimedRequest, Outlook
+from orders.outbox import Call, ClaimedRequest, Outlook
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +52,7 @@ def let_pass(seconds: float) -> None:
 def test_a_rescheduled_request_is_due_after_its_pause_and_not_before(waiting: Order) -> None:
     (request,) = claimed()
 
-    outbox.reschedule(request, relay=RELAY, error="silence", seconds=600)
+    outbox.reschedule(request, Call("charge", "unknown", "silence"), relay=RELAY, seconds=600)
 
     let_pass(590)
     assert claimed() == []
@@ -62,7 +62,7 @@ def test_a_rescheduled_request_is_due_after_its_pause_and_not_before(waiting: Or
 
 def test_a_requeued_request_is_due_at_once(waiting: Order) -> None:
     (request,) = claimed()
-    outbox.dead_letter(request, relay=RELAY, error="refused")
+    outbox.dead_letter(request, Call("charge", "refused", "403"), relay=RELAY)
 
     assert outbox.requeue([waiting.pk]) == 1
 

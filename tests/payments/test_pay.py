@@ -1,5 +1,6 @@
 """`pay(order_id, account_id, amount, currency)`: the first call decides, all others read."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -11,8 +12,9 @@ from django.db import OperationalError, connection
 
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Entry, Payment
-from payments.services import Paid, open_account, pay
+from payments.services import Paid, decline, open_account, pay
 from tests.conftest import OPENING
+from tests.support.together import together
 
 
 @pytest.fixture
@@ -143,3 +145,61 @@ def test_a_customer_who_is_named_must_be_the_owner_of_the_account(
     assert not Payment.objects.exists()
     assert pay(account_id=alice_account.pk, customer="alice", **terms).first
     assert not pay(account_id=alice_account.pk, customer="a new name", **terms).first
+
+
+def test_what_is_declined_first_is_never_charged_from_any_account(
+    alice_account: Account, bob_account: Account
+) -> None:
+    terms: dict[str, Any] = {"order_id": uuid4(), "amount": 700, "currency": "EUR"}
+
+    first, second = (decline(account_id=999_999_999, **terms) for _ in range(2))
+    late = [pay(account_id=account.pk, **terms) for account in (alice_account, bob_account)]
+
+    assert [each.first for each in (first, second, *late)] == [True, False, False, False]
+    assert {each.payment for each in (second, *late)} == {first.payment}
+    assert (first.payment.outcome, first.payment.account_id) == ("declined", None)
+    assert balance(alice_account) == balance(bob_account) == OPENING
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.parametrize("changed", [{"amount": 701}, {"currency": "USD"}])
+def test_what_is_declined_is_declined_on_its_amount(
+    changed: dict[str, Any], alice_account: Account
+) -> None:
+    order_id, account_id = uuid4(), alice_account.pk
+    terms: dict[str, Any] = {"account_id": account_id, "amount": 700, "currency": "EUR"}
+    decline(order_id=order_id, **terms)
+    for decide in (decline, pay):
+        with pytest.raises(PaymentMismatch):
+            decide(order_id=order_id, **terms | changed)
+
+
+def test_what_was_charged_is_not_declined(
+    charge: Callable[..., Paid], alice_account: Account, bob_account: Account
+) -> None:
+    paid = charge(order_id := uuid4())
+    terms: dict[str, Any] = {"order_id": order_id, "amount": 700, "currency": "EUR"}
+
+    declined = decline(account_id=alice_account.pk, **terms)
+
+    assert (declined.payment, declined.first) == (paid.payment, False)
+    assert declined.payment.succeeded
+    with pytest.raises(PaymentMismatch):
+        decline(account_id=bob_account.pk, **terms)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_charge_and_a_decline_at_once_one_decides(alice_account: Account) -> None:
+    terms: dict[str, Any] = {"account_id": alice_account.pk, "amount": 1, "currency": "EUR"}
+    outcomes: Counter[str | None] = Counter()
+    for _ in range(20):
+        order_id = uuid4()
+        calls = [pay, decline]
+        results = together(10, lambda n: calls[n % 2](order_id=order_id, **terms))  # noqa: B023
+        assert len({each.payment.pk for each in results}) == 1
+        assert sum(each.first for each in results) == 1
+        outcomes[results[0].payment.outcome] += 1
+
+    assert balance(alice_account) == OPENING - outcomes["succeeded"]
+    assert outcomes["succeeded"], "or nothing was ever charged"
+    assert outcomes["declined"], "or nothing was ever declined first"

@@ -14,6 +14,7 @@ from django.db import transaction
 from orders import outbox, relay
 from orders.models import Order, PaymentRequest
 from orders.once import settle_once
+from orders.outbox import Call
 from orders.services import pay_order, settle_order
 from payments import remote
 from payments.client import Payment
@@ -23,6 +24,7 @@ from tests.support.live import free_port
 
 ORDER = str(uuid4())
 ASKED = {"order_id": ORDER, "account_id": 7, "amount": 500, "currency": "EUR", "customer": "alice"}
+CALL, LATE = Call("charge", "succeeded"), Call("charge", "unknown", "late")
 ALL_TERMS = "account_id, amount, currency"
 BODY = json.dumps(ASKED).encode()
 PAYMENT = {
@@ -84,6 +86,9 @@ def other(**changed: Any) -> bytes:
     [
         (201, other(), Decided),
         (200, other(outcome="declined"), Decided),
+        (201, other(outcome="declined", account_id=None), Decided),
+        (201, other(outcome="declined", account_id=None, amount=501), Unknown),
+        (201, other(account_id=None), Unknown),
         (200, other(outcome="perhaps"), Unknown),
         (200, other(order_id=str(uuid4())), Unknown),
         (200, other(amount=501), Unknown),
@@ -229,12 +234,13 @@ def test_what_an_attempt_of_the_relay_comes_to(
     system: PaymentSystem,
 ) -> None:
     system.by_method = {"GET": inquiry, "POST": charge}
-    request = outbox.ClaimedRequest(UUID(ORDER), BODY, "r", "", attempts=attempt)
+    request = outbox.ClaimedRequest(UUID(ORDER), BODY, "r", "", attempts=attempt, is_given_up=False)
 
-    outcome = relay._send(request)
+    name, outcome = relay._send(request)
 
     assert isinstance(outcome, meaning), outcome
     assert " ".join(method for method, *_ in system.sent) == methods
+    assert name == ("charge" if "POST" in methods else "inquire")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -249,11 +255,13 @@ def test_the_stored_bytes_are_sent_with_the_request_id_and_the_credential(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_asked_inside_of_a_transaction(system: PaymentSystem) -> None:
+def test_nothing_is_requested_inside_of_a_transaction(system: PaymentSystem) -> None:
     with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
         remote.charge(BODY, request_id="r")
     with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
         remote.inquire(BODY, request_id="r")
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside of a database"):
+        remote.decline(BODY, request_id="r")
     assert system.sent == []
 
 
@@ -281,11 +289,11 @@ def test_a_late_duplicate_of_an_response_changes_nothing(
     relay = outbox.register()
     (taken,) = outbox.claim(relay=relay, limit=5)
     payment = Payment.of(paid)
-    assert settle_once(order_id=order.pk, payment=payment)
-    assert not settle_once(order_id=order.pk, payment=payment)
-    assert settle_order(order_id=order.pk, payment=payment) is None
-    outbox.reschedule(taken, relay=relay, error="late", seconds=0)
-    outbox.dead_letter(taken, relay=relay, error="late")
+    assert settle_once(order_id=order.pk, payment=payment, call=CALL)
+    assert not settle_once(order_id=order.pk, payment=payment, call=CALL)
+    assert settle_order(order_id=order.pk, payment=payment, call=CALL) is None
+    outbox.reschedule(taken, LATE, relay=relay, seconds=0)
+    outbox.dead_letter(taken, LATE, relay=relay)
     assert outbox.requeue([order.pk]) == 0
     request = PaymentRequest.objects.get()
     assert (request.last_error, request.dead_lettered) == ("", False)

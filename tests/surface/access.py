@@ -63,6 +63,7 @@ API = {
     "api/v1/orders/<uuid:order_id>/": {READ: OWNER},
     "api/v1/orders/<uuid:order_id>/pay/": {WRITE: OWNER},
     "api/v1/payments/": {WRITE: Access("caller", (frozenset({"payments.charge"}),))},
+    "api/v1/payments/decline/": {WRITE: Access("caller", (frozenset({"payments.charge"}),))},
     "api/v1/payments/<uuid:order_id>/": {READ: Access("owner", (frozenset({"payments.charge"}),))},
     "api/v1/accounts/": {READ: SIGNED_IN},
     "api/v1/accounts/<int:pk>/": {READ: OWNER},
@@ -131,6 +132,10 @@ ADMIN = {
         WRITE: staff("orders.change_order"),
     },
     "admin/orders/order/<uuid:order_id>/submit-again/": {
+        READ: staff("orders.change_order"),
+        WRITE: staff("orders.change_order"),
+    },
+    "admin/orders/order/<uuid:order_id>/give-up/": {
         READ: staff("orders.change_order"),
         WRITE: staff("orders.change_order"),
     },
