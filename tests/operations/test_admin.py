@@ -270,6 +270,22 @@ def test_the_verdict_on_an_order_that_was_not_charged_says_why(
     assert "Not charged: the payment of €5.00 was declined on" in text
 
 
+def test_entries_are_listed_by_whose_account_they_are_on(
+    as_boss: Client, paid_by_api: Order, alice_account: Account, bob_account: Account
+) -> None:
+    """However many accounts a currency has, it is offered once."""
+    address = reverse("admin:payments_entry_changelist")
+
+    shown = {
+        wanted: list(as_boss.get(address, {"settlement": wanted}).context["cl"].queryset)
+        for wanted in ("yes", "no")
+    }
+
+    assert [entry.account.owner for entry in shown["yes"]] == [None]
+    assert [entry.account for entry in shown["no"]] == [alice_account]
+    assert as_boss.get(address).text.count("?currency=EUR") == 1
+
+
 def test_a_list_is_exported_as_it_is_stored(
     as_boss: Client, paid_by_api: Order, order: Order
 ) -> None:

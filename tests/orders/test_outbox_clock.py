@@ -84,3 +84,13 @@ def test_the_payment_system_is_silent_once_a_request_has_waited_and_not_before(
     PaymentRequest.objects.update(dead_lettered=False, settled_at=Now(), response={})
     assert outbox.outlook(waiting.pk) is Outlook.SETTLED
     assert outbox.outlook(uuid4()) is Outlook.OPEN
+
+
+def test_a_payment_that_took_several_attempts_does_not_make_the_system_silent(
+    waiting: Order, alice: User, place: Callable[..., Order]
+) -> None:
+    PaymentRequest.objects.update(attempts=3, settled_at=Now(), response={})
+    order = place(customer=alice)
+    outbox.write(order, customer="alice", request_id="r", key_digest="")
+
+    assert outbox.outlook(order.pk) is Outlook.OPEN

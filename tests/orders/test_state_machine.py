@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django_fsm import ConcurrentTransition, can_proceed
 
 from orders.models import Order, StatusChange
-from orders.services import advance, declared_by
+from orders.services import advance, declared_by, pay_order
 from payments.models import Account
 from payments.services import pay
 
@@ -116,3 +116,16 @@ def test_a_stale_save_is_refused(order_at: Callable[[int], Order], alice_account
     stale.start_paying()
     with pytest.raises(ConcurrentTransition), transaction.atomic():
         stale.save()
+
+
+def test_an_order_is_paid_with_its_own_lines_only(
+    alice: User, alice_account: Account, order: Order, place: Callable[..., Order]
+) -> None:
+    place(customer=alice, quantity=7)
+
+    paid = pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk).order
+
+    assert [line.quantity for line in paid.lines.all()] == [2]
+    taken = advance(place(customer=alice, quantity=3).pk, Order.start_paying, account_id=1)
+    assert taken is not None
+    assert [line.quantity for line in taken.lines.all()] == [3]

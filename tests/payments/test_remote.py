@@ -16,8 +16,8 @@ from orders.models import Order, PaymentRequest
 from orders.once import settle_once
 from orders.outbox import Call
 from orders.services import pay_order, settle_order
-from payments import remote
-from payments.client import Payment
+from payments import client, remote
+from payments.client import AccountNotFound, Payment
 from payments.models import Account
 from payments.remote import Decided, Refused, Unknown
 from tests.support.live import free_port
@@ -241,6 +241,14 @@ def test_what_an_attempt_of_the_relay_comes_to(
     assert isinstance(outcome, meaning), outcome
     assert " ".join(method for method, *_ in system.sent) == methods
     assert name == ("charge" if "POST" in methods else "inquire")
+
+
+def test_an_account_that_happens_to_be_here_is_not_offered(
+    system: PaymentSystem, alice: User, alice_account: Account
+) -> None:
+    with pytest.raises(AccountNotFound):
+        client.account_with_most(owner=alice, currency="EUR")
+    assert client.accounts_of(owner=alice, currency="EUR") is None
 
 
 @pytest.mark.django_db(transaction=True)
