@@ -6,7 +6,7 @@ The page reads the file (lab/page/recording.py). Times are milliseconds since th
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -17,8 +17,9 @@ RecordEvent = Callable[..., None]
 POLL_SECONDS = 0.002
 FIRST_READ_SECONDS_MAX = 10
 READ = """
-SELECT (SELECT balance FROM {} WHERE id = %s), ARRAY(
-    SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock')"""
+SELECT (SELECT balance FROM {} WHERE id = %s), (
+    SELECT coalesce(jsonb_object_agg(pid, query), '{{}}') FROM pg_stat_activity
+     WHERE application_name = %s AND wait_event_type = 'Lock')"""
 
 
 @dataclass
@@ -31,12 +32,12 @@ class _AccountPoll:
     has_begun: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
 
-    def read(self) -> tuple[int, list[int]]:
-        """Return the balance, and the sessions that wait for a lock."""
+    def read(self) -> tuple[int, dict[int, str]]:
+        """Return the balance, and the sessions that wait for a lock, each with its statement."""
         with connection.cursor() as cursor:  # this thread's own
             cursor.execute(READ.format(self.table), [self.account, self.sessions])
             balance, waiting = cursor.fetchone()
-        return int(balance), waiting
+        return int(balance), {int(session): sql for session, sql in json.loads(waiting).items()}
 
 
 class NullRecorder:
@@ -110,12 +111,14 @@ class EventRecorder(NullRecorder):
         finally:
             connection.close()
 
-    def _record_locks(self, sessions: Collection[int]) -> None:
+    def _record_locks(self, sessions: Mapping[int, str]) -> None:
         """Record which clicks began to wait for a lock of the database, and which no longer do."""
         with self._lock:
-            blocked = {self._clicks[each] for each in sessions if each in self._clicks}
+            known = sessions.keys() & self._clicks.keys()
+            statements = {self._clicks[session]: sessions[session] for session in known}
+            blocked = set(statements)
             for click in sorted(blocked - self._blocked):
-                self._write("blocked", click=click)
+                self._write("blocked", click=click, sql=[" ".join(statements[click].split())])
             for click in sorted(self._blocked - blocked):
                 self._write("unblocked", click=click)
             self._blocked = blocked

@@ -31,7 +31,7 @@ from django.http import HttpResponse, JsonResponse
 
 from idempotency import failpoints
 from lab import mechanisms
-from lab.harness import second_database, store
+from lab.harness import second_database, statements, store
 from lab.harness.bank import ClickRefused, PayClick
 
 DATABASE_OPTIONS = (
@@ -111,21 +111,20 @@ def _search_path(cluster: ClusterSettings, mechanism: str) -> str:
 
 def _execute(act: Callable[[PayClick], str], click: PayClick) -> tuple[dict[str, Any], int]:
     """Return the response's body, with the click's cost, and its HTTP status."""
-    statements = _StatementCounter()
-    store.sent.commands = 0
+    statements.begin()
     _report("arrived", session=_session())
     status, started = 200, time.perf_counter()
     try:
         with ExitStack() as counted:
             for each in connections.all():
-                counted.enter_context(each.execute_wrapper(statements))
+                counted.enter_context(each.execute_wrapper(_add_statement))
             text = act(click)
     except ClickRefused as refused:
         text, status = str(refused), 409
     except Exception as error:
         text, status = repr(error), 500
     seconds = time.perf_counter() - started
-    cost = {"statements": statements.count + store.sent.commands, "seconds": seconds}
+    cost = {"statements": statements.count(), "seconds": seconds}
     return {"text": text} | cost, status
 
 
@@ -135,15 +134,9 @@ def _session() -> int:
     return int(connection.connection.info.backend_pid)
 
 
-class _StatementCounter:
-    """Counts statements; BEGIN and COMMIT do not pass here."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, execute: Callable[..., Any], *args: Any) -> Any:
-        self.count += 1
-        return execute(*args)
+def _add_statement(execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
+    statements.add(sql)
+    return execute(sql, *args)
 
 
 def _report_failpoint(name: str) -> None:
@@ -152,7 +145,10 @@ def _report_failpoint(name: str) -> None:
 
 
 def _report(point: str, **facts: Any) -> str:
-    """Report this click's failpoint to the scheduler; wait for its action and return it."""
+    """Report this click's failpoint, with its statements since the last one, to the scheduler.
+
+    Wait for the scheduler's action and return it.
+    """
     scheduler = getattr(_current, "scheduler", None)
     if scheduler is None or point not in WATCHED:
         return "go"
@@ -160,6 +156,7 @@ def _report(point: str, **facts: Any) -> str:
     try:
         with socket.create_connection(("127.0.0.1", int(port))) as channel:
             report = {"click": int(click), "failpoint": point} | facts
+            report["sql"] = statements.read_new()
             channel.sendall(f"{json.dumps(report)}\n".encode())
             return channel.recv(16).decode()
     except ConnectionError:  # the scheduler has gone, and with it every client

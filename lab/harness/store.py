@@ -1,20 +1,20 @@
-"""The lab's Redis: a client for each process, and a count of the commands each thread sent."""
+"""The lab's Redis: a client for each process, whose commands count as statements."""
 
-import threading
 from typing import Any
 
 import redis
 
+from lab.harness import statements
+
 PREFIX = "lab:"
-sent = threading.local()
 _client: "CountingRedis | None" = None
 
 
 class CountingRedis(redis.Redis):
-    """Redis, counting a thread's commands beside its SQL statements."""
+    """Redis, adding a thread's commands to its SQL statements."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        sent.commands = getattr(sent, "commands", 0) + 1
+        statements.add(" ".join(map(str, args)))
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 

@@ -21,6 +21,17 @@ class Activity(StrEnum):
     HELD = "held"
 
 
+class Part(StrEnum):
+    """A part of an attempt's bar."""
+
+    CHECK = "check"
+    WAIT = "wait"
+    CHARGE = "charge"
+    NO_CHARGE = "no charge"
+    COMMIT = "commit"
+    RESPOND = "respond"
+
+
 class AttemptKind(StrEnum):
     """The result of an attempt; the value is its CSS class."""
 
@@ -35,8 +46,32 @@ class AttemptKind(StrEnum):
 
 
 CHARGED = frozenset({AttemptKind.EXECUTED, AttemptKind.DUPLICATE_CHARGE})
+UNCHARGED = frozenset(
+    {AttemptKind.REPLAYED, AttemptKind.REFUSED, AttemptKind.UNPAID, AttemptKind.SERVER_ERROR}
+)
+# The part that an event ends.
+ENDS = {
+    "waiting": Part.CHECK,
+    "checked": Part.CHECK,
+    "half-prepared": Part.CHARGE,
+    "before-commit": Part.CHARGE,
+    "half-committed": Part.COMMIT,
+    "after-commit": Part.COMMIT,
+    "responded": Part.RESPOND,
+}
 # The activity that an event begins; any other event begins WORKING.
 BEGINS = {"waiting": Activity.WAITING, "blocked": Activity.WAITING}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span of an attempt's bar: its activity and part, and the statements of that part."""
+
+    activity: Activity
+    part: Part
+    statements: tuple[str, ...]
+    since: float
+    until: float
 
 
 @dataclass
@@ -56,7 +91,8 @@ class ClickAttempt:
     result: str = ""  # of the response, in the words of lab/expected.py
     fault: str = ""  # "drop" or "kill", where the scheduler did that
     kind: AttemptKind = AttemptKind.UNDER_WAY
-    begun: list[tuple[Activity, float]] = field(default_factory=list)  # each activity's start
+    begun: list[tuple[Activity, dict[str, Any]]] = field(default_factory=list)  # by which event
+    ends: list[dict[str, Any]] = field(default_factory=list)  # the event that ended each part
 
     def apply(self, event: dict[str, Any]) -> None:
         """Apply an event of this attempt."""
@@ -65,8 +101,9 @@ class ClickAttempt:
             self.received = ms
             return
         activity = Activity.HELD if action == "hold" else BEGINS.get(name, Activity.WORKING)
-        if not self.begun or self.begun[-1][0] != activity:
-            self.begun.append((activity, ms))
+        self.begun.append((activity, event))
+        if name in ENDS:
+            self.ends.append(event)
         if name == "before-commit":
             self.commit_began = ms
         elif name == "after-commit":
@@ -77,17 +114,35 @@ class ClickAttempt:
             self.ended = ms
         self.fault = action if action in {"kill", "drop"} else self.fault
 
-    def activities(self, now: float) -> Iterator[tuple[Activity, float, float]]:
-        """Yield each activity with its start and its end."""
+    def spans(self, now: float) -> Iterator[Span]:
+        """Yield the spans from one event to the next, in order."""
         until = now if self.ended is None else self.ended
-        for (activity, since), (_, end) in pairwise([*self.begun, (Activity.WORKING, until)]):
-            if min(end, until) > since:
-                yield activity, since, min(end, until)
+        for (activity, event), (_, after) in pairwise([*self.begun, (None, {"ms": until})]):
+            since, end = event["ms"], min(after["ms"], until)
+            if activity and end > since:
+                yield Span(activity, *self._part(activity, event, end), since, end)
+
+    def _part(
+        self, activity: Activity, event: dict[str, Any], end: float
+    ) -> tuple[Part, tuple[str, ...]]:
+        """Return the part in which a span lies, and the part's statements."""
+        if activity == Activity.WAITING:
+            return Part.WAIT, tuple(event.get("sql", ()))
+        ending = next((each for each in self.ends if each["ms"] >= end), {})
+        part = ENDS.get(ending.get("event", ""), Part.CHARGE)
+        statements = tuple(ending.get("sql", ()))
+        if part == Part.COMMIT:
+            return part, statements or ("COMMIT",)
+        if part == Part.RESPOND and self.committed is None:
+            part = Part.CHARGE
+        if part == Part.CHARGE and self.kind in UNCHARGED:
+            part = Part.NO_CHARGE
+        return part, statements
 
     def waited_ms(self, now: float) -> float:
         """Return how many milliseconds it waited for a lock."""
-        spans = self.activities(now)
-        return sum(end - since for activity, since, end in spans if activity == Activity.WAITING)
+        spans = self.spans(now)
+        return sum(each.until - each.since for each in spans if each.activity == Activity.WAITING)
 
     @property
     def received_result(self) -> str:

@@ -6,10 +6,11 @@ fits any width, and its text keeps its size.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from lab.page.attempt import AttemptKind, ClickAttempt
+from lab.page.attempt import Activity, AttemptKind, ClickAttempt, Span
 from lab.page.timeline import ScenarioTimeline
-from lab.page.wording import KIND_LABELS
+from lab.page.wording import KIND_LABELS, PART_LABELS
 from web import axis
 
 ROW_PIXELS, BAR_PIXELS = 22, 12
@@ -20,11 +21,12 @@ GAP_PIXELS = 10
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a bar: an activity, and its place."""
+    """A span of a bar: an activity, its place, and the name of its part."""
 
     activity: str
     x: str
     width: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,20 +101,24 @@ class TimeScale:
     def percent(self, ms: float) -> str:
         return f"{100 * self.at(ms):.1f}%"
 
-    def segment(self, activity: str, since: float, until: float) -> Segment:
+    def segment(self, activity: str, since: float, until: float, label: str = "") -> Segment:
         width = max(100 * (self.at(until) - self.at(since)), 0.3)
-        return Segment(activity, self.percent(since), f"{width:.1f}%")
+        return Segment(activity, self.percent(since), f"{width:.1f}%", label)
 
 
-def draw(timeline: ScenarioTimeline, *, ms_min: float = 1) -> Drawing:
+def draw(timeline: ScenarioTimeline, *, ms_min: float = 1, names_parts: bool = False) -> Drawing:
     """Return the drawing of a timeline, as far as it is recorded.
 
     :param ms_min: the least length of the time axis
+    :param names_parts: divide the bars into their parts, and name each
     """
     scale = scale_of(timeline, ms_min=ms_min)
     heights = _heights(timeline)
     return Drawing(
-        [_bar(each, n, scale, timeline.now) for n, each in enumerate(timeline.attempts)],
+        [
+            _bar(each, scale, timeline.now, n, names_parts)
+            for n, each in enumerate(timeline.attempts)
+        ],
         list(_ticks(scale)),
         _balance_path(timeline, scale, heights),
         heights[timeline.opening_balance - timeline.amount],
@@ -127,16 +133,36 @@ def scale_of(timeline: ScenarioTimeline, *, ms_min: float = 1) -> TimeScale:
     return TimeScale(began, max(timeline.now, began + ms_min))
 
 
-def _bar(each: ClickAttempt, number: int, scale: TimeScale, now: float) -> ClickBar:
+def _bar(
+    each: ClickAttempt, scale: TimeScale, now: float, number: int, names_parts: bool
+) -> ClickBar:
     received = each.received if each.received is not None else each.ended
     return ClickBar(
         number + 1,
         each.kind,
         number * ROW_PIXELS + (ROW_PIXELS - BAR_PIXELS) // 2,
         scale.segment("transit", each.sent, now if received is None else received),
-        [scale.segment(*part) for part in each.activities(now)],
+        list(_segments(each, scale, now, names_parts)),
         scale.percent(each.ended) if each.fault and each.ended is not None else "",
     )
+
+
+def _segments(
+    each: ClickAttempt, scale: TimeScale, now: float, names_parts: bool
+) -> Iterator[Segment]:
+    """Yield the bar, held or not and divided into parts if they are named; then its waits."""
+
+    def key(span: Span) -> tuple[str, str]:
+        if span.activity == Activity.HELD:
+            return Activity.HELD, ""
+        return Activity.WORKING, str(PART_LABELS[span.part]) if names_parts else ""
+
+    for (activity, label), adjacent in groupby(each.spans(now), key):
+        spans = list(adjacent)
+        yield scale.segment(activity, spans[0].since, spans[-1].until, label)
+    for span in each.spans(now):
+        if span.activity == Activity.WAITING:
+            yield scale.segment(Activity.WAITING, span.since, span.until, key(span)[1])
 
 
 def _ticks(scale: TimeScale) -> Iterator[Tick]:

@@ -1,7 +1,7 @@
 """The lab's pages: choose, run, watch, read the reason and the source."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from lab.page.attempt import ClickAttempt
 from lab.page.drawing import Drawing, draw, scale_of
 from lab.page.forms import RunForm, default_choice, of_cell, runnable
 from lab.page.matrix import matrix
+from lab.page.parts import BarPart, parts_of
 from lab.page.recording import LabRun
 from lab.page.timeline import ScenarioTimeline
 
@@ -43,6 +44,7 @@ class Panel:
     explanation: wording.Explanation
     attempts: list[dict[str, Any]]
     balances: list[tuple[str, int]]
+    parts: list[BarPart]
     ms: int  # how long its time axis is
 
 
@@ -182,10 +184,17 @@ def _run_context(run_id: UUID, *, ms_min: int = 1) -> dict[str, Any]:
         "state": wording.describe_state(run, has_process=has_process),
         "live": has_process and not run.is_over,
         "panels": panels,
-        "lanes": panels[:LANES_MAX] if run.is_over and not run.error else [],
+        "lanes": _lanes(panels) if run.is_over and not run.error else [],
         "axis_ms": axis_ms,
         "not_run": _not_run(run),
     }
+
+
+def _lanes(panels: Sequence[Panel]) -> list[tuple[Panel, Drawing]]:
+    """Return the panels to play back, each with its drawing in parts."""
+    return [
+        (each, draw(each.timeline, ms_min=each.ms, names_parts=True)) for each in panels[:LANES_MAX]
+    ]
 
 
 def _not_run(run: LabRun) -> list[str]:
@@ -195,7 +204,8 @@ def _not_run(run: LabRun) -> list[str]:
 
 
 def _panel(timeline: ScenarioTimeline, ms_min: int) -> Panel:
-    began = scale_of(timeline).began
+    scale = scale_of(timeline, ms_min=ms_min)
+    began = scale.began
     return Panel(
         timeline.mechanism,
         wording.title(timeline.mechanism),
@@ -205,6 +215,7 @@ def _panel(timeline: ScenarioTimeline, ms_min: int) -> Panel:
         wording.explain(timeline.mechanism),
         [_table_row(each, timeline.now, began) for each in timeline.attempts],
         [(f"{max(ms - began, 0):.1f}", balance) for ms, balance in timeline.balances],
+        parts_of(timeline, scale),
         ms_min,
     )
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from lab import mechanisms
 from lab.expected import FIRST, LOST, REFUSED
 from lab.harness.report import NEEDS
 from lab.mechanisms import NEED_REDIS, NEED_SECOND_DATABASE
-from lab.page.attempt import CHARGED, AttemptKind
+from lab.page.attempt import CHARGED, AttemptKind, Part
 from lab.page.recording import LabRun, is_as_expected
 from lab.page.timeline import ScenarioTimeline
 
@@ -32,6 +32,14 @@ KIND_LABELS = {
     AttemptKind.KILLED: gettext_lazy("killed"),
     AttemptKind.SERVER_ERROR: gettext_lazy("server error"),
     AttemptKind.UNDER_WAY: gettext_lazy("under way"),
+}
+PART_LABELS = {
+    Part.CHECK: pgettext_lazy("part of a bar", "check"),
+    Part.WAIT: pgettext_lazy("part of a bar", "wait for a lock"),
+    Part.CHARGE: pgettext_lazy("part of a bar", "charge"),
+    Part.NO_CHARGE: pgettext_lazy("part of a bar", "no charge"),
+    Part.COMMIT: pgettext_lazy("part of a bar", "commit"),
+    Part.RESPOND: pgettext_lazy("part of a bar", "respond"),
 }
 NEED_LABELS = dict.fromkeys(
     NEED_REDIS,

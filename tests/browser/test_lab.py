@@ -139,6 +139,13 @@ def test_a_cell_is_played_back_and_stepped_through(visit: Visit) -> None:
     before = float(slider.input_value())
     player.get_by_role("button", name="Step").click()
     assert float(slider.input_value()) > before
+    part = page.locator("#lanes [data-spans]", has_text="UPDATE account").first
+    start, end = map(float, (part.get_attribute("data-spans") or "").split()[0].split("-"))
+    seek = "(slider, ms) => { slider.value = ms; slider.dispatchEvent(new Event('input')); }"
+    slider.evaluate(seek, length * (start + end) / 2)
+    expect(part).to_have_class("now")
+    slider.evaluate(seek, 0)
+    expect(part).not_to_have_class("now")
     player.get_by_role("combobox").select_option("1")
     player.get_by_role("button", name="Play").click()
     expect(player.get_by_role("button", name="Play")).to_be_visible()

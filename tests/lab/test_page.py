@@ -24,14 +24,17 @@ from django.test import Client
 from django.utils.translation import override
 
 from lab.expected import ERROR, EXPECTED, FIRST, REFUSED
-from lab.harness import command, second_database
+from lab.harness import command, second_database, statements
 from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError
 from lab.harness.shutdown import die_with_parent
 from lab.mechanisms import NAMES, NEED_SECOND_DATABASE
 from lab.page import forms, recording, runs, wording
-from lab.page.attempt import CHARGED, AttemptKind
+from lab.page.attempt import CHARGED, AttemptKind, Part
+from lab.page.drawing import TimeScale
 from lab.page.forms import MECHANISMS_DEFAULT
+from lab.page.parts import parts_of
+from lab.page.timeline import ScenarioTimeline
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
 from tests.support.live import ROOT, database_url, descendants, ended, is_running, until
@@ -245,6 +248,81 @@ def test_a_click_that_waits_for_a_lock_is_shown_as_waiting_in_drawing_and_table(
     assert len(waited) == 9
     assert any(waited)
     assert 'fill="url(#stripes)"' in once
+
+
+def bar_parts(page: str) -> dict[str, str]:
+    """Return the statements of each part in a list of parts, by the part's name and its clicks."""
+    (parts,) = re.findall(r'<ol class="bar-parts">.*?</ol>', page, re.DOTALL)
+    items = re.findall(r"<li[^>]*><strong>(.*?)</strong>.*?</span>(.*?)</li>", parts)
+    assert len(items) == len(dict(items)), "each part is listed once"
+    return dict(items)
+
+
+def test_the_parts_of_a_bar_are_named_with_the_statements_that_ran_in_them(
+    client: Client, finished: str
+) -> None:
+    page = read(client, finished)
+    naive, once = bar_parts(part(page, "naive")), bar_parts(part(page, "request_id"))
+
+    assert set(once) >= {"check", "charge", "commit", "respond", "no charge"}
+    assert "INSERT INTO request" in once["check"]
+    assert "UPDATE account SET balance = balance - " in once["charge"]
+    assert "UPDATE account" not in once["no charge"]
+    assert once["commit"] == "<code>COMMIT</code>"
+    assert "check" not in naive, "it checks nothing"
+    lane = re.findall(r'data-spans="([\d. -]+)"', part(page, "lanes"))
+    assert "<title>charge</title>" in part(page, "lanes"), "and on the bar itself"
+    assert lane
+    assert all(0 <= float(each) <= 1 for spans in lane for each in re.split("[ -]", spans))
+
+
+def test_a_part_ends_with_its_event_and_a_wait_is_that_of_the_statement_that_waits() -> None:
+    timeline = ScenarioTimeline("request_id", 1000, 100)
+    events: list[dict[str, Any]] = [
+        {"event": "sent", "click": 0, "order": "o"},
+        {"event": "arrived", "action": "hold"},
+        {"event": "resumed"},
+        {"event": "checked", "sql": ["INSERT INTO request"]},
+        {"event": "blocked", "sql": ["UPDATE account"]},
+        {"event": "unblocked"},
+        {"event": "before-commit", "sql": ["UPDATE account", "UPDATE request"]},
+        {"event": "after-commit", "sql": []},
+        {"event": "responded", "status": 200, "text": "100 paid, 900 left", "sql": []},
+    ]
+    for ms, event in enumerate(events):
+        timeline.apply({"click": 0, "ms": ms} | event)
+    timeline.classify()
+
+    parts = parts_of(timeline, TimeScale(0, 10))
+
+    charge = ("UPDATE account", "UPDATE request")
+    assert [(each.name, each.statements, each.spans) for each in parts] == [
+        (Part.CHECK, ("INSERT INTO request",), "0.200-0.300"),
+        (Part.WAIT, ("UPDATE account",), "0.400-0.500"),
+        (Part.CHARGE, charge, "0.300-0.400 0.500-0.600"),
+        (Part.COMMIT, ("COMMIT",), "0.600-0.700"),
+        (Part.RESPOND, (), "0.700-0.800"),
+    ]
+    assert timeline.attempts[0].waited_ms(10) == 1
+
+
+def test_a_value_of_a_click_alone_is_not_shown_in_its_statements() -> None:
+    sent = {
+        "SET lab:request:8f6cb42b-9b39-434f-97b6-d4f814c9bbae 1 NX EX 86400": (
+            "SET lab:request:… 1 NX EX 86400"
+        ),
+        f"GETDEL lab:token:289448091:{'cZ-_' * 11}": "GETDEL lab:token:…:…",
+        "COMMIT PREPARED 'lab_fa50837d_d98cb08b-2ebf-40e6-a613-0de9e0fac6da_2077b5fe_order'": (
+            "COMMIT PREPARED 'lab_…_…_…_order'"
+        ),
+        "\n  UPDATE account\n   SET balance = 0": "UPDATE account SET balance = 0",
+    }
+    statements.begin()
+    for statement in sent:
+        statements.add(statement)
+    assert statements.read_new() == list(sent.values())
+    assert statements.read_new() == []
+    assert statements.count() == len(sent)
 
 
 def test_the_balance_is_what_the_database_had(client: Client, finished: str, folder: Path) -> None:
@@ -616,7 +694,7 @@ def test_a_page_with_its_style_and_script_is_small(
     ]
     sent = len(response.content) + sum(Path(str(file)).stat().st_size for file in files)
     assert gzip.decompress(response.content)
-    assert sent < PAGE_BYTES_MAX
+    assert sent < PAGE_BYTES_MAX, sent
 
 
 def test_a_run_under_way_is_polled_by_script_and_can_be_reloaded_without(

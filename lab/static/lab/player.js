@@ -1,6 +1,6 @@
 "use strict";
 // Plays a run's drawings back in slow motion: one cursor for all lanes. What lies behind the cursor
-// in time is veiled. Without this file, and with reduced motion, the last frame is shown.
+// in time is veiled, and the parts that it meets are marked in the list. Without this file, and with reduced motion, the last frame is shown.
 const SVG = "http://www.w3.org/2000/svg";
 const STEP_MILLISECONDS_MIN = 0.05;
 
@@ -27,11 +27,14 @@ function laneOf(figure) {
     return parts.flat();
   });
   const labels = [...drawing.querySelectorAll(":scope > text:not(.count):not(.quiet)")];
-  return {veil, cursor, ends, labels};
+  const parts = [...figure.querySelectorAll("[data-spans]")].map((item) => {
+    return [item, item.dataset.spans.split(" ").map((span) => span.split("-").map(Number))];
+  });
+  return {veil, cursor, ends, labels, parts};
 }
 
 function show(lanes, part) {
-  for (const {veil, cursor, ends, labels} of lanes) {
+  for (const {veil, cursor, ends, labels, parts} of lanes) {
     veil.setAttribute("x", `${100 * part}%`);
     veil.setAttribute("width", `${100 * (1 - part)}%`);
     cursor.setAttribute("x1", `${100 * part}%`);
@@ -40,6 +43,9 @@ function show(lanes, part) {
       const end = ends[number] ? Math.max(...ends[number]) : 1;
       label.classList.toggle("ahead", Math.min(end, 1) > part + 1e-9);
     });
+    for (const [item, spans] of parts) {
+      item.classList.toggle("now", spans.some(([start, end]) => start <= part && part < end));
+    }
   }
 }
 
