@@ -110,26 +110,32 @@ TEMPLATES = [
 
 
 # --- Database. READ COMMITTED is what the conditional UPDATEs are written for.
-def _database() -> dict[str, Any]:
-    """Return the database that DATABASE_URL names; without it, the embedded one.
+def _database(variable: str) -> dict[str, Any]:
+    """Return the database that an environment variable names.
 
     :raises ImproperlyConfigured: it names no PostgreSQL; the message does not quote the URL
     """
-    if not env.str("DATABASE_URL", default=""):
-        return {"ENGINE": "web.database.embedded", "NAME": "shop"}
     database: dict[str, Any] = {}
     # A bare / in the password ends the host: what stands before it is then no port, or a port.
     with warnings.catch_warnings(action="ignore"), suppress(ValueError):  # they quote the URL
-        database = env.db_url("DATABASE_URL")
+        database = env.db_url(variable)
     if "postgresql" not in database.get("ENGINE", "") or "@" in database["NAME"]:
         raise ImproperlyConfigured(
-            "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host/name, "
+            f"{variable} must name a PostgreSQL database: postgres://user:password@host/name, "
             "with % escapes for special characters."
         )
     return database | {"ENGINE": "web.database"}
 
 
-DATABASES = {"default": _database()}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _database("DATABASE_URL")
+    if env.str("DATABASE_URL", default="")
+    else {"ENGINE": "web.database.embedded", "NAME": "shop"}
+}
+# The catalogue and the lists of the admin are read there: see web/database/replica.py.
+DATABASE_ROUTERS = ["web.database.replica.Router"]
+if env.str("DATABASE_REPLICA_URL", default=""):
+    DATABASES["replica"] = _database("DATABASE_REPLICA_URL") | {"TEST": {"MIRROR": "default"}}
 
 DATABASE_POOLER = env.bool("DATABASE_POOLER", default=False)
 # Of a web server and a relay. The server's own timeouts come first, unless it is frozen.
@@ -141,27 +147,29 @@ STATEMENT_TIMEOUTS = {
     # The web server sets it: what a storm opened is given back when it is over.
     "idle_session_timeout": f"{whole('DATABASE_IDLE_SECONDS', default=0, least=0, most=86_400)}s",
 }
-DATABASES["default"] |= {
-    "CONN_MAX_AGE": 60,
-    "CONN_HEALTH_CHECKS": True,
-    "DISABLE_SERVER_SIDE_CURSORS": DATABASE_POOLER,
-    "OPTIONS": {
-        "isolation_level": IsolationLevel.READ_COMMITTED,
-        "connect_timeout": 2,
-        "tcp_user_timeout": 3000,
-        "keepalives_idle": 2,
-        "keepalives_interval": 1,
-        "keepalives_count": 2,
-        **DATABASES["default"].get("OPTIONS", {}),
-    },
-}
-if not DATABASE_POOLER:
-    # A pooler refuses `options`; there the role carries them: ALTER ROLE … SET statement_timeout …
-    DATABASES["default"]["OPTIONS"]["options"] = " ".join(
-        f"-c {name}={value}" for name, value in STATEMENT_TIMEOUTS.items()
-    )
-    # Parsing and planning are half of a short statement's time; a pooler's sessions know no plans.
-    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
+for _each in DATABASES.values():
+    _each |= {
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": DATABASE_POOLER,
+        "OPTIONS": {
+            "isolation_level": IsolationLevel.READ_COMMITTED,
+            "connect_timeout": 2,
+            "tcp_user_timeout": 3000,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 2,
+            **_each.get("OPTIONS", {}),
+        },
+    }
+    if not DATABASE_POOLER:
+        # A pooler refuses `options`; there the role carries them: `manage.py set_role_timeouts`.
+        _each["OPTIONS"]["options"] = " ".join(
+            f"-c {name}={value}" for name, value in STATEMENT_TIMEOUTS.items()
+        )
+        # Parsing and planning are half of a short statement's time; a pooler's sessions know no
+        # plans.
+        _each["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
 
 # --- REST
 REST_FRAMEWORK = {

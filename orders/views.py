@@ -33,6 +33,7 @@ from orders.serializers import (
     ProductResponse,
 )
 from payments import client
+from web.database.replica import from_replica
 from web.query import StrictQueryView
 from web.rows import RowsView
 
@@ -53,7 +54,7 @@ class ProductsView(StrictQueryView, ListAPIView[Product]):
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return a page that is the same for everybody: any cache may store it for a minute."""
-        response = super().list(request, *args, **kwargs)
+        response = from_replica(lambda: super(ProductsView, self).list(request, *args, **kwargs))
         patch_cache_control(response, public=True, max_age=CATALOGUE_SECONDS)
         return response
 

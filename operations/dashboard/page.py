@@ -31,6 +31,7 @@ from operations.dashboard.lists import (
     may,
 )
 from operations.dashboard.search import TEXT_CHARACTERS_MAX, search
+from web.database.replica import from_replica
 from web.given_up import cancelled_when_given_up
 
 RIGHTS = (VIEW_ORDERS, VIEW_REQUESTS, VIEW_RECORDS, VIEW_PAYMENTS, VIEW_TOKENS, VIEW_JOURNAL)
@@ -54,10 +55,14 @@ def show(request: HttpRequest, site: AdminSite) -> HttpResponse:
         "is_for_user": is_for(request.user),
         "text": text[:TEXT_CHARACTERS_MAX],
         "text_characters_max": TEXT_CHARACTERS_MAX,
-        "found": search(request.user, text) if text else None,
-        **_sections(request),
     }
-    return TemplateResponse(request, "admin/dashboard.html", context)
+
+    def page() -> HttpResponse:
+        context["found"] = search(request.user, text) if text else None
+        context.update(_sections(request))
+        return TemplateResponse(request, "admin/dashboard.html", context).render()
+
+    return from_replica(page)
 
 
 def _sections(request: HttpRequest) -> dict[str, Any]:

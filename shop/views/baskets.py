@@ -24,6 +24,7 @@ from orders.serializers import MAX_LINES, MAX_QUANTITY
 from shop import baskets, forms
 from shop.models import Basket
 from shop.pages import note_of, page, public_page, redirect_back, redirect_with
+from web.database.replica import from_replica
 from web.pages import error_page
 
 NOT_PLACED = (
@@ -41,7 +42,7 @@ def catalogue(request: HttpRequest) -> HttpResponse:
     signed_in = request.user.is_authenticated
     basket = baskets.open_basket(customer=request.user) if signed_in else None
     context = {
-        "products": baskets.catalogue_offers(basket),
+        "products": from_replica(lambda: baskets.catalogue_offers(basket)),
         "quantity_max": MAX_QUANTITY,
         "is_demo": settings.DEMO_SIGN_IN,
         "key": uuid4(),  # of the order that the demo's button places

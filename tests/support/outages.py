@@ -118,11 +118,16 @@ def open_shop(
     tablespace: str = "pg_default",
     workers: int = 3,
     threads: int = 8,
+    **environment: str,
 ) -> Iterator[Shop]:
     """Serve the shop from a new database."""
     seeded = postgres.prepare(tablespace)
     with LiveServer(
-        database=postgres.parameters, folder=folder, workers=workers, threads=threads
+        database=postgres.parameters,
+        folder=folder,
+        workers=workers,
+        threads=threads,
+        **environment,
     ) as server:
         yield Shop(server, postgres, seeded)
 

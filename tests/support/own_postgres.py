@@ -107,6 +107,30 @@ def own_postgres(pg_wal: Path | None = None) -> Iterator[OwnPostgres]:
 
 
 @contextmanager
+def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
+    """Run a streaming standby of a server for the block."""
+    place = Path(tempfile.mkdtemp(prefix="own-standby-"))
+    cluster = Cluster(place)
+    known = primary.parameters
+    source = " ".join(f"{name}={known[name]}" for name in ("host", "port", "user", "password"))
+    backup = ("-D", cluster.data, "-R", "--checkpoint=fast", "-d", source)
+    try:
+        cluster.account.hand_over(place)
+        copied, output = cluster.account.execute("mkdir", cluster.directory)
+        assert copied, output
+        copied, output = cluster.account.execute(cluster.binaries / "pg_basebackup", *backup)
+        assert copied, output
+        shutil.copy2(primary.cluster.directory / "password", cluster.directory)
+        cluster.start()
+        try:
+            yield OwnPostgres(cluster)
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
 def small_disk(megabytes: int) -> Iterator[Path]:
     """Mount a tmpfs of so many MB, for the server's user, for the block; only root can."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
