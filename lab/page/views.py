@@ -25,6 +25,7 @@ from lab.page.drawing import Drawing, draw, scale_of
 from lab.page.forms import RunForm, default_choice, of_cell, runnable
 from lab.page.matrix import matrix
 from lab.page.parts import BarPart, parts_of
+from lab.page.pictures import PICTURES
 from lab.page.recording import LabRun
 from lab.page.timeline import ScenarioTimeline
 
@@ -142,6 +143,7 @@ def _render_form(
                 "name": name,
                 "title": wording.title(name),
                 "description": wording.translate(each.description),
+                "picture": PICTURES[name],
             }
             for name, each in SCENARIOS.items()
         ],

@@ -29,11 +29,12 @@ from lab.harness.scenarios import SCENARIOS
 from lab.harness.scheduler import LabError
 from lab.harness.shutdown import die_with_parent
 from lab.mechanisms import NAMES, NEED_SECOND_DATABASE
-from lab.page import forms, recording, runs, wording
+from lab.page import forms, pictures, recording, runs, wording
 from lab.page.attempt import CHARGED, AttemptKind, Part
 from lab.page.drawing import TimeScale
 from lab.page.forms import MECHANISMS_DEFAULT
 from lab.page.parts import parts_of
+from lab.page.pictures import PICTURES
 from lab.page.timeline import ScenarioTimeline
 from tests.lab.conftest import REDIS, Manage, need_redis
 from tests.lab.test_command import SCHEMAS, SESSIONS, count
@@ -726,6 +727,31 @@ def test_the_matrix_of_the_start_page_is_that_of_expected_and_each_cell_is_a_run
         is_once = cell.charges == 1
         assert (tone == "bad") == (not is_once and cell.charges != REFUSED)
         assert (tone == "good") == (is_once and cell.duplicate_result == FIRST)
+
+
+def test_each_scenario_is_a_card_with_its_sentence_and_a_drawing_of_its_own(client: Client) -> None:
+    page = read(client, "/lab/")
+    drawings = []
+    for name, scenario in SCENARIOS.items():
+        (card,) = re.findall(rf'<li id="s-{name}">.*?</li>', page, re.DOTALL)
+        (drawing,) = re.findall(r'<svg class="picture" aria-hidden="true".*</svg>', card, re.DOTALL)
+        assert str(wording.translate(scenario.description)) in card
+        drawings.append(drawing)
+    assert len(set(drawings)) == len(SCENARIOS)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenarios_drawing_shows_what_its_steps_do(name: str) -> None:
+    rows = PICTURES[name].rows
+    spans = [span for row in rows for span in (*row.bars, *([row.held] if row.held else []))]
+    assert all(start > 0 and start + width <= pictures.WIDTH for start, width in spans)
+    pages = {row.page for row in rows}
+    assert (len(pages) > 1) == (name in {"two_tabs", "two_orders_one_balance"})
+    assert any(row.lost for row in rows) == (name == "rpc_retry" or name.startswith("crash"))
+    assert any(row.held for row in rows) == (name == "slow_owner")
+    starts = [row.bars[0][0] for row in rows]
+    is_together = name in {"double_click", "two_tabs", "two_orders_one_balance", "increment"}
+    assert (len(set(starts)) == 1) == is_together
 
 
 @starts_processes
