@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 
 from payments.errors import AccountNotFound, CurrencyMismatch, PaymentMismatch
 from payments.models import Account, Entry, Payment
-from payments.services import Paid, decline, open_account, pay
+from payments.services import Paid, check_owner, debit_of, decline, find, open_account, pay
 from tests.conftest import OPENING
 from tests.support.together import together
 
@@ -203,3 +203,27 @@ def test_of_a_charge_and_a_decline_at_once_one_decides(alice_account: Account) -
     assert balance(alice_account) == OPENING - outcomes["succeeded"]
     assert outcomes["succeeded"], "or nothing was ever charged"
     assert outcomes["declined"], "or nothing was ever declined first"
+
+
+def test_an_account_is_its_owners_only(
+    alice: User, bob: User, alice_account: Account, bob_account: Account
+) -> None:
+    check_owner(account_id=alice_account.pk, owner=alice)
+    check_owner(account_id=bob_account.pk, owner__username="bob")
+    for owner in ({"owner": bob}, {"owner__username": "bob"}):
+        with pytest.raises(AccountNotFound):
+            check_owner(account_id=alice_account.pk, **owner)
+
+
+def test_the_payments_and_the_debit_of_an_order_are_its_own(
+    charge: Callable[..., Paid], alice_account: Account
+) -> None:
+    """The debit is the leg on the customer's account, not the one on the settlement account."""
+    first, second = (charge(uuid4()).payment for _ in range(2))
+
+    assert list(find([second.order_id])) == [second]
+    for payment in (first, second):
+        debit = debit_of(payment.order_id)
+        assert debit is not None
+        assert (debit.payment, debit.account, debit.amount) == (payment, alice_account, -700)
+    assert debit_of(uuid4()) is None
