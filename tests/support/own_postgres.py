@@ -97,11 +97,8 @@ def own_postgres(pg_wal: Path | None = None) -> Iterator[OwnPostgres]:
             cluster.account.hand_over(*pg_wal.rglob("*"))
             shutil.rmtree(cluster.data / "pg_wal")
             (cluster.data / "pg_wal").symlink_to(pg_wal)
-        cluster.start()
-        try:
-            yield OwnPostgres(cluster)
-        finally:
-            cluster.stop()
+        with _running(cluster) as postgres:
+            yield postgres
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -121,13 +118,19 @@ def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
         copied, output = cluster.account.execute(cluster.binaries / "pg_basebackup", *backup)
         assert copied, output
         shutil.copy2(primary.cluster.directory / "password", cluster.directory)
-        cluster.start()
-        try:
-            yield OwnPostgres(cluster)
-        finally:
-            cluster.stop()
+        with _running(cluster) as standby:
+            yield standby
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _running(cluster: Cluster) -> Iterator[OwnPostgres]:
+    cluster.start()
+    try:
+        yield OwnPostgres(cluster)
+    finally:
+        cluster.stop()
 
 
 @contextmanager
