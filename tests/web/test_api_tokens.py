@@ -134,6 +134,16 @@ def test_a_token_that_has_expired_goes_before_any_that_is_valid(owner: User) -> 
     assert ApiToken.objects.count() == api_tokens.EXPIRING_PER_USER_MAX
 
 
+def test_a_sign_in_takes_no_token_from_another_user(owner: User) -> None:
+    lifetime = timedelta(days=1)
+    for _ in range(api_tokens.EXPIRING_PER_USER_MAX):
+        api_tokens.issue(owner, name="", lifetime=lifetime)
+
+    api_tokens.issue(User.objects.create_user("another"), name="", lifetime=lifetime)
+
+    assert ApiToken.objects.filter(user=owner).count() == api_tokens.EXPIRING_PER_USER_MAX
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_number_of_tokens_is_exact_however_many_sign_in_at_once() -> None:
     user = User.objects.create_user("owner", password=PASSWORD)
@@ -167,6 +177,18 @@ def test_a_token_costs_one_statement_and_its_use_is_noted_once_an_hour(owner: Us
     assert len(second) == 2  # whose token it is, and the accounts
     assert [len(first), len(an_hour_later)] == [5, 5]  # a savepoint here, a transaction elsewhere
     assert [sql for sql in second if sql.startswith(("UPDATE", "INSERT", "SAVEPOINT"))] == []
+
+
+def test_of_two_requests_at_once_one_notes_the_use(owner: User) -> None:
+    api_tokens.issue(owner, name="", lifetime=None)
+    token = ApiToken.objects.get()
+    api_tokens.note_use(token.pk)
+    ApiToken.objects.update(last_used_at=F("last_used_at") - timedelta(minutes=1))
+    first = ApiToken.objects.get().last_used_at
+
+    api_tokens.note_use(token.pk)
+
+    assert ApiToken.objects.get().last_used_at == first
 
 
 @pytest.mark.django_db(transaction=True)
@@ -492,6 +514,7 @@ WEAK, STRONG = (f"django.contrib.auth.hashers.{name}PasswordHasher" for name in 
 def test_a_stronger_hash_of_the_same_password_revokes_nothing(
     sign: str, owner: User, settings: Any
 ) -> None:
+    User.objects.create_user("another")  # without a password
     token = sign_in().json()["token"]
     settings.PASSWORD_HASHERS = [STRONG, WEAK]
     form = {"username": "owner", "password": PASSWORD}
@@ -501,9 +524,10 @@ def test_a_stronger_hash_of_the_same_password_revokes_nothing(
     else:
         assert Client().post("/sign-in/", form).status_code == 302
 
-    assert User.objects.get().password.startswith("pbkdf2_sha256$")
+    owner.refresh_from_db()
+    assert owner.password.startswith("pbkdf2_sha256$")
     assert works(token)
-    in_the_shell(User.objects.get())
+    in_the_shell(owner)
     assert not works(token)
 
 
@@ -605,11 +629,14 @@ def created(*arguments: str) -> str:
     return written.getvalue().strip()
 
 
-def test_the_command_prints_a_token_that_works_and_another_one_each_time(owner: User) -> None:
+def test_the_command_prints_a_token_that_works_and_another_one_each_time(
+    alice: User, owner: User
+) -> None:
     relay, other = created("owner", "--name", "relay"), created("owner", "--days", "7")
 
     assert works(relay)
     assert works(other)
+    assert set(ApiToken.objects.values_list("user", flat=True)) == {owner.pk}
     assert ApiToken.objects.get(expires_at=None).name == "relay"
     assert ApiToken.objects.get(expires_at__gt=timezone.now() + timedelta(days=6)).name == ""
 

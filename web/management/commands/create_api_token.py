@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, username: str, name: str, days: int | None, **options: Any
     ) -> None:
-        user = User.objects.filter(username=username, is_active=True).first()
+        user = User.objects.filter(username=username).first()
         lifetime = timedelta(days=days) if days else None
         issued = api_tokens.issue(user, name=name[:100], lifetime=lifetime) if user else None
         if issued is None:
