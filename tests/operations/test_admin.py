@@ -284,6 +284,8 @@ def test_entries_are_listed_by_whose_account_they_are_on(
     assert [entry.account.owner for entry in shown["yes"]] == [None]
     assert [entry.account for entry in shown["no"]] == [alice_account]
     assert as_boss.get(address).text.count("?currency=EUR") == 1
+    in_dollars = as_boss.get(address, {"currency": "USD"}).context["cl"]
+    assert not in_dollars.queryset.exists()
 
 
 def test_a_list_is_exported_as_it_is_stored(
