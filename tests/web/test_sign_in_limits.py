@@ -187,13 +187,17 @@ def test_the_table_of_where_users_signed_in_holds_no_address_and_no_cookie(alice
     assert device not in stored
 
 
-def test_of_a_user_only_so_many_origins_are_known_and_the_newest_stay(alice: User) -> None:
+def test_of_a_user_only_so_many_origins_are_known_and_the_newest_stay(
+    alice: User, bob: User
+) -> None:
+    remember(request_from("198.51.100.1"), bob)  # he was there first, and still is
     for number in range(ORIGINS_PER_USER_MAX + 3):
         remember(request_from(f"192.0.2.{number}"), alice)
         KnownOrigin.objects.update(seen_at=F("seen_at") - timedelta(seconds=1))
     used_up("alice")
 
-    assert KnownOrigin.objects.count() == ORIGINS_PER_USER_MAX
+    assert KnownOrigin.objects.filter(user=alice).count() == ORIGINS_PER_USER_MAX
+    assert KnownOrigin.objects.filter(user=bob).count() == 1
     assert not passes("alice", at="192.0.2.2")
     assert passes("alice", at="192.0.2.3")
 
