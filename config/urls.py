@@ -17,7 +17,15 @@ from web.schema_view import DocsView, SchemaView
 from web.sign_in import SignInView
 
 if apps.is_installed("shop"):
+    from demo.network import choose as _choose_network
     from demo.try_it import try_it as _try_it
+
+    demo_pages = [
+        path("demo/try/", _try_it, name="try-it"),
+        path("demo/network/", _choose_network, name="network"),
+    ]
+else:
+    demo_pages = []
 
 api: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
@@ -36,7 +44,7 @@ pages: list[URLPattern | URLResolver] = [
     path("account/api-tokens/<int:token_id>/revoke/", revoke_api_token, name="revoke-api-token"),
     path("language/", set_language, name="set_language"),
     *([path("lab/", include("lab.page.urls"))] if settings.LAB_ENABLED else []),
-    *([path("demo/try/", _try_it, name="try-it")] if apps.is_installed("shop") else []),
+    *demo_pages,
     path("", include("shop.urls"))
     if apps.is_installed("shop")
     else path("", RedirectView.as_view(pattern_name="docs")),

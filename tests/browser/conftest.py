@@ -40,7 +40,9 @@ ARGUMENTS = [
 ]
 PICTURES = ROOT / "build" / "screenshots"
 FAILED = pytest.StashKey[bool]()
-LOST = re.compile(r"net::ERR_(EMPTY_RESPONSE|CONNECTION_(RESET|CLOSED|REFUSED)|ABORTED)")
+LOST = re.compile(
+    r"net::ERR_((EMPTY|INVALID_HTTP)_RESPONSE|CONNECTION_(RESET|CLOSED|REFUSED)|ABORTED)"
+)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -200,3 +200,20 @@ def test_cookies_go_over_https_only_in_production() -> None:
     names = ("s.SECURE_SSL_REDIRECT", "s.SESSION_COOKIE_SECURE", "s.CSRF_COOKIE_SECURE")
 
     assert read(*names, **PRODUCTION) == [True, True, True]
+
+
+NO_DEMO = (
+    {**PRODUCTION, "DEMO_PASSWORD": "only-for-the-demo"},
+    {"DEBUG": "true", "DEMO_PASSWORD": "own"},
+    {"DEBUG": "true", "ROLE": "payments"},
+)
+
+
+@pytest.mark.parametrize("environment", NO_DEMO, ids=["production", "own password", "payments"])
+def test_nothing_breaks_a_visitors_network_where_it_is_no_demo_with_a_shop(
+    environment: dict[str, str],
+) -> None:
+    ask = "[each for each in s.MIDDLEWARE if 'demo' in each]"
+
+    assert read(ask, **environment) == [[]]
+    assert read(ask, DEBUG="true") == [["demo.network.VisitorsNetwork"]]

@@ -87,6 +87,7 @@ PAGES = {
     "language/": {READ: EVERYBODY, WRITE: EVERYBODY},
     "": {READ: EVERYBODY, WRITE: EVERYBODY},
     "demo/try/": {READ: EVERYBODY, WRITE: EVERYBODY},  # signs in as alice; in the demo only
+    "demo/network/": {READ: EVERYBODY, WRITE: EVERYBODY},  # sets a cookie; in the demo only
     "basket/": {READ: SIGNED_IN, WRITE: SIGNED_IN},
     "basket/<uuid:basket_id>/order/": {READ: SIGNED_IN, WRITE: OWNER},
     "orders/": {READ: SIGNED_IN},
