@@ -515,6 +515,7 @@ def test_a_stronger_hash_of_the_same_password_revokes_nothing(
     sign: str, owner: User, settings: Any
 ) -> None:
     User.objects.create_user("another")  # without a password
+    User.objects.filter(pk=owner.pk).update(first_name="Olga")  # now hers is not the first row
     token = sign_in().json()["token"]
     settings.PASSWORD_HASHERS = [STRONG, WEAK]
     form = {"username": "owner", "password": PASSWORD}
