@@ -277,8 +277,12 @@ PUBLIC_PASSWORD = "only-for-the-demo"  # noqa: S105 - that is what it says
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default=PUBLIC_PASSWORD if DEBUG else "")
 # One click signs a visitor in as a customer of the demo's.
 DEMO_SIGN_IN = DEBUG and DEMO_PASSWORD == PUBLIC_PASSWORD
+# The proxy between the two services of a demo, which its pages turn. Without one, a visitor breaks
+# the network of their own requests.
+DEMO_NETWORK_URL = env.str("DEMO_NETWORK_URL", default="")
 if DEMO_SIGN_IN and ROLE != "payments":
-    MIDDLEWARE.insert(0, "demo.network.VisitorsNetwork")  # it loses what all others have completed
+    _network = "between.services_network" if DEMO_NETWORK_URL else "network.VisitorsNetwork"
+    MIDDLEWARE.insert(0, f"demo.{_network}")  # first: it loses what all others have completed
 
 # --- Security
 HTTPS = env.bool("HTTPS", default=not DEBUG)

@@ -1,12 +1,12 @@
 """The two systems as two services, each with a database of its own, and a network that loses.
 
 On three ports in a row: the order service, the payment service, and the proxy through which the
-relays of the order service reach the payment service. The proxy loses responses in a storm only.
+relays of the order service reach the payment service. The proxy loses responses in a storm, and
+while the demo serves; but not while it compares both sides, nor once a page's switch says so.
 """
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -14,7 +14,16 @@ from contextlib import AbstractContextManager, ExitStack
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Self
 
-from demo.processes import gunicorn, is_free, manage, running, say, wait_until_ready
+from demo import proxy
+from demo.processes import (
+    START_SECONDS_MAX,
+    gunicorn,
+    is_free,
+    manage,
+    running,
+    say,
+    wait_until_ready,
+)
 from embedded_postgres.places import home as embedded_home
 
 Server = Popen[bytes]
@@ -23,7 +32,7 @@ SIDES = ("orders", "payments")
 RELAYS = 2
 # Of the requests whose response is not lost, half arrive twice. The seed is one without a long run
 # of losses: relays let up to 5 s pass before they retry.
-FAULTS = ("--cut-response", "0.6", "--duplicate", "0.5", "--seed", "375")
+FAULTS = ("--cut-response", str(proxy.LOST_SHARE), "--duplicate", "0.5", "--seed", "375")
 LOAD = ("--clicks", "5", "--concurrency", "50")
 TWO_DATABASES = (
     "Two systems need two databases: set ORDERS_DATABASE_URL and PAYMENTS_DATABASE_URL, or none "
@@ -36,7 +45,8 @@ Serving until Ctrl-C:
   admin     {urls[orders]}/admin/dashboard/    sign in as admin / {password}
   orders    {urls[orders]}/api/v1/        docs: {urls[orders]}/api/docs/
   payments  {urls[payments]}/api/v1/        docs: {urls[payments]}/api/docs/
-  network   {urls[network]}/chaos          counts; kill -USR1 {proxy} turns the faults on and off
+  network   {urls[network]}/chaos          loses {lost} of the payment service's responses;
+            a switch on every page of the shop makes it calm, or lose them again
   customers alice, bob, carol, dave / {password}
 """
 
@@ -51,6 +61,7 @@ def serve(port: int, *, storm: bool, orders: int) -> int:
         demo.start()
         if storm:
             demo.storm(orders)
+        demo.turn_faults(on=True)
         demo.welcome()
         return demo.wait()
 
@@ -64,7 +75,9 @@ class Demo:
         self.urls = {name: f"http://127.0.0.1:{each}" for name, each in ports.items()}
         self.environments = {side: os.environ | where for side, where in _databases().items()}
         self.environments["payments"] |= {"ROLE": "payments", "PAYMENTS_URL": ""}
-        self.environments["orders"] |= {"ROLE": "orders", "PAYMENTS_URL": self.urls["network"]}
+        network = self.urls["network"]
+        of_orders = {"ROLE": "orders", "PAYMENTS_URL": network, "DEMO_NETWORK_URL": network}
+        self.environments["orders"] |= of_orders
         self._running = ExitStack()
         self._servers: list[Server] = []
 
@@ -93,10 +106,10 @@ class Demo:
         """Start the services, the network and the relays; return when they are ready."""
         orders, payments = (self.environments[side] for side in SIDES)
         paying = self._add(gunicorn(self.ports["payments"], environment=payments))
-        self.network = self._add(running(*self._proxy(), environment=orders, stdout=DEVNULL))
+        network = self._add(running(*self._proxy(), environment=orders, stdout=DEVNULL))
         ordering = self._add(gunicorn(self.ports["orders"], environment=orders))
-        wait_until_ready(f"{self.urls['network']}/chaos", self.network)
-        self._toggle_faults()  # off: what an interrupted storm has left is settled first
+        wait_until_ready(f"{self.urls['network']}/chaos", network)
+        self.turn_faults(on=False)  # what an interrupted storm has left is settled first
         wait_until_ready(f"{self.urls['payments']}/readyz", paying)
         wait_until_ready(f"{self.urls['orders']}/readyz", ordering)
         for _ in range(RELAYS):  # no warnings: responses are meant to get lost
@@ -106,15 +119,19 @@ class Demo:
         """Click while responses get lost, then check both sides; SystemExit if a check fails."""
         urls = ("--base-url", self.urls["orders"], "--payments-url", self.urls["payments"])
         storm = ("rpc_retry", "--orders", str(orders), *LOAD, "--no-audit", *urls)
-        self._toggle_faults()
-        say("60 % of the payment service's responses lost:")
+        self.turn_faults(on=True)
+        say(f"{proxy.LOST} of the payment service's responses lost:")
         self._run("orders", "simulate", *storm, "--chaos-url", self.urls["network"])
-        self._toggle_faults()
+        self.turn_faults(on=False)
         for side in SIDES:
             say(f"\nThe database of {side}:")
             self._run(side, "audit")
         # Every click got its outcome, so that nothing is in flight.
         self._run("orders", "reconcile", "--grace", "0")
+
+    def turn_faults(self, *, on: bool) -> None:
+        """Have responses get lost between the services, or none."""
+        proxy.turn_faults(self.urls["network"], on=on, timeout_seconds=START_SECONDS_MAX)
 
     def welcome(self) -> None:
         """Print where everything is."""
@@ -125,7 +142,7 @@ class Demo:
             for account in user["accounts"]
         )
         facts = {"urls": self.urls, "password": password, "accounts": accounts}
-        say(WELCOME.format(**facts, proxy=self.network.pid))
+        say(WELCOME.format(**facts, lost=proxy.LOST))
 
     def wait(self) -> int:
         """Wait until a process ends that should not, and return 1."""
@@ -150,9 +167,6 @@ class Demo:
         target = f"127.0.0.1:{self.ports['payments']}"
         place = ("--port", str(self.ports["network"]), "--target", target)
         return ("-m", "simulator.chaos", *place, *FAULTS)
-
-    def _toggle_faults(self) -> None:
-        self.network.send_signal(signal.SIGUSR1)
 
     def _run(self, side: str, *arguments: str) -> None:
         """Run a command of manage.py on a side; SystemExit if it fails."""

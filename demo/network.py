@@ -9,7 +9,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -53,12 +52,21 @@ NETWORKS = (
 BY_NAME = {each.name: each for each in NETWORKS}
 
 
-@dataclass(frozen=True)
-class Switch:
-    """What the pages show of the switch."""
+class VisitorsSwitch:
+    """What the pages show of a visitor's own network, which a cookie names."""
 
-    networks: tuple[Network, ...]
-    chosen: Network
+    networks = NETWORKS
+    is_shared = False
+
+    def __init__(self, request: HttpRequest) -> None:
+        name = request.get_signed_cookie(COOKIE, default=None)
+        self.chosen = BY_NAME.get(name or "", CALM)
+
+    def choose(self, network: Network, response: HttpResponse) -> None:
+        """Have the visitor's next requests meet a network."""
+        response.set_signed_cookie(
+            COOKIE, network.name, httponly=True, samesite="Lax", secure=settings.HTTPS
+        )
 
 
 class VisitorsNetwork:
@@ -71,41 +79,41 @@ class VisitorsNetwork:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        chosen = _chosen_by(request)
-        request.network = Switch(NETWORKS, chosen)  # type: ignore[attr-defined]
+        switch = VisitorsSwitch(request)
+        request.network = switch  # type: ignore[attr-defined]
         response = self.get_response(request)
-        if chosen.name in {"loses", "kills"} and _is_first_of_a_commit(response):
-            _lose_response(request, kills=chosen.name == "kills")
+        chosen = switch.chosen.name
+        if chosen in {"loses", "kills"} and _is_first_of_a_commit(response):
+            _lose_response(request, kills=chosen == "kills")
         return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Have a slow network's request wait before anything is done for it."""
         match = request.resolver_match
         pays_or_places = match is not None and match.view_name in PAY_OR_PLACE
-        if request.method == "POST" and pays_or_places and _chosen_by(request).name == "slow":
+        is_slow = request.network.chosen.name == "slow"  # type: ignore[attr-defined]
+        if request.method == "POST" and pays_or_places and is_slow:
             time.sleep(SLOW_SECONDS)
 
 
 @public_page
 def choose(request: HttpRequest) -> HttpResponse:
-    """Choose the visitor's network, and return to their page; a duplicate changes nothing."""
-    if not settings.DEMO_SIGN_IN:
+    """Choose a network, and return to the form's page; a duplicate changes nothing.
+
+    Only the demo has the middleware that gives a request its switch.
+    """
+    switch = getattr(request, "network", None)
+    if switch is None:
         raise Http404
     if request.method != "POST":
         return redirect("shop:catalogue")
-    chosen = BY_NAME.get(request.POST.get("network", ""))
+    name = request.POST.get("network", "")
+    chosen = next((each for each in switch.networks if each.name == name), None)
     if chosen is None:
         return error_page(request, 400)
     response = SeeOther(_page_of(request))
-    response.set_signed_cookie(
-        COOKIE, chosen.name, httponly=True, samesite="Lax", secure=settings.HTTPS
-    )
+    switch.choose(chosen, response)
     return response
-
-
-def _chosen_by(request: HttpRequest) -> Network:
-    name = request.get_signed_cookie(COOKIE, default=None)
-    return BY_NAME.get(name or "", CALM)
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -2,15 +2,14 @@
 
 Each request has a connection of its own to the server, so that nothing is lost but what a fault
 loses. Where several losses come up for a request, the first of those below happens. SIGUSR1 turns
-the faults off and on. SIGINT or SIGTERM ends the proxy, which then prints its counts; until then
-GET /chaos returns them.
+the faults off or on; PUT /chaos with {"faults": false} turns them off, and with true on. SIGINT or
+SIGTERM ends the proxy, which then prints its counts; until then GET /chaos returns them.
 """
 
 import argparse
 import re
 import signal
 import sys
-from itertools import cycle
 
 from simulator.chaos.faults import LOSSES
 from simulator.chaos.proxy import ChaosProxy
@@ -63,12 +62,11 @@ def _probability(text: str) -> float:
 
 
 def _wait_for_the_end(signals: set[signal.Signals], proxy: ChaosProxy) -> None:
-    """Turn the faults off and on with SIGUSR1; return with any other signal."""
-    for switch, message in cycle([(proxy.calm, "Faults off."), (proxy.resume, "Faults on.")]):
-        if signal.sigwait(signals) != signal.SIGUSR1:
-            return
+    """Turn the faults off or on with SIGUSR1; return with any other signal."""
+    while signal.sigwait(signals) == signal.SIGUSR1:
+        switch = proxy.resume if proxy.is_calm else proxy.calm
         switch()
-        _print(message)
+        _print("Faults off." if proxy.is_calm else "Faults on.")
 
 
 def _print(text: str) -> None:

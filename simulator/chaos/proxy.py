@@ -9,12 +9,19 @@ import threading
 from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Self
 
 from simulator.chaos.faults import LOSSES, SHARE_RETURNED, TIMES_SENT, Fault
-from simulator.chaos.messages import BROKEN, RawResponse, read_request, read_response
+from simulator.chaos.messages import (
+    BROKEN,
+    END_OF_HEAD,
+    RawResponse,
+    read_request,
+    read_response,
+)
 
-OWN_COUNTS = b"GET /chaos "  # the proxy responds to this itself, and does not count it
+OWN = (b"GET /chaos ", b"PUT /chaos ")  # the proxy responds itself, and does not count these
 
 
 class ChaosProxy:
@@ -23,7 +30,8 @@ class ChaosProxy:
     `chance` is a fault's probability per request, decided by the seed and the request's number; a
     delay lasts `delay_ms`. `happened` counts faults, and the server's own failures as no-response;
     `reached` counts the POSTs that were delivered to the server, duplicates too. `GET /chaos`
-    returns the counts.
+    returns the counts and whether the faults are on; `PUT /chaos` with {"faults": true} or false
+    turns them on or off, and a repeated one changes nothing.
     """
 
     def __init__(self, target: tuple[str, int], *, port: int = 0, seed: int = 0) -> None:
@@ -34,7 +42,7 @@ class ChaosProxy:
         self.happened: Counter[str] = Counter()
         self._random = random.Random(seed)  # noqa: S311 - faults, no secret
         self._rules: list[tuple[Fault, bytes]] = []
-        self._calm = False
+        self.is_calm = False
         self._tasks: set[asyncio.Task[None] | None] = set()
         self._started, self._ending = threading.Event(), asyncio.Event()
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -57,11 +65,11 @@ class ChaosProxy:
 
     def calm(self) -> None:
         """Turn the faults off from the next request on; what is armed stays armed."""
-        self._calm = True
+        self.is_calm = True
 
     def resume(self) -> None:
         """Turn the faults on again."""
-        self._calm = False
+        self.is_calm = False
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -87,9 +95,9 @@ class ChaosProxy:
     async def _exchange(self, reader: StreamReader, writer: StreamWriter) -> bool:
         """Forward one request and return its response; True if another request may follow."""
         request = await read_request(reader)
-        if not request.startswith(OWN_COUNTS):
+        if not request.startswith(OWN):
             return await self._forward(request, reader, writer)
-        writer.write(self._counts_response())
+        writer.write(self._own_response(request))
         await writer.drain()
         return True
 
@@ -107,19 +115,26 @@ class ChaosProxy:
             return False
         return not response.is_last
 
-    def _counts_response(self) -> bytes:
-        """Return the response to a request for the proxy's own counts."""
+    def _own_response(self, request: bytes) -> bytes:
+        """Turn the faults on or off if a request says so, and return the proxy's own state."""
+        status = "200 OK"
+        if request.startswith(b"PUT "):
+            faults = _faults_of(request.partition(END_OF_HEAD)[2])
+            if faults is None:
+                status = "400 Bad Request"
+            else:
+                self.is_calm = not faults
         counts = {"requests": self.requests, "reached": self.reached, "happened": self.happened}
-        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
-        body = json.dumps(counts)
-        return (head.format(len(body)) + body).encode()
+        body = json.dumps({"faults": not self.is_calm, **counts})
+        fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+        return f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}".encode()
 
     def _decide(self, request: bytes) -> set[Fault]:
         """Return the faults of a request: a rule's one, or else those that chance decides."""
         draws: dict[Fault, float] = {
             fault: self._random.random() for fault in (*LOSSES, "delay")
         }  # for every request, so that its faults depend on its number alone
-        if self._calm:
+        if self.is_calm:
             return set()
         for fault, pattern in self._rules:
             if pattern in request:
@@ -155,6 +170,15 @@ class ChaosProxy:
                 writer.close()
         except BROKEN:
             return RawResponse()
+
+
+def _faults_of(body: bytes) -> bool | None:
+    """Return what {"faults": true} or false asks for, or None: it is something else."""
+    with suppress(ValueError):
+        match json.loads(body):
+            case {"faults": bool(faults)}:
+                return faults
+    return None
 
 
 def _reset(writer: StreamWriter) -> None:

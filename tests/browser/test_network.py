@@ -1,12 +1,24 @@
 """The demo's network switch in a real browser: the accident that a visitor chose, and its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PICTURES, Till, Visit, Visitor, is_narrow, violations
+from simulator.chaos import ChaosProxy
+from tests.browser.conftest import (
+    MOST_BYTES,
+    PICTURES,
+    Till,
+    Visit,
+    Visitor,
+    bytes_loaded,
+    is_narrow,
+    violations,
+)
 from tests.browser.test_pages import headline
 from tests.browser.test_shop import at_checkout, ends_paid, order_of, pay
 from tests.support.live import LiveServer, descendants, is_running, until
@@ -93,4 +105,35 @@ def test_the_switch_is_usable_on_a_phone_in_both_languages(
 
     page.screenshot(path=PICTURES / f"network-{scheme}-{language}.png", full_page=True)
     assert is_narrow(page)
+    assert violations(page) == []
+
+
+@pytest.fixture
+def order_service(proxy: ChaosProxy, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server whose pages turn the network: the proxy's, which nobody sends anything through."""
+    params = connection.get_connection_params()
+    with LiveServer(
+        database=params, folder=tmp_path, workers=1, DEMO_NETWORK_URL=proxy.url
+    ) as server:
+        yield server
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_network_of_two_services_is_turned_on_any_page_and_by_any_visitor(
+    scheme: Any, visit: Visit, order_service: LiveServer, proxy: ChaosProxy
+) -> None:
+    visitor = visit(color_scheme=scheme, viewport={"width": 360, "height": 700})
+    visitor.url = order_service.url
+    page = visitor.tab()
+    page.goto(f"{visitor.url}/")
+    expect(page.locator("main")).to_contain_text("loses 60 % of its responses")
+    page.screenshot(path=PICTURES / f"network-between-{scheme}.png", full_page=True)
+    assert is_narrow(page)
+    assert violations(page) == []
+    assert bytes_loaded(page) < MOST_BYTES
+
+    page.get_by_role("button", name="calm", exact=True).click()
+
+    expect(page.locator("main")).to_contain_text("loses nothing")
+    assert proxy.is_calm
     assert violations(page) == []

@@ -216,4 +216,5 @@ def test_nothing_breaks_a_visitors_network_where_it_is_no_demo_with_a_shop(
     ask = "[each for each in s.MIDDLEWARE if 'demo' in each]"
 
     assert read(ask, **environment) == [[]]
+    assert read(ask, **environment, DEMO_NETWORK_URL="http://127.0.0.1:1") == [[]]
     assert read(ask, DEBUG="true") == [["demo.network.VisitorsNetwork"]]

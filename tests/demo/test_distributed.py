@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
+from tests.support.browserless import Visitor, over_the_network
 from tests.support.live import ROOT, descendants, ended, free_port, is_running, until
 
 Environment = dict[str, str]
@@ -69,12 +71,17 @@ class Demo:
         url = f"http://127.0.0.1:{self.port + number}/readyz"
         return urllib3.request("GET", url, retries=False).status == 200
 
+    def network(self) -> dict[str, Any]:
+        """Return what the proxy has broken, and whether it still does."""
+        url = f"http://127.0.0.1:{self.port + 2}/chaos"
+        state: dict[str, Any] = urllib3.request("GET", url, retries=False).json()
+        return state
+
     def has_requested(self) -> bool:
         """Return True if a request for the payment system has passed the proxy."""
         assert self.process.poll() is None, self.output()
-        url = f"http://127.0.0.1:{self.port + 2}/chaos"
         try:
-            return bool(urllib3.request("GET", url, retries=False).json()["requests"])
+            return bool(self.network()["requests"])
         except urllib3.exceptions.HTTPError:
             return False
 
@@ -110,6 +117,15 @@ def table_of(output: str) -> dict[str, str]:
     return dict(zip(*cells, strict=True))
 
 
+def seen_by(visitor: Visitor, demo: Demo, *, choice: str = "") -> tuple[str, bool]:
+    """Return what a page says of the network, and whether it loses; first make a choice, if any."""
+    page = visitor.open("/")
+    if choice:
+        page = visitor.send(page.form("/demo/network/").filled(network=choice))
+    (sentence,) = re.findall(r"The network to the payment service [^<]+", page.text)
+    return sentence, demo.network()["faults"]
+
+
 def assert_nothing_is_left(family: dict[int, str], environment: Environment) -> None:
     assert len(family) >= 7  # two databases' runners, two services, the proxy and two relays
     until(lambda: not any(map(is_running, family)), what=f"the end of {family}")
@@ -122,6 +138,8 @@ def test_two_services_charge_once_while_responses_get_lost_and_end_together(
 ) -> None:
     demo = start(*STORM)
     until(lambda: demo.has_printed("Serving until Ctrl-C"), seconds=300, what=str(demo.log))
+    visitor = over_the_network(f"http://127.0.0.1:{demo.port}")
+    lossy, calm = seen_by(visitor, demo), seen_by(visitor, demo, choice="calm")
     ready = [demo.is_ready(number) for number in range(3)]  # the third forwards to the second
     family = descendants(demo.process.pid)
 
@@ -136,6 +154,9 @@ def test_two_services_charge_once_while_responses_get_lost_and_end_together(
     assert output.count("Audit") == 2
     assert set(re.findall(r"│ (\d+) +│$", output, re.MULTILINE)) == {"0"}
     assert "4 orders and 4 payments compared; differences older than 0 s: 0." in output
+    assert "loses 60 % of the payment service's responses" in output
+    assert lossy == ("The network to the payment service loses 60 % of its responses.", True)
+    assert calm == ("The network to the payment service loses nothing.", False)
     assert (ready, code) == ([True, True, True], 0), output
     assert_nothing_is_left(family, environment)
 

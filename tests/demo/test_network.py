@@ -152,7 +152,7 @@ def test_to_look_at_the_choice_changes_nothing(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_where_it_is_no_demo_there_is_no_choice(settings: Any, client: Client) -> None:
-    settings.DEMO_SIGN_IN = False
+    settings.MIDDLEWARE = [each for each in MIDDLEWARE if "demo" not in each]
 
     responses = [choose(client, "kills"), client.get("/demo/network/")]
 

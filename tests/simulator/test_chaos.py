@@ -311,6 +311,43 @@ def test_the_proxy_returns_its_counts_and_does_not_count_requests_for_them(
     assert len(till.served) == 5
 
 
+def turn(client: urllib3.HTTPConnectionPool, body: object) -> urllib3.BaseHTTPResponse:
+    return client.request("PUT", "/chaos", json=body)
+
+
+def test_the_faults_are_turned_off_and_on_by_a_request_which_says_what_they_are(
+    till: TillServer, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    proxy.chance = {"drop-request": 1}
+    assert client.request("GET", "/chaos").json()["faults"] is True
+
+    for _ in range(2):  # a duplicate changes nothing
+        assert turn(client, {"faults": False}).json()["faults"] is False
+    assert client.request("GET", "/chaos").json()["faults"] is False
+    assert pay(client) == "receipt 1"
+    for _ in range(2):
+        assert turn(client, {"faults": True}).json()["faults"] is True
+    with pytest.raises(ProtocolError):
+        pay(client)
+
+    assert proxy.happened == {"drop-request": 1}
+    assert proxy.requests == 2
+    assert len(till.served) == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"faults": "off"}, {"faults": 0}, [], None, "off"])
+@pytest.mark.parametrize("faults", [True, False])
+def test_what_does_not_say_whether_the_faults_are_on_is_refused_and_changes_nothing(
+    body: object, faults: bool, proxy: ChaosProxy, client: urllib3.HTTPConnectionPool
+) -> None:
+    turn(client, {"faults": faults})
+
+    responses = [turn(client, body), client.request("PUT", "/chaos", body=b"{")]
+
+    assert [each.status for each in responses] == [400, 400]
+    assert client.request("GET", "/chaos").json()["faults"] is faults
+
+
 def outcomes_of(
     target: tuple[str, int], seed: int, *, calm_first: int = 0, **chance: float
 ) -> list[str]:
@@ -437,6 +474,9 @@ def test_the_command_breaks_requests_calms_down_and_prints_its_counts(
         assert line_of(proxy) == "Faults on."
         with pytest.raises(ProtocolError):
             pay(client)
+        turn(client, {"faults": False})
+        os.kill(proxy.pid, signal.SIGUSR1)
+        assert line_of(proxy) == "Faults on."
         os.kill(proxy.pid, end)
 
         output, _ = proxy.communicate(timeout=TIMEOUT_SECONDS)
