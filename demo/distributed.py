@@ -89,6 +89,7 @@ class Demo:
 
     def set_up(self) -> None:
         """Set up two databases with tables and the demo's data; a repeated call adds nothing."""
+        say("Setting up two databases …")
         for environment in self.environments.values():
             if not environment.get("DATABASE_URL"):
                 self._start_postgres(environment)
@@ -104,6 +105,7 @@ class Demo:
 
     def start(self) -> None:
         """Start the services, the network and the relays; return when they are ready."""
+        say("Starting two services, the network between them, and the relays …")
         orders, payments = (self.environments[side] for side in SIDES)
         paying = self._add(gunicorn(self.ports["payments"], environment=payments))
         network = self._add(running(*self._proxy(), environment=orders, stdout=DEVNULL))

@@ -74,15 +74,19 @@ def _serve(port: int, *, storm: bool, orders: int) -> int:
     if not is_free(port):
         say(f"Port {port} is in use. Choose another one: PORT={port + 1}")
         return 1
+    say("Setting up the database …")
     if not os.environ.get("DATABASE_URL"):
         embedded.ensure_running()  # it stops with the last process that called this
     if manage("migrate", "--verbosity", "0") or manage("seed_demo"):
         return 1
+    say("Starting the web server …")
     load = ("--orders", str(orders), "--concurrency", "40")
     with gunicorn(port, environment=os.environ) as web:
         wait_until_ready(f"{url}/readyz", web)
-        if storm and manage("simulate", "double_click", "--contrast", "--base-url", url, *load):
-            return 1
+        if storm:
+            say("Impatient customers click on Pay …")
+            if manage("simulate", "double_click", "--contrast", "--base-url", url, *load):
+                return 1
         password = os.environ.get("DEMO_PASSWORD", "only-for-the-demo")
         say(WELCOME.format(url=url, password=password))
         with contextlib.suppress(subprocess.TimeoutExpired):

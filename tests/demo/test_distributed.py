@@ -146,6 +146,10 @@ def test_two_services_charge_once_while_responses_get_lost_and_end_together(
     code = demo.end(signal.SIGTERM)
 
     output = demo.output()
+    lines = output.splitlines()
+    progress = [line for line in lines if line.endswith("…")]
+    assert progress == [lines[0], lines[2]]  # the second one is of the seed
+    assert lines[0] == "Setting up two databases …"
     table = table_of(output)
     assert int(table["responses lost"]) > 0
     assert int(table["requests"]) > int(table["orders"]) == 4

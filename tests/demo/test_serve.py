@@ -91,6 +91,9 @@ def test_ctrl_c_stops_everything_that_was_started(
         serving.send_signal(end)
 
         assert serving.wait(60) == 0, log.read_text()
+    first, second, third, *_ = log.read_text().splitlines()
+    assert (first, third) == ("Setting up the database …", "Starting the web server …")
+    assert second.startswith("Demo customers: ")
     assert response.status == 200
     assert database.stdout.startswith("postgresql://")
     assert started

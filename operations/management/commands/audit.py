@@ -14,7 +14,8 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = check_invariants()
+        with Console(stderr=True).status("Checking every invariant …"):
+            findings = check_invariants()
         table = Table("invariant", "rule", "breaches", title="Audit")
         for finding in findings:
             colour = "red" if finding.breaches else "green"

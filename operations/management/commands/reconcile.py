@@ -58,7 +58,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
         try:
-            report = _reconcile(options)
+            with Console(stderr=True).status("Comparing orders with payments …"):
+                report = _reconcile(options)
         except SideUnreadable as error:
             raise CommandError(str(error), returncode=2) from error
         except KeyboardInterrupt:

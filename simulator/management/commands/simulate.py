@@ -99,7 +99,8 @@ def _audit() -> report.Audit:
     from operations.audit import check_invariants  # noqa: PLC0415 - only it needs a database
 
     try:
-        breaches = sum(finding.breaches for finding in check_invariants())
+        with Console(stderr=True).status("Checking every invariant …"):
+            breaches = sum(finding.breaches for finding in check_invariants())
     except Error as error:
         reason = str(error).partition("\n")[0]
         message = f"The audit can't read its database ({reason}). Leave it out: --no-audit"
