@@ -218,3 +218,10 @@ def test_nothing_breaks_a_visitors_network_where_it_is_no_demo_with_a_shop(
     assert read(ask, **environment) == [[]]
     assert read(ask, **environment, DEMO_NETWORK_URL="http://127.0.0.1:1") == [[]]
     assert read(ask, DEBUG="true") == [["demo.network.VisitorsNetwork"]]
+
+
+def test_the_demo_of_two_services_turns_the_network_between_them_and_no_visitors() -> None:
+    ask = "[each for each in s.MIDDLEWARE if 'demo' in each]"
+    middleware = read(ask, DEBUG="true", DEMO_NETWORK_URL="http://127.0.0.1:1")
+
+    assert middleware == [["demo.between.services_network"]]
