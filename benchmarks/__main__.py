@@ -14,11 +14,13 @@ from web.arguments import number_up_to
 
 # Benchmarks of their own: modules with a `main` that reads its own options.
 OTHERS = {
+    "capacity": "benchmarks.capacity",
     "contention": "benchmarks.contention",
     "growth": "benchmarks.growth",
     "packages": "benchmarks.packages.speed",
     "relay": "benchmarks.relay",
     "services": "benchmarks.services",
+    "sizes": "benchmarks.sizes",
 }
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from benchmarks import capacity
 from benchmarks.kinds import KINDS
 from tests.support.live import ROOT, database_url
 
 ROUNDS = 2
+BRIEF = ("--rounds", str(ROUNDS))
 ORDERS = 1_000, 3_000
 
 Benchmark = Callable[..., dict[str, Any]]
@@ -29,7 +31,7 @@ def benchmark(django_db_setup: None, django_db_blocker: Any) -> Benchmark:
 
     def run(*arguments: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks", *arguments, "--json", "--rounds", str(ROUNDS)],
+            [sys.executable, "-m", "benchmarks", *arguments, "--json"],
             cwd=ROOT,
             env=os.environ | {"DATABASE_URL": url},
             check=True,
@@ -43,7 +45,7 @@ def benchmark(django_db_setup: None, django_db_blocker: Any) -> Benchmark:
 
 @pytest.fixture(scope="module")
 def measured(benchmark: Benchmark) -> dict[str, Any]:
-    return benchmark("--clients", "2", "--seconds", "0.2")
+    return benchmark("--clients", "2", "--seconds", "0.2", *BRIEF)
 
 
 def test_every_kind_of_request_is_measured_in_every_round(measured: dict[str, Any]) -> None:
@@ -72,7 +74,7 @@ def test_a_pay_makes_at_most_eight_round_trips_and_a_replay_at_most_two(
 def test_a_shop_with_a_history_is_measured_beside_one_with_less(benchmark: Benchmark) -> None:
     """The audit, which the benchmark runs and demands to be clean, admits the history."""
     few, many = map(str, ORDERS)
-    grown = benchmark("--growth", "--orders", many, "--beside", few, "--seconds", "0.2")
+    grown = benchmark("--growth", "--orders", many, "--beside", few, "--seconds", "0.2", *BRIEF)
     assert [row["orders"] for row in grown["history"]] == list(ORDERS)
     for row in grown["history"]:
         assert row["paid"] == row["orders"] * 0.98
@@ -84,9 +86,22 @@ def test_a_shop_with_a_history_is_measured_beside_one_with_less(benchmark: Bench
 
 
 def test_a_pay_through_two_services_is_measured(benchmark: Benchmark) -> None:
-    done = benchmark("--services", "--clients", "2", "--seconds", "0.3")
+    done = benchmark("--services", "--clients", "2", "--seconds", "0.3", *BRIEF)
     assert list(done["customers"]) == ["1", "2"]
     assert all(each["p50 ms"] > 0 for each in done["customers"].values())
+
+
+def test_the_rows_are_as_large_as_the_capacity_model_says(benchmark: Benchmark) -> None:
+    measured = benchmark("--sizes", "--orders", "5000")
+    modelled = {
+        "order": capacity.ORDER,
+        "pay": capacity.PAYMENT,
+        "key": capacity.RECORD,
+        "journal": capacity.JOURNAL,
+        "outbox": capacity.OUTBOX,
+        "tombstone": capacity.TOMBSTONE,
+    }
+    assert {unit: measured[unit] for unit in modelled} == pytest.approx(modelled, rel=0.1)
 
 
 @pytest.mark.django_db
