@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
@@ -13,6 +14,7 @@ from web import problems
 from web.rows import moment
 
 RETRY_AFTER_SECONDS = 1
+GIVEN_UP = _("The payment was given up; nothing was charged, and nothing will be.")
 _LABELS = {status.value: status.name.lower() for status in Order.Status}
 
 
@@ -95,7 +97,9 @@ def _pay_response(attempt: Attempt) -> Response:
             slug = "payment-declined"
         case _:
             slug = "order-failed"
-    return problems.response(slug, order=shown)
+    given_up = attempt.payment is not None and attempt.payment.account_id is None
+    members: dict[str, Any] = {"detail": GIVEN_UP} if given_up else {}
+    return problems.response(slug, order=shown, **members)
 
 
 def rendered(response: Response) -> Response:

@@ -81,7 +81,7 @@ class OrderLineResponse(serializers.ModelSerializer[OrderLine]):
 
 class OrderPaymentResponse(serializers.Serializer[Payment]):
     id = serializers.UUIDField()
-    account_id = serializers.IntegerField()
+    account_id = serializers.IntegerField(allow_null=True)
     amount = serializers.IntegerField()
     currency = serializers.CharField()
     outcome = serializers.ChoiceField(choices=["succeeded", "declined"])

@@ -42,11 +42,29 @@ class PaymentResponse(serializers.ModelSerializer[Payment]):
         fields = ("id", "order_id", "account_id", "amount", "currency", "outcome", "created_at")
 
 
+class UUIDField(serializers.UUIDField):
+    """A UUID as text; Django REST framework's own takes a number, and `false`, for one."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StringField(serializers.CharField):
+    """A text; Django REST framework's own takes a number for one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class ChargeRequest(serializers.Serializer[dict[str, Any]]):
-    order_id = serializers.UUIDField()
+    order_id = UUIDField()
     account_id = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX)
     amount = serializers.IntegerField(min_value=1, max_value=BIGINT_MAX, help_text="minor units")
     currency = serializers.RegexField(r"^[A-Z]{3}$", help_text="ISO 4217")
-    customer = serializers.CharField(
+    customer = StringField(
         max_length=150, required=False, help_text="whose account it must be; left out: anybody's"
     )

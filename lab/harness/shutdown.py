@@ -52,6 +52,7 @@ def graceful_shutdown() -> Iterator[None]:
         before |= {number: signal.SIG_IGN for number in _received if number == signal.SIGTERM}
         for number, handler in before.items():
             signal.signal(number, handler)
+        _received.clear()
 
 
 def end_if_asked() -> None:

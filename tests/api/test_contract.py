@@ -343,6 +343,8 @@ def test_an_order_charged_through_the_interface_is_not_charged_again(
         {"currency": "eur"},
         {"currency": "EURO"},
         {"order_id": "no-uuid"},
+        {"order_id": False},
+        {"customer": 5},
         {"account_id": 0},
         {"account_id": "x"},
     ],

@@ -208,6 +208,7 @@ def test_ctrl_c_ends_a_run_and_is_what_ended_it(
     monkeypatch.setattr("lab.harness.scheduler.WAIT_SECONDS_MAX", 1)
     with pytest.raises(KeyboardInterrupt):
         graceful_shutdown()(run)()
+    end_if_asked()  # nobody asks any more
 
 
 def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:

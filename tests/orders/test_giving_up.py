@@ -98,6 +98,7 @@ def test_a_payment_that_is_given_up_fails_its_order_and_says_who_and_why(
     final = pay(click, order, account=NOBODYS)
     assert (final.status, final.headers["Idempotent-Replayed"]) == (402, "true")
     assert final.json()["order"]["payment"]["account_id"] is None
+    assert final.json()["detail"].startswith("The payment was given up")
     alice.set_password("right-password")
     alice.save()
     shop = signed_in(network.server.url, username="alice", password="right-password")
