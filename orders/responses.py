@@ -97,7 +97,7 @@ def _pay_response(attempt: Attempt) -> Response:
             slug = "payment-declined"
         case _:
             slug = "order-failed"
-    given_up = attempt.payment is not None and attempt.payment.account_id is None
+    given_up = attempt.payment is not None and attempt.payment.is_given_up
     members: dict[str, Any] = {"detail": GIVEN_UP} if given_up else {}
     return problems.response(slug, order=shown, **members)
 

@@ -47,7 +47,7 @@ def _charge(order: Order) -> str:
             }
         return _("Not charged: nobody has paid it.")
     facts = {"amount": amount, "at": f"{payment.created_at:%Y-%m-%d %H:%M:%S} UTC"}
-    if payment.account_id is None:
+    if payment.is_given_up:
         return _("Not charged: the payment of %(amount)s was given up on %(at)s.") % facts
     if not payment.succeeded:
         return _("Not charged: the payment of %(amount)s was declined on %(at)s.") % facts

@@ -83,6 +83,11 @@ class Payment:
     def succeeded(self) -> bool:
         return self.outcome == SUCCEEDED
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was declined before any account was charged."""
+        return self.account_id is None
+
 
 def is_remote() -> bool:
     """Return True if the payment system is another process, behind a network."""

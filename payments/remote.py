@@ -140,7 +140,7 @@ def _other_terms(payment: Payment, body: bytes) -> list[str]:
 
 def _terms_of(payment: Payment) -> Sequence[str]:
     """Return the terms that a payment has: without an account, it is for any."""
-    return TERMS if payment.account_id is not None else TERMS[1:]
+    return TERMS[1:] if payment.is_given_up else TERMS
 
 
 def _problem_type(content: bytes) -> str:

@@ -23,9 +23,9 @@ class GiveUp(ReadOnlyAdmin):
         refused = PaymentRequest.objects.filter(order=order, dead_lettered=True).first()
         if refused is None:
             return texts.on_order_page(request, order.pk, texts.NOT_DEAD_LETTERED)
-        reason = request.POST.get("reason", "").strip()[:REASON_MAX]
         if request.method != "POST":
             return self._ask(request, order, refused)
+        reason = request.POST.get("reason", "").strip()[:REASON_MAX]
         if not reason:
             return texts.on_order_page(request, order.pk, texts.WITHOUT_A_REASON)
         try:

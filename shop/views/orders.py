@@ -86,7 +86,7 @@ def _order_context(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
 
 def _is_given_up(order: Order) -> bool:
     payment = services.payments_of([order.pk]).get(order.pk)
-    return payment is not None and payment.account_id is None
+    return payment is not None and payment.is_given_up
 
 
 def _contrast(order: Order, sent: int) -> dict[str, Any] | None:
