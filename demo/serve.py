@@ -10,9 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import environ
+import psutil
 
 from demo import distributed
 from demo.processes import ROOT, gunicorn, is_free, manage, say, wait_until_ready
@@ -96,21 +96,18 @@ def _serve(port: int, *, storm: bool, orders: int) -> int:
 
 
 def _resident_mb() -> int:
-    """Return the resident memory of this process, its descendants, and the database."""
-    parents: dict[int, int] = {}
-    resident: dict[int, int] = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-        except OSError:  # it has just ended
-            continue
-        pid = int(fields["Pid"])
-        parents[pid] = int(fields["PPid"])
-        resident[pid] = int(fields.get("VmRSS", "0 kB").split()[0])
-    family = {os.getpid(), embedded.postmaster() or os.getpid()}
-    while grown := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return sum(resident.get(pid, 0) for pid in family) // 1024
+    """Return the memory of this process, its descendants, and the database.
+
+    Linux counts a page that processes share (PostgreSQL's buffers, mostly) in parts that add up to
+    one page; elsewhere it counts in each of them.
+    """
+    roots = [psutil.Process(pid) for pid in (os.getpid(), embedded.postmaster()) if pid]
+    sizes: list[int] = []
+    for each in {member for root in roots for member in (root, *root.children(recursive=True))}:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            memory = each.memory_full_info()
+            sizes.append(getattr(memory, "pss", memory.rss))
+    return sum(sizes) // 2**20
 
 
 if __name__ == "__main__":

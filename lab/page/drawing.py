@@ -45,10 +45,6 @@ class ClickBar:
         return str(KIND_LABELS[self.kind])
 
     @property
-    def middle(self) -> int:
-        return self.y + BAR_PIXELS // 2
-
-    @property
     def baseline(self) -> int:
         return self.y + BAR_PIXELS - 2
 

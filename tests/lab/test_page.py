@@ -233,11 +233,11 @@ def test_a_run_shows_that_naive_charged_ten_times_and_a_request_id_once(
     assert "Charged 10 times" in naive
     assert "900 cents too much" in naive
     assert "nothing recognises a duplicate" in naive
-    assert naive.count(f'<g class="{AttemptKind.DUPLICATE_CHARGE}">') == 9
+    assert naive.count(f'<svg class="{AttemptKind.DUPLICATE_CHARGE}" ') == 9
     assert "Charged once" in once
     assert "10 × first result" in once
-    assert once.count('<g class="executed">') == 1
-    assert once.count('<g class="replayed">') == 9
+    assert once.count('<svg class="executed" ') == 1
+    assert once.count('<svg class="replayed" ') == 9
     assert 'href="/lab/source/request_id/"' in once
 
 

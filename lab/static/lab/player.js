@@ -19,7 +19,7 @@ function laneOf(figure) {
   cursor.setAttribute("class", "cursor");
   cursor.setAttribute("y2", "100%");
   plot.append(veil, cursor);
-  const ends = [...plot.querySelectorAll(":scope > g")].map((bar) => {
+  const ends = [...plot.querySelectorAll(":scope > svg[class]")].map((bar) => {
     const parts = [...bar.querySelectorAll("rect")].map((part) => {
       const start = percent(part.getAttribute("x"));
       return [start, start + percent(part.getAttribute("width"))];
