@@ -45,7 +45,9 @@ def _paths() -> Iterator[str]:
 
     order = Order.objects.order_by("pk").first()
     assert order is not None
-    texts = [str(order.pk), order.customer.username, "nobody-has-this"]
+    customer, day = order.customer.username, f"{order.created_at:%Y-%m-%d}"
+    texts = [str(order.pk), str(order.pk)[-8:], customer, f"{customer}+2.50", "2.50", day]
+    texts += [f"{day}+12:00", f"{customer}@example.com", "nobody-has-this"]
     dashboard = reverse("admin:dashboard")
     yield dashboard
     yield from (f"{dashboard}?q={text}" for text in texts)

@@ -5,13 +5,20 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from django_fsm import ConcurrentTransitionMixin, FSMIntegerField, transition
 from uuid_utils.compat import uuid7
+
+# The last group of an id, backwards, for its end to be a range. An id's beginning is a time.
+ID_FROM_ITS_END = Func(
+    F("id"),
+    template='(reverse(right(%(expressions)s::text, 12)) COLLATE "C")',
+    output_field=models.TextField(),
+)
 
 
 class Product(models.Model):
@@ -90,6 +97,7 @@ class Order(ConcurrentTransitionMixin, models.Model):
                 fields=["updated_at"], condition=Q(status=1), name="orders_order_still_paying"
             ),
             models.Index(fields=["amount", "-id"], name="orders_order_amount"),
+            models.Index(ID_FROM_ITS_END, name="orders_order_id_end"),
         ]
 
     def __str__(self) -> str:

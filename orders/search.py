@@ -1,8 +1,8 @@
 """Finding orders by what a customer or an operator has at hand.
 
 Each word narrows the search down: a user name, an e-mail address, an amount ("2.50", "EUR"), a date
-or a time (UTC), an order's id or its beginning. Each is looked up through an index: an order's id
-carries its time (UUIDv7, RFC 9562), so that a time is a range of ids.
+or a time (UTC), an order's id, its beginning or its end. Each is looked up through an index: an
+order's id carries its time (UUIDv7, RFC 9562), so that a time is a range of ids.
 """
 
 import re
@@ -12,8 +12,9 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
-from orders.models import Order, Product
+from orders.models import ID_FROM_ITS_END, Order, Product
 from web import uuid7
 from web.money import in_minor_units
 
@@ -24,6 +25,7 @@ TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
 AMOUNT = re.compile(r"[^\w\s]?(\d{1,12}(?:[.,]\d{1,3})?)[^\w\s]?")
 CURRENCY = re.compile(r"[A-Z]{3}")
 BEGINNING = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{1,4}){0,7}")
+END = re.compile(r"[0-9a-f]{6,12}")
 HEX_DIGITS = 32
 
 
@@ -54,6 +56,8 @@ def _about(word: str, currencies: Iterable[str]) -> Q:
             wanted |= Q(currency=currency, amount=minor_units) if minor_units else Q()
     if BEGINNING.fullmatch(word.lower()):
         wanted |= _beginning_with(word.lower().replace("-", ""))
+    if END.fullmatch(word.lower()):
+        wanted |= _ending_with(word.lower())
     return wanted
 
 
@@ -67,6 +71,14 @@ def _beginning_with(digits: str) -> Q:
     """Return the condition on the ids that begin with some hexadecimal digits."""
     first, last = digits.ljust(HEX_DIGITS, "0"), digits.ljust(HEX_DIGITS, "f")
     return Q(pk__range=(UUID(first[:HEX_DIGITS]), UUID(last[:HEX_DIGITS])))
+
+
+def _ending_with(digits: str) -> Q:
+    """Return the condition on the ids that end with some hexadecimal digits."""
+    backwards = digits[::-1]
+    return Q(GreaterThanOrEqual(ID_FROM_ITS_END, backwards)) & Q(
+        LessThan(ID_FROM_ITS_END, f"{backwards}g")
+    )
 
 
 def _at(moments: Iterable[str]) -> Q:

@@ -16,10 +16,12 @@ from django.db import connection
 RecordEvent = Callable[..., None]
 POLL_SECONDS = 0.002
 FIRST_READ_SECONDS_MAX = 10
+# PostgreSQL reads a session's statement before its wait, and a statement may come between: that one
+# waits, not the BEGIN ahead of it. The next poll names it.
 READ = """
 SELECT (SELECT balance FROM {} WHERE id = %s), (
     SELECT coalesce(jsonb_object_agg(pid, query), '{{}}') FROM pg_stat_activity
-     WHERE application_name = %s AND wait_event_type = 'Lock')"""
+     WHERE application_name = %s AND wait_event_type = 'Lock' AND query <> 'BEGIN')"""
 
 
 @dataclass

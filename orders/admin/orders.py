@@ -52,7 +52,7 @@ class OrderAdmin(SubmitAgain, GiveUp):
     list_select_related = ("customer",)
     list_filter = ("status", filter_by("currency", _("currency"), _currencies), "created_at")
     search_fields = ("customer__username__exact",)
-    search_help_text = _("Customer, e-mail, amount, date or time (UTC), id or its beginning")
+    search_help_text = _("Customer, e-mail, amount, date or time (UTC), id, its beginning or end")
     ordering = ("-id",)
     fields = (
         ("id", "customer"),

@@ -50,12 +50,15 @@ def test_each_word_narrows_the_search_down_and_the_newest_comes_first(orders: li
     assert found("a " * 7) == []
 
 
-def test_an_order_is_found_by_its_id_and_by_the_beginning_of_it(orders: list[Order]) -> None:
+def test_an_order_is_found_by_its_id_its_beginning_and_its_end(orders: list[Order]) -> None:
     for order in orders:
         assert found(str(order.pk)) == [order]
         assert found(order.pk.hex) == [order]
         assert order in found(str(order.pk)[:8])
         assert order in found(str(order.pk)[:13].upper())
+        assert found(str(order.pk)[-12:]) == [order]
+        assert found(str(order.pk)[-6:].upper()) == [order]
+        assert found(str(order.pk)[-5:]) == []
     assert found("ffffffff") == []
 
 
@@ -72,7 +75,9 @@ def test_a_time_is_a_minute_or_a_second_of_a_day(alice: User, place: Place) -> N
     assert uuid7.made_at(pk) == at
 
 
-@pytest.mark.parametrize("text", ["alice@example.com", "2.50", "01a21a80", "2026-11-26 00:18"])
+@pytest.mark.parametrize(
+    "text", ["alice@example.com", "2.50", "01a21a80", "c0ffee", "2026-11-26 00:18"]
+)
 def test_a_search_reads_orders_through_an_index(text: str, orders: list[Order]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
