@@ -1,9 +1,9 @@
 """Run a request once per key: the key, its effect and its response are one commit.
 
-Public are these names and the modules `admin`, `ahead`, `database_errors`, `drf`, `drf_views`,
-`errors`, `failpoints`, `journal`, `migrating`, `models` (to read), `problems`, `purge`,
-`rate_limit`, `signals`, `spectacular`, `steps`, `tokens`, `urls`, `views` and `waiting`. Everything
-else may change.
+Public are these names and the modules `admin`, `ahead`, `database_errors`, `drf`, `drf_tokens`,
+`drf_views`, `errors`, `failpoints`, `journal`, `migrating`, `models` (to read), `problems`,
+`purge`, `rate_limit`, `signals`, `spectacular`, `steps`, `tokens`, `urls`, `views` and `waiting`.
+Everything else may change.
 """
 
 from idempotency.boundary import respond_once, stored_response

@@ -80,17 +80,15 @@ def _checks(names: str) -> frozenset[str]:
     return chosen
 
 
+_OURS = _checks("retry kill error slow at_once other_body other_user quoted")
 OURS = Contender(
     "ours",
     "Key, effect and response commit in one transaction: no crash, exception or slow handler "
     "charges twice. The records are as safe as the database that holds the effect; where somebody "
     "empties their table, keys are new again.",
     (
-        Configuration(
-            "README",
-            _checks("retry kill error slow at_once other_body other_user quoted"),
-            "idempotency_record",
-        ),
+        Configuration("README", _OURS, "idempotency_record"),
+        Configuration("its tokens", _OURS, "idempotency_record"),
     ),
     source="this repository",
 )

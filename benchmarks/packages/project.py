@@ -32,7 +32,12 @@ CREATE TABLE charge (
 
 
 def configure(
-    *, urls: str, apps: tuple[str, ...] = (), middleware: tuple[str, ...] = (), **added: Any
+    *,
+    urls: str,
+    apps: tuple[str, ...] = (),
+    middleware: tuple[str, ...] = (),
+    authentication: str = "rest_framework.authentication.TokenAuthentication",
+    **added: Any,
 ) -> None:
     """Set Django up as an ordinary API project, with what the contender adds.
 
@@ -55,7 +60,7 @@ def configure(
         ],
         MIDDLEWARE=[*middleware],
         REST_FRAMEWORK={
-            "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+            "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
             "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
             "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
         },

@@ -25,7 +25,7 @@ from web.arguments import number_up_to
 
 # By their files, and the set-ups in which they respond to a plain request.
 MEASURED = {
-    OURS.module: {"README"},
+    OURS.module: {"README", "its tokens"},
     "drf_idempotency": {"quick start"},
     "idemkit": {"Redis", "PostgreSQL"},
 }

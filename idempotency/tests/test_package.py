@@ -15,7 +15,8 @@ import pytest
 import idempotency
 from idempotency.tests.processes import PACKAGE
 
-ONLY_WITH_DRF = {"drf.py", "drf_views.py"}  # and what imports these: spectacular, urls
+# And what imports these: spectacular, urls.
+ONLY_WITH_DRF = {"drf.py", "drf_tokens.py", "drf_views.py"}
 MARKS: dict[str, None] = dict.fromkeys(("_", "gettext", "gettext_lazy"))
 ALLOWED_IMPORTS = {
     *sys.stdlib_module_names,

@@ -1,11 +1,17 @@
-"""This repository's `idempotency`: an app, a decorator."""
+"""This repository's `idempotency`: an app, a decorator; and with its token authentication."""
 
-from benchmarks.packages.project import charge, configure
+from typing import Any
+
+from benchmarks.packages.project import CONFIGURATION, charge, configure
+
+TOKENS = {"authentication": "idempotency.drf_tokens.TokenAuthentication"}
+added: dict[str, Any] = TOKENS if CONFIGURATION == "its tokens" else {}
 
 configure(
     urls=__name__,
     apps=("idempotency",),
     IDEMPOTENCY={"WAITING_THREADS_MAX": 6},  # of a process's 12
+    **added,
 )
 
 from django.urls import path
