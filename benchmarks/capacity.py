@@ -33,7 +33,7 @@ Costs = dict[str, Cost]
 PAY, PLACE, REPLAY = "first pay", "first place", "replay of a pay"
 COSTS: Costs = {PAY: Cost(2.94, 1.81), PLACE: Cost(2.68, 1.00), REPLAY: Cost(1.36, 0.13)}
 # `python -m benchmarks.sizes`: bytes of a row, or of the rows that a call writes.
-ORDER, PAYMENT, RECORD, TOMBSTONE, JOURNAL, OUTBOX = 430, 850, 1_120, 370, 470, 740
+ORDER, PAYMENT, RECORD, TOMBSTONE, JOURNAL, OUTBOX = 470, 850, 1_120, 370, 470, 740
 # `python -m benchmarks.relay`: a relay's own CPU time for one order, in ms, the most of its rounds.
 RELAY_MS = 3.2
 RELAY_CONNECTIONS = 5  # of one relay: one claims, four settle (orders/relay.py)
