@@ -210,9 +210,7 @@ class Cluster:
             session.execute(psycopg.sql.SQL("CREATE DATABASE {0} OWNER {0}").format(name))
 
     def _set_up(self) -> None:
-        # Longer than Patroni's ttl: see deploy/cluster/README.md.
-        timeouts = ("set_role_timeouts", "--statement-seconds", "30")
-        for command in (("migrate", "--verbosity", "0"), ("seed_demo",), timeouts):
+        for command in (("migrate", "--verbosity", "0"), ("seed_demo",), ("set_role_timeouts",)):
             done = self.manage(*command)
             if done.returncode:
                 raise RuntimeError(f"manage.py {command[0]}: {done.stdout}{done.stderr}")
