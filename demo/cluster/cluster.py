@@ -30,6 +30,7 @@ FOLLOWING = """
 SELECT count(*), count(*) FILTER (WHERE sync_state = 'sync') FROM pg_stat_replication
  WHERE state = 'streaming' AND application_name LIKE 'db%'
 """
+FILL = "CREATE TEMPORARY TABLE filler AS SELECT gen_random_uuid() FROM generate_series(1, 20000)"
 
 
 def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
@@ -162,6 +163,17 @@ class Cluster:
             connect_timeout=3,
             autocommit=True,
         )
+
+    def lacks_space(self, host: str) -> bool:
+        """Return True if a database refuses to write, for its disk is full."""
+        try:
+            with self.connect(host) as session:
+                session.execute(FILL)
+        except psycopg.errors.DiskFull:
+            return True
+        except psycopg.Error:
+            pass
+        return False
 
     def replicate(self, *, synchronously: bool) -> None:
         """Have a COMMIT wait for a standby from now on, or not."""

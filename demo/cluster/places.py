@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from os import geteuid
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def make_folders(hosts: Iterable[str]) -> None:
             size = f"size={DISK_MB}m,mode=0755"
             subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
         account().hand_over(folder)
+
+
+@contextmanager
+def full_disk(host: str) -> Iterator[None]:
+    """Leave no byte free on the disk of a host for the block."""
+    filler = RUN / host / "filler"
+    try:
+        with suppress(OSError), filler.open("wb", buffering=0) as opened:
+            while True:
+                opened.write(bytes(4096))
+        yield
+    finally:
+        filler.unlink()
 
 
 def remove() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from demo.cluster import network
+from demo.cluster import network, places
 from demo.cluster.cluster import Cluster, until
 from demo.cluster.network import CLIENTS, DATABASES, FRONT, WEBS
 
@@ -18,6 +18,7 @@ Fault = Callable[[Cluster], AbstractContextManager[HasHit]]
 
 DATABASE_PROGRAMS = ("patroni", "postgres")
 QUORUM_SECONDS = 20
+FULL_SECONDS = 10
 PROXY_SECONDS = 3
 
 
@@ -81,6 +82,20 @@ def etcd_without_quorum(cluster: Cluster) -> Iterator[HasHit]:
 
 
 @contextmanager
+def disk_full(cluster: Cluster) -> Iterator[HasHit]:
+    """Fill the disk of the primary for a while, from the first write that it refuses."""
+    primary = _primary(cluster)
+    with places.full_disk(primary):
+        until(
+            lambda: cluster.lacks_space(primary) or cluster.primary() not in {None, primary},
+            seconds=60,
+            what=f"a write is refused on {primary}",
+        )
+        time.sleep(FULL_SECONDS)
+    yield lambda: True
+
+
+@contextmanager
 def proxies_killed(cluster: Cluster) -> Iterator[HasHit]:
     """Kill every HAProxy and PgBouncer, and start them again after a moment."""
     for host in WEBS:
@@ -107,6 +122,7 @@ FAULTS: dict[str, Fault] = {
     "primary frozen": primary_frozen,
     "standby, then primary killed": standby_then_primary_killed,
     "etcd without quorum": etcd_without_quorum,
+    "disk full": disk_full,
     "proxies killed": proxies_killed,
     "web server killed": web_server_killed,
 }
