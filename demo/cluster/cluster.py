@@ -115,9 +115,21 @@ class Cluster:
         self._start(host, "pgbouncer", self._configured(host, "pgbouncer.ini"), as_root=True)
 
     def start_web(self, host: str) -> None:
-        """Start a web server as it is deployed."""
+        """Start a web server as it is deployed, and return once it is ready."""
         python = (sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py")
         self._start(host, *python, environment=self._environment(host, pooled=True), as_root=True)
+        ready = f"http://{address(host)}:{PORT}/readyz"
+        until(lambda: _get(ready) is not None, seconds=UP_SECONDS_MAX, what=f"{ready} responds")
+
+    def stop_web(self, host: str) -> None:
+        """Have a web server finish its requests and end."""
+        server = ("gunicorn",)
+        assert network.signal_all(host, signal.SIGTERM, programs=server), f"none runs on {host}"
+        until(
+            lambda: not network.signal_all(host, 0, programs=server),
+            seconds=60,
+            what=f"the web server of {host} ends",
+        )
 
     def start_front(self) -> None:
         configured = self._configured(FRONT, "haproxy-front.cfg", servers=_servers(WEBS, PORT))
@@ -185,6 +197,10 @@ class Cluster:
             self.synchronous = synchronously
         self.wait_until_whole()
 
+    def migrate(self, *target: str) -> None:
+        """Bring the schema to its newest state, or to an app's migration."""
+        self._manage("migrate", "--verbosity", "0", *target)
+
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py on a web host, past the pooler."""
         command = network.command_on(WEBS[0], sys.executable, "manage.py", *arguments)
@@ -222,10 +238,14 @@ class Cluster:
             session.execute(psycopg.sql.SQL("CREATE DATABASE {0} OWNER {0}").format(name))
 
     def _set_up(self) -> None:
-        for command in (("migrate", "--verbosity", "0"), ("seed_demo",), ("set_role_timeouts",)):
-            done = self.manage(*command)
-            if done.returncode:
-                raise RuntimeError(f"manage.py {command[0]}: {done.stdout}{done.stderr}")
+        self.migrate()
+        for command in ("seed_demo", "set_role_timeouts"):
+            self._manage(command)
+
+    def _manage(self, *command: str) -> None:
+        done = self.manage(*command)
+        if done.returncode:
+            raise RuntimeError(f"manage.py {command[0]}: {done.stdout}{done.stderr}")
 
     def _environment(self, host: str, *, pooled: bool) -> dict[str, str]:
         port = 6432 if pooled else 5000

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from os import geteuid
@@ -43,8 +42,19 @@ def missing() -> str:
     return ""
 
 
-def install() -> None:
-    """Install what is missing: Debian's packages, and Patroni in an environment of its own."""
+def install() -> str:
+    """Install what is missing: Debian's packages, and Patroni in an environment of its own.
+
+    Returns why that failed; empty: it did not.
+    """
+    try:
+        _install()
+    except subprocess.CalledProcessError as failed:
+        return f"{failed.output}\nFailed: {' '.join(map(str, failed.cmd))}."
+    return ""
+
+
+def _install() -> None:
     wanted = sorted(package for name, package in PACKAGES.items() if not shutil.which(name))
     if not SYSTEM_PYTHON.exists() or subprocess.call([SYSTEM_PYTHON, "-c", "import ensurepip"]):
         wanted.append("python3-venv")
@@ -109,7 +119,8 @@ def remove() -> None:
 
 
 def _quietly(*command: str | Path) -> None:
-    """Run a command whose output matters only if it fails: SystemExit then."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}\nFailed: {' '.join(map(str, command))}")
+    """Run a command whose output matters only if it fails.
+
+    :raises CalledProcessError: it did
+    """
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)

@@ -17,6 +17,7 @@ HasHit = Callable[[], bool]
 Fault = Callable[[Cluster], AbstractContextManager[HasHit]]
 
 DATABASE_PROGRAMS = ("patroni", "postgres")
+LATEST_MIGRATION_BUT_ONE = ("orders", "0005")
 QUORUM_SECONDS = 20
 FULL_SECONDS = 10
 PROXY_SECONDS = 3
@@ -116,6 +117,17 @@ def web_server_killed(cluster: Cluster) -> Iterator[HasHit]:
     cluster.start_web(WEBS[0])
 
 
+@contextmanager
+def rolling_deploy(cluster: Cluster) -> Iterator[HasHit]:
+    """Replace the web servers one by one, with a migration between."""
+    cluster.migrate(*LATEST_MIGRATION_BUT_ONE)
+    for host in WEBS:
+        cluster.stop_web(host)
+        cluster.migrate()  # the first time: the other web server goes on meanwhile
+        cluster.start_web(host)
+    yield lambda: True
+
+
 FAULTS: dict[str, Fault] = {
     "primary killed": primary_killed,
     "primary split": primary_split,
@@ -125,6 +137,7 @@ FAULTS: dict[str, Fault] = {
     "disk full": disk_full,
     "proxies killed": proxies_killed,
     "web server killed": web_server_killed,
+    "rolling deploy": rolling_deploy,
 }
 
 
