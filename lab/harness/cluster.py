@@ -19,7 +19,7 @@ from lab.harness.scheduler import LabError
 from lab.harness.server import ClusterSettings, serve
 from lab.mechanisms import NEED_SECOND_DATABASE
 
-# Schemas of killed runs: every session of a live run has its schemas' prefix as its name.
+# Schemas of killed runs: a live run has sessions that are named as its schemas begin.
 ORPHANED_SCHEMAS = r"""
 SELECT nspname FROM pg_namespace WHERE nspname ~ '^lab_[0-9a-f]{8}_' AND NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = substring(nspname FOR 12))"""
@@ -85,6 +85,9 @@ class LabCluster:
         self.servers: list[LabServer] = []
 
     def __enter__(self) -> Self:
+        settings = self.settings
+        self._sign_of_life = second_database.session(settings.database, name=settings.prefix)
+        self._sign_of_life.execute("SET idle_session_timeout = 0")
         try:
             self._build()
         except BaseException:
@@ -94,9 +97,6 @@ class LabCluster:
 
     def _build(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('application_name', %s, false)", [self.settings.prefix]
-            )
             second_database.clean_up(ended=None)  # first: what is prepared locks tables
             cursor.execute(ORPHANED_SCHEMAS)
             self._drop(name for (name,) in cursor.fetchall())
@@ -113,12 +113,10 @@ class LabCluster:
         for server in self.servers:
             server.close()
         self.threads.shutdown()
-        with connection.cursor() as cursor:
-            cursor.execute(END_SESSIONS, [self.settings.prefix])
+        self._sign_of_life.execute(END_SESSIONS, [self.settings.prefix])
         second_database.clean_up(ended=self.settings.prefix)
         self._drop(map(self.settings.schema, self.mechanisms))
-        with connection.cursor() as cursor:
-            cursor.execute("RESET application_name")
+        self._sign_of_life.close()
 
     def _drop(self, schemas: Iterable[str]) -> None:
         with connection.cursor() as cursor:

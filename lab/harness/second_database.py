@@ -17,7 +17,7 @@ OBTAINABLE = """
 SELECT current_setting('max_prepared_transactions')::int >= %s AND (rolcreatedb OR rolsuper)
   FROM pg_roles WHERE rolname = current_user"""
 
-# Of a run that ends, and of killed ones: each session of a live run has its prefix as its name.
+# Of a run that ends, and of killed ones: a live run has a session whose name is its prefix.
 PREPARED = """
 SELECT gid, database FROM pg_prepared_xacts
  WHERE owner = current_user AND gid ~ '^lab_[0-9a-f]{8}_' AND (starts_with(gid, %(ended)s)
@@ -26,7 +26,7 @@ DATABASES = """
 SELECT datname FROM pg_database
  WHERE pg_get_userbyid(datdba) = current_user AND datname ~ '^lab_[0-9a-f]{8}_orders$'
    AND (starts_with(datname, %(ended)s) OR NOT EXISTS (
-       SELECT FROM pg_stat_activity WHERE application_name = substr(datname, 1, 12)))"""
+       SELECT FROM pg_stat_activity WHERE application_name = substr(pg_database.datname, 1, 12)))"""
 
 
 def is_obtainable() -> bool:
@@ -49,10 +49,13 @@ def create(prefix: str, schema: str) -> None:
         second.execute(schema)
 
 
-def session(database: str) -> "psycopg.Connection[tuple[object, ...]]":
-    """Connect to another database of the same server."""
+def session(database: str, *, name: str = "") -> "psycopg.Connection[tuple[object, ...]]":
+    """Connect to a database of the same server.
+
+    :param name: of the session, as others see it
+    """
     parameters = connection.get_connection_params() | {"dbname": database}
-    return psycopg.connect(**parameters, autocommit=True)
+    return psycopg.connect(**parameters | {"application_name": name}, autocommit=True)
 
 
 def connect(prefix: str) -> None:

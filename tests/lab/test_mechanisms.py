@@ -268,8 +268,7 @@ def test_what_killed_runs_prepared_and_created_is_removed_and_nothing_else() -> 
     need_second_database()
     database = str(connection.settings_dict["NAME"])
     killed, live, foreign = "lab_00000000_order", "lab_11111111_order", "foreign_order"
-    with second_database.session(database) as session:
-        session.execute("SET application_name = 'lab_11111111'")
+    with second_database.session(database, name="lab_11111111") as session:
         session.execute("CREATE DATABASE lab_00000000_orders TEMPLATE template0")
         for gid in (killed, live, foreign):
             with second_database.session(database) as its_own:
@@ -283,3 +282,12 @@ def test_what_killed_runs_prepared_and_created_is_removed_and_nothing_else() -> 
             session.execute(f"ROLLBACK PREPARED '{foreign}'")
         exists = "SELECT FROM pg_database WHERE datname = 'lab_00000000_orders'"
         assert session.execute(exists).fetchone() is None
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_run_lives_on_for_others_whatever_sessions_it_has_just_now() -> None:
+    need_second_database()
+    with LabCluster({"distributed_transaction"}, None, clicks=1) as cluster:
+        connection.close()
+        second_database.clean_up(ended=None)
+        second_database.session(second_database.name_of(cluster.settings.prefix)).close()
