@@ -2,11 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import environ
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -162,9 +164,27 @@ def test_a_wrong_list_of_trusted_proxies_is_refused(
     assert refusal(command, DEBUG="true", **environment).startswith(reason)
 
 
-def test_the_settings_raise_what_django_expects_of_wrong_settings() -> None:
-    ran = run(["-c", "import config.settings"], DEBUG="true", ROLE="neither")
-    assert ran.stderr.splitlines()[-1].startswith("django.core.exceptions.ImproperlyConfigured:")
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"DEBUG": "false"}, "SECRET_KEY is not set"),
+        ({"ROLE": "neither"}, "ROLE is orders, payments or both"),
+        ({"ROLE": "orders"}, "ROLE=orders needs PAYMENTS_URL"),
+        ({"PAYMENTS_URL": "http://127.0.0.1:1"}, "PAYMENTS_URL needs PAYMENTS_TOKEN"),
+        ({"DATABASE_URL": "sqlite:///shop.db"}, "DATABASE_URL must name a PostgreSQL database"),
+        ({"DATABASE_URL": "postgres://a:b@c@d/e@f"}, "DATABASE_URL must name a PostgreSQL"),
+    ],
+)
+def test_the_settings_raise_what_django_expects_of_wrong_settings(
+    environment: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environ.Env, "read_env", lambda *_: None)  # a developer's own .env
+    for name in ("SECRET_KEY", "ROLE", "PAYMENTS_URL", "PAYMENTS_TOKEN", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"DEBUG": "true"} | environment).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=f"^{reason}"):
+        runpy.run_path(str(ROOT / "config" / "settings.py"))
 
 
 def read(*names: str, **environment: str) -> Any:
