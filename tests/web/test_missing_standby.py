@@ -69,14 +69,14 @@ def test_a_commit_that_no_standby_has_is_not_acknowledged(shop: Shop) -> None:
         until(lambda: len(shop.postgres.execute(WAITING)) == len(writes), what="commits wait")
         first = {what: each.result().status for what, each in sent.items()}
         still_waiting = len(shop.postgres.execute(WAITING))
-        repeated = {what: write().status for what, write in writes.items()}
+        meanwhile = {what: write().status for what, write in writes.items()}
     until(lambda: not shop.postgres.execute(WAITING), what="the commits are acknowledged")
     until(shop.serves, what="the shop serves")
     later = {what: write() for what, write in writes.items()}
 
     assert first == dict.fromkeys(writes, 503)
     assert still_waiting == len(writes)
-    assert not {status for status in repeated.values() if status < 400}
+    assert not {status for status in meanwhile.values() if status < 400}
     assert {what: each.status for what, each in later.items()} == {
         "place": 201,
         "pay": 200,

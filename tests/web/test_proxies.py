@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from web.checks import proxies_are_named
 from web.proxies import forwarded_by_trusted_proxies, trusted_proxies
@@ -87,6 +87,13 @@ def test_what_a_stranger_says_of_itself_is_gone_before_anything_reads_it() -> No
     request = arrived(CLIENT, "198.51.100.1", **FORWARDED, Accept="text/html")
 
     assert request.headers["Accept"] == "text/html"
+    assert not [name for name in request.META if "FORWARDED" in name]
+
+
+def test_it_is_gone_in_the_application_as_it_is_set_up_too() -> None:
+    headers = FORWARDED | {"X-Forwarded-For": PROXY}
+    request = Client(headers=headers).get("/healthz", REMOTE_ADDR=CLIENT).wsgi_request
+
     assert not [name for name in request.META if "FORWARDED" in name]
 
 
