@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.__main__ import ASYNCHRONOUS, _judge
+from demo.cluster import places
+from simulator.campaign.__main__ import ASYNCHRONOUS, _judge, main
 from simulator.campaign.storm import Journal
 from simulator.campaign.verdict import Verdict
 
@@ -83,3 +84,16 @@ def test_a_row_with_anything_wrong_fails_the_campaign(wrong: dict[str, Any]) -> 
 def test_without_synchronous_replication_something_has_to_be_lost() -> None:
     assert _judge([replace(CLEAN, fault=ASYNCHRONOUS)]) == 1
     assert _judge([replace(CLEAN, fault=ASYNCHRONOUS, lost=3)]) == 0
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--short"], 0), ([], 1)])
+def test_where_no_cluster_can_run_only_the_short_form_is_content(
+    arguments: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(places, "missing", lambda: "No namespaces here.")
+    monkeypatch.setattr("sys.argv", ["campaign", *arguments])
+    assert main() == code
+    assert "No namespaces here. It did not run." in capfd.readouterr().out
