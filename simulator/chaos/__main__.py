@@ -22,7 +22,7 @@ def main() -> int:
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in the proxy's thread too: sigwait has them
     try:
-        proxy = ChaosProxy(options.target, port=options.port, seed=options.seed)
+        proxy = ChaosProxy(options.target, host=options.host, port=options.port, seed=options.seed)
     except OSError as error:
         sys.exit(f"can't listen: {error.strerror}")
     chances = {fault: vars(options)[fault] for fault in LOSSES}
@@ -39,7 +39,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulator.chaos", description=__doc__)
     add, port = parser.add_argument, number_up_to(65_535)
-    add("--port", type=port, required=True, metavar="N", help="where to listen, on 127.0.0.1")
+    add("--host", default="127.0.0.1", help="where to listen (%(default)s)")
+    add("--port", type=port, required=True, metavar="N", help="where to listen")
     add("--target", type=_address, required=True, metavar="HOST:PORT", help="the server")
     add("--seed", type=int, default=0, metavar="N", help="the same one, the same faults (0)")
     for fault, effect in LOSSES.items():

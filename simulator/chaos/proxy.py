@@ -34,7 +34,9 @@ class ChaosProxy:
     turns them on or off, and a repeated one changes nothing.
     """
 
-    def __init__(self, target: tuple[str, int], *, port: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, target: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+    ) -> None:
         self.target = target
         self.chance: Mapping[Fault, float] = {}
         self.delay_ms = 0
@@ -45,9 +47,9 @@ class ChaosProxy:
         self.is_calm = False
         self._tasks: set[asyncio.Task[None] | None] = set()
         self._started, self._ending = threading.Event(), asyncio.Event()
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
