@@ -10,12 +10,13 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-DATABASES = ("db1", "db2", "db3")
-WEBS = ("web1", "web2")
-FRONT, CLIENTS = "front", "clients"
-HOSTS = (*DATABASES, *WEBS, FRONT, CLIENTS)
+from demo.cluster.hosts import ONE_SYSTEM, TWO_SYSTEMS
+
 NETWORK = "10.77.7.0/24"
-_ADDRESSES = {host: f"10.77.7.{11 + number}" for number, host in enumerate(HOSTS)}
+_ADDRESSES = {
+    host: f"10.77.7.{11 + number}"
+    for number, host in enumerate(dict.fromkeys((*ONE_SYSTEM, *TWO_SYSTEMS)))
+}
 
 _PREFIX = "charge-"
 _SWITCH = f"{_PREFIX}switch"
@@ -26,12 +27,12 @@ def address(host: str) -> str:
     return _ADDRESSES[host]
 
 
-def create() -> None:
-    """Create the hosts and connect them; those of an earlier run have to be gone."""
+def create(hosts: Iterable[str]) -> None:
+    """Create hosts and connect them; those of an earlier run have to be gone."""
     _ip("netns", "add", _SWITCH)
     _inside(_SWITCH, "link", "add", "switch", "type", "bridge")
     _inside(_SWITCH, "link", "set", "switch", "up")
-    for host in HOSTS:
+    for host in hosts:
         _create(host)
 
 

@@ -16,7 +16,8 @@ HOME = Path("/var/lib/charge-once-cluster")
 RUN = HOME / "run"  # of one run; gone with it
 LOGS = HOME / "logs"  # of the last run
 PATRONI = HOME / "patroni" / "bin"
-DISK_MB = 512  # of a host with a database, in memory
+DISKS = "*db?"  # the hosts with a database
+DISK_MB = 512  # of such a host, in memory
 
 # Debian's packages by the program that they bring.
 PACKAGES = {
@@ -86,7 +87,7 @@ def make_folders(hosts: Iterable[str]) -> None:
     for host in hosts:
         folder = RUN / host
         folder.mkdir(parents=True)
-        if host.startswith("db"):
+        if folder.match(DISKS):
             size = f"size={DISK_MB}m,mode=0755"
             subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
         account().hand_over(folder)
@@ -113,7 +114,7 @@ def remove() -> None:
         target = LOGS / log.relative_to(RUN)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(log, target)
-    for disk in sorted(RUN.glob("db*")):
+    for disk in sorted(RUN.glob(DISKS)):
         subprocess.run(["umount", "--lazy", disk], capture_output=True, check=False)
     shutil.rmtree(RUN, ignore_errors=True)
 

@@ -1,8 +1,9 @@
 """Break a cluster while customers click, and count what was lost: `make demo-cluster`.
 
 Three PostgreSQL under Patroni, two web servers behind HAProxy and PgBouncer, each on a host of its
-own: a network namespace. Ctrl-C removes everything, and so does the end of this process, whatever
-ends it.
+own: a network namespace. With --two-systems, orders and payments have such a cluster each; two
+relays request the payments, through a network that loses responses and delivers requests twice.
+Ctrl-C removes everything, and so does the end of this process, whatever ends it.
 """
 
 import argparse
@@ -10,23 +11,26 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from demo.cluster import network, places
-from demo.cluster.cluster import Cluster, until
+from demo.cluster import hosts, network, places
+from demo.cluster.cluster import wait_until_whole
+from demo.cluster.servers import DEMO_PASSWORD, until
+from demo.cluster.systems import Systems, start_one_system, start_two_systems
 from demo.processes import ROOT, say
-from simulator.campaign.faults import FAULTS, Fault, primary_split
+from simulator.campaign import rows
+from simulator.campaign.rows import Row
 from simulator.campaign.storm import Storm
 from simulator.campaign.verdict import Verdict, verdict_on
 
 BEFORE, AFTER = 100, 100  # successes before a fault is injected, and after it has hit
 HIT_SECONDS_MAX = 120
-ASYNCHRONOUS = "primary split, asynchronous"
-SHORT = ("primary killed", "primary split")
+ASYNCHRONOUS = "primary split, asynchronous"  # the last row, of one system
 HEADINGS = {
     "fault": "fault",
     "silence_seconds": "seconds without a success",
@@ -59,10 +63,11 @@ def main() -> int:
     assert janitor.stdout is not None
     try:
         janitor.stdout.readline()  # what an earlier run has left is gone
-        places.make_folders(network.HOSTS)
-        network.create()
+        needed = hosts.TWO_SYSTEMS if options.two_systems else hosts.ONE_SYSTEM
+        places.make_folders(needed)
+        network.create(needed)
         command = (sys.executable, "-m", "simulator.campaign", "--child", *sys.argv[1:])
-        with subprocess.Popen(network.command_on(network.CLIENTS, *command), cwd=ROOT) as child:
+        with subprocess.Popen(network.command_on(hosts.CLIENTS, *command), cwd=ROOT) as child:
             return child.wait()
     except KeyboardInterrupt:
         say("\nStopped.")
@@ -74,15 +79,15 @@ def main() -> int:
 
 def _campaign(options: argparse.Namespace) -> int:
     began = time.monotonic()
-    cluster = Cluster()
-    cluster.start()
-    say(f"The cluster was up after {time.monotonic() - began:.0f} s: {cluster.url}")
+    systems = start_two_systems() if options.two_systems else start_one_system()
+    urls = ", ".join(each.url for each in systems.clusters)
+    say(f"Up after {time.monotonic() - began:.0f} s: {urls}")
     verdicts: list[Verdict] = []
     try:
-        verdicts.extend(_row(cluster, name, FAULTS[name]) for name in options.only)
+        verdicts.extend(_verdict(systems, name, _rows(options)[name]) for name in options.only)
         if options.asynchronous:
-            cluster.replicate(synchronously=False)
-            verdicts.append(_row(cluster, ASYNCHRONOUS, primary_split))
+            systems.orders.replicate(synchronously=False)
+            verdicts.append(_verdict(systems, ASYNCHRONOUS, rows.ONE_SYSTEM["primary split"]))
     except TimeoutError as error:
         say(f"{error} The servers' logs: {places.LOGS}")
         return 1
@@ -94,18 +99,18 @@ def _campaign(options: argparse.Namespace) -> int:
     return _judge(verdicts)
 
 
-def _row(cluster: Cluster, name: str, fault: Fault) -> Verdict:
+def _verdict(systems: Systems, name: str, row: Row) -> Verdict:
     """Have customers click, break something, and see what they were promised and what is there."""
     say(f"{name} …")
-    cluster.wait_until_whole()
-    with Storm(cluster.url, cluster.demo_password) as storm:
+    wait_until_whole(*systems.clusters)
+    with Storm(systems.orders.url, systems.payments.url, password=DEMO_PASSWORD) as storm:
         _await_successes(storm, BEFORE)
         since = time.monotonic()
-        with fault(cluster) as has_hit:
+        with row.fault(getattr(systems, row.system)) as has_hit:
             until(has_hit, seconds=HIT_SECONDS_MAX, what=f"the fault has hit: {name}")
             _await_successes(storm, AFTER)
-    cluster.wait_until_whole()
-    return verdict_on(storm, cluster, fault=name, since=since)
+    wait_until_whole(*systems.clusters)
+    return verdict_on(storm, systems, fault=name, since=since)
 
 
 def _await_successes(storm: Storm, more: int) -> None:
@@ -129,19 +134,25 @@ def _print(verdicts: list[Verdict]) -> None:
 
 def _judge(verdicts: list[Verdict]) -> int:
     """Return 0 if nothing was lost that was promised, and something where it was to be."""
-    failures = [each.fault for each in verdicts if each.is_clean == (each.fault == ASYNCHRONOUS)]
+    failures = [each for each in verdicts if each.is_clean == (each.fault == ASYNCHRONOUS)]
     for each in failures:
-        say(f"Not as it should be: {each}.")
+        say(f"Not as it should be: {each.fault}. {each.breaches}")
     return 1 if failures else 0
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make demo-cluster",
         description=__doc__,
+        epilog=f"faults:{_listed(rows.ONE_SYSTEM)}\n\nof two systems:{_listed(rows.TWO_SYSTEMS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
+    parser.add_argument(
+        "--two-systems",
+        action="store_true",
+        help="orders and payments on a cluster each, with other faults",
+    )
+    parser.add_argument("--only", nargs="+", metavar="FAULT", help="some of the faults below")
     parser.add_argument(
         "--no-asynchronous",
         dest="asynchronous",
@@ -151,14 +162,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--short",
         action="store_true",
-        help=f"only {' and '.join(SHORT)}; where no cluster can run, say so and exit with 0",
+        help="two rows only; where no cluster can run, say so and exit with 0",
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.short:
-        options.only, options.asynchronous = list(SHORT), False
+    options = parser.parse_args(arguments)
+    short = rows.SHORT_OF_TWO if options.two_systems else rows.SHORT_OF_ONE
+    options.only = short if options.short else options.only or list(_rows(options))
+    options.asynchronous &= not (options.short or options.two_systems)
+    if unknown := set(options.only) - set(_rows(options)):
+        parser.error(f"--only has no such fault: {', '.join(sorted(unknown))}")
     return options
+
+
+def _rows(options: argparse.Namespace) -> dict[str, Row]:
+    return rows.TWO_SYSTEMS if options.two_systems else rows.ONE_SYSTEM
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "".join(f"\n  {name}" for name in names)
 
 
 if __name__ == "__main__":

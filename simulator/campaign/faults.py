@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from demo.cluster import network, places
-from demo.cluster.cluster import Cluster, until
-from demo.cluster.network import CLIENTS, DATABASES, FRONT, WEBS
+from demo.cluster.cluster import Cluster
+from demo.cluster.hosts import CLIENTS
+from demo.cluster.servers import until
 
 HasHit = Callable[[], bool]
 Fault = Callable[[Cluster], AbstractContextManager[HasHit]]
@@ -34,9 +35,10 @@ def primary_killed(cluster: Cluster) -> Iterator[HasHit]:
 
 @contextmanager
 def primary_split(cluster: Cluster) -> Iterator[HasHit]:
-    """Cut the primary's host off from all others but one web server, whose sessions go on."""
-    primary = _primary(cluster)
-    others = [each for each in (*DATABASES, WEBS[1], FRONT, CLIENTS) if each != primary]
+    """Cut the primary's host off from all but a web server and a relay, whose sessions go on."""
+    primary, hosts = _primary(cluster), cluster.hosts
+    still_connected = (primary, hosts.webs[0], *hosts.relays[:1])
+    others = [each for each in (*hosts.all, CLIENTS) if each not in still_connected]
     network.cut(primary, *others)
     yield lambda: cluster.primary() not in {None, primary}
     network.heal(primary, *others)
@@ -57,7 +59,7 @@ def standby_then_primary_killed(cluster: Cluster) -> Iterator[HasHit]:
     primary = _primary(cluster)
     (standby,) = cluster.synchronous_standbys()
     cluster.kill(standby, *DATABASE_PROGRAMS)
-    third = (set(DATABASES) - {primary, standby}).pop()
+    third = (set(cluster.hosts.databases) - {primary, standby}).pop()
     until(
         lambda: cluster.synchronous_standbys() == [third],
         seconds=60,
@@ -72,12 +74,13 @@ def standby_then_primary_killed(cluster: Cluster) -> Iterator[HasHit]:
 @contextmanager
 def etcd_without_quorum(cluster: Cluster) -> Iterator[HasHit]:
     """Kill two of three etcd for a while: the primary goes on, as long as it reaches the others."""
-    for host in DATABASES[:2]:
+    two = cluster.hosts.databases[:2]
+    for host in two:
         cluster.kill(host, "etcd")
     until(lambda: not cluster.has_quorum(), seconds=30, what="etcd without a quorum")
     lost_at = time.monotonic()
     yield lambda: time.monotonic() > lost_at + QUORUM_SECONDS and not cluster.has_quorum()
-    for host in DATABASES[:2]:
+    for host in two:
         cluster.start_etcd(host)
     until(cluster.has_quorum, seconds=60, what="etcd with a quorum")
 
@@ -99,11 +102,12 @@ def disk_full(cluster: Cluster) -> Iterator[HasHit]:
 @contextmanager
 def proxies_killed(cluster: Cluster) -> Iterator[HasHit]:
     """Kill every HAProxy and PgBouncer, and start them again after a moment."""
-    for host in WEBS:
+    hosts = cluster.hosts
+    for host in hosts.webs:
         cluster.kill(host, "haproxy", "pgbouncer")
-    cluster.kill(FRONT, "haproxy")
+    cluster.kill(hosts.front, "haproxy")
     time.sleep(PROXY_SECONDS)
-    for host in WEBS:
+    for host in hosts.webs:
         cluster.start_proxies(host)
     cluster.start_front()
     yield lambda: True
@@ -112,33 +116,21 @@ def proxies_killed(cluster: Cluster) -> Iterator[HasHit]:
 @contextmanager
 def web_server_killed(cluster: Cluster) -> Iterator[HasHit]:
     """Kill a web server with all its processes."""
-    cluster.kill(WEBS[0], "gunicorn")
+    host = cluster.hosts.webs[0]
+    cluster.kill(host, "gunicorn")
     yield lambda: True
-    cluster.start_web(WEBS[0])
+    cluster.start_web(host)
 
 
 @contextmanager
 def rolling_deploy(cluster: Cluster) -> Iterator[HasHit]:
     """Replace the web servers one by one, with a migration between."""
     cluster.migrate(*LATEST_MIGRATION_BUT_ONE)
-    for host in WEBS:
+    for host in cluster.hosts.webs:
         cluster.stop_web(host)
         cluster.migrate()  # the first time: the other web server goes on meanwhile
         cluster.start_web(host)
     yield lambda: True
-
-
-FAULTS: dict[str, Fault] = {
-    "primary killed": primary_killed,
-    "primary split": primary_split,
-    "primary frozen": primary_frozen,
-    "standby, then primary killed": standby_then_primary_killed,
-    "etcd without quorum": etcd_without_quorum,
-    "disk full": disk_full,
-    "proxies killed": proxies_killed,
-    "web server killed": web_server_killed,
-    "rolling deploy": rolling_deploy,
-}
 
 
 def _primary(cluster: Cluster) -> str:

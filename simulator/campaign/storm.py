@@ -16,6 +16,7 @@ from simulator import shop_client
 from simulator.http_client import HttpClient, LastResponse
 
 CUSTOMERS = 6
+CUSTOMER = "alice"  # who all of them are
 DUPLICATES = 4  # of each pay: half under one key, half under keys of their own
 RETRY_SECONDS_MAX = 150.0  # longer than any failover
 
@@ -41,8 +42,9 @@ class Journal:
 
     def note(self, path: str, key: str, status: int, body: bytes) -> None:
         """Write a response down."""
-        document = _document(body) if status in {200, 201} else {}
-        order, payment = document.get("id", ""), (document.get("payment") or {}).get("id", "")
+        document = _document(body) if status in {200, 201} else {}  # a 202 is provisional
+        payment = (document.get("payment") or {}).get("id", "")
+        order = document["id"] if status == 201 or payment else ""
         is_final = LastResponse(status, body=body).is_final
         digest = hashlib.sha256(body).hexdigest()
         self.lines.append(
@@ -87,7 +89,7 @@ class Storm:
     :ivar unfinished: requests that never got a final response
     """
 
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str, payments_url: str, *, password: str) -> None:
         self.journal = Journal()
         self.client = JournallingClient(
             url, connections=CUSTOMERS * DUPLICATES, retry_seconds=RETRY_SECONDS_MAX
@@ -95,13 +97,12 @@ class Storm:
         self.client.journal = self.journal
         self.unfinished = 0
         self._over = threading.Event()
-        token = shop_client.sign_in(self.client, "alice", password)
-        customer = shop_client.DemoCustomer(token, token)
-        self._account = next(
-            each
-            for each in shop_client.accounts_of(self.client, customer)
-            if each.currency == "EUR"
+        payments = HttpClient(payments_url, connections=1)
+        customer = shop_client.DemoCustomer(
+            *(shop_client.sign_in(each, CUSTOMER, password) for each in (self.client, payments))
         )
+        accounts = shop_client.accounts_of(payments, customer)
+        self._account = next(each for each in accounts if each.currency == "EUR")
         products = self.client.items("products/")
         self._sku = next(each["sku"] for each in products if each["currency"] == "EUR")
         self._threads = [threading.Thread(target=self._buy) for _ in range(CUSTOMERS)]

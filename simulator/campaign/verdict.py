@@ -1,20 +1,22 @@
 """What a storm came to: what its customers were promised, beside what the database holds."""
 
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
-
-from demo.cluster.cluster import DATABASE, Cluster
+from demo.cluster.servers import until
+from demo.cluster.systems import Systems
 from simulator.campaign.storm import Storm
 
+SETTLED_SECONDS_MAX = 60
+
 # Orders and payments that customers were promised, and that are not there.
-LOST = """
-SELECT (SELECT count(*) FROM unnest(%(orders)s::uuid[]) AS promised (id)
-         WHERE NOT EXISTS (SELECT FROM orders_order own WHERE own.id = promised.id)),
-       (SELECT count(*) FROM unnest(%(payments)s::uuid[]) AS promised (id)
-         WHERE NOT EXISTS (SELECT FROM payments_payment own WHERE own.id = promised.id))
+LOST_ORDERS = """
+SELECT count(*) FROM unnest(%(promised)s::uuid[]) AS promised (id)
+ WHERE NOT EXISTS (SELECT FROM orders_order own WHERE own.id = promised.id)
+"""
+LOST_PAYMENTS = """
+SELECT count(*) FROM unnest(%(promised)s::uuid[]) AS promised (id)
+ WHERE NOT EXISTS (SELECT FROM payments_payment own WHERE own.id = promised.id)
 """
 CHARGED_TWICE = """
 SELECT count(*) FROM (
@@ -50,39 +52,26 @@ class Verdict:
         return not any(wrong) and not self.breaches and not self.unfinished
 
 
-def verdict_on(storm: Storm, cluster: Cluster, *, fault: str, since: float) -> Verdict:
-    """Compare a storm that is over with the database.
+def verdict_on(storm: Storm, systems: Systems, *, fault: str, since: float) -> Verdict:
+    """Compare a storm that is over with the databases.
 
     :param since: when the fault hit
     """
+    orders, payments = systems
     promised = storm.journal.successes()
-    with cluster.connect(cluster.primary() or "", database=DATABASE) as session:
-        lost, charged_twice, left = _counts(
-            session,
-            orders=sorted({line.order for line in promised}),
-            payments=sorted({line.payment for line in promised if line.payment}),
-        )
-    audit = cluster.manage("audit")
+    with suppress(TimeoutError):  # then the verdict shows it
+        until(lambda: not orders.count(LEFT), seconds=SETTLED_SECONDS_MAX, what="all is settled")
+    lost_orders = orders.count(LOST_ORDERS, promised=list({line.order for line in promised}))
+    paid = list({line.payment for line in promised if line.payment})
     return Verdict(
         fault=fault,
         silence_seconds=round(storm.journal.silence_seconds(since), 1),
         responses=len(storm.journal.lines),
         acknowledged=len(promised),
-        lost=lost,
-        charged_twice=charged_twice,
+        lost=lost_orders + payments.count(LOST_PAYMENTS, promised=paid),
+        charged_twice=payments.count(CHARGED_TWICE),
         contradictions=storm.journal.contradictions(),
         unfinished=storm.unfinished,
-        left_paying=left,
-        breaches=audit.stdout if audit.returncode else "",
+        left_paying=orders.count(LEFT),
+        breaches="".join(each.stdout + each.stderr for each in systems.checks() if each.returncode),
     )
-
-
-def _counts(
-    session: psycopg.Connection[Any], *, orders: Sequence[str], payments: Sequence[str]
-) -> tuple[int, int, int]:
-    """Return how much is lost, charged twice, and left in the middle."""
-    promised = {"orders": list(orders), "payments": list(payments)}
-    lost_orders, lost_payments = session.execute(LOST, promised).fetchone() or (0, 0)
-    (twice,) = session.execute(CHARGED_TWICE).fetchone() or (0,)
-    (left,) = session.execute(LEFT).fetchone() or (0,)
-    return lost_orders + lost_payments, twice, left
