@@ -7,7 +7,7 @@ from simulator.campaign.faults import Fault
 
 
 class Row(NamedTuple):
-    """:ivar system: whose cluster is broken; the two are one and the same where there is one."""
+    """A fault, and the system whose cluster it breaks; one system is both."""
 
     fault: Fault
     system: Literal["orders", "payments"] = "orders"
