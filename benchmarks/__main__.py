@@ -15,6 +15,7 @@ from web.arguments import number_up_to
 # Benchmarks of their own: modules with a `main` that reads its own options.
 OTHERS = {
     "capacity": "benchmarks.capacity",
+    "cluster": "benchmarks.cluster",
     "contention": "benchmarks.contention",
     "growth": "benchmarks.growth",
     "packages": "benchmarks.packages.speed",

@@ -1,6 +1,7 @@
 """The CPU time of other processes, as Linux counts it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ def of_family(root: int) -> float:
     processes = [_fields(int(each.name)) for each in Path("/proc").glob("[0-9]*")]
     used = [fields[OWN] for fields in processes if fields and int(fields[PARENT]) == root]
     ticks = sum(int(each) for times in (*used, _fields(root)[WITH_ENDED]) for each in times)
+    return ticks / TICKS_PER_SECOND
+
+
+def of_all(pids: Iterable[int]) -> float:
+    """Return the seconds that processes, and their children that have ended, have used."""
+    ticks = sum(int(each) for pid in pids for each in _fields(pid)[WITH_ENDED])
     return ticks / TICKS_PER_SECOND
 
 

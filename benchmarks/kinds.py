@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from uuid import uuid4
+from typing import Protocol
+from uuid import UUID, uuid4
 
-from benchmarks.load import Exchange, post, response_to
-from benchmarks.systems import PRICE, QUANTITY, SKU, Customer, System
+from benchmarks.load import Address, Exchange, post, response_to
+from benchmarks.systems import PRICE, QUANTITY, SKU, Customer
 
 REPLAYED = 25  # requests of each customer, replayed in turns
 PLACED = json.dumps({"lines": [{"sku": SKU, "quantity": QUANTITY}]}).encode()
@@ -44,10 +45,24 @@ def _kinds(act: str, *, pays: bool) -> Iterator[Kind]:
 KINDS = (*_kinds("pay", pays=True), *_kinds("place", pays=False))
 
 
+class Target(Protocol):
+    """What requests are made for: a `System`, or a cluster."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def customers(self) -> list[Customer]: ...
+
+    def place(self, customer: Customer, count: int) -> list[UUID]:
+        """Place so many orders of a customer's at once."""
+        ...
+
+
 class Requests:
     """The requests of a kind to a system, each with what its response has to be."""
 
-    def __init__(self, kind: Kind, target: System) -> None:
+    def __init__(self, kind: Kind, target: Target) -> None:
         self.kind, self.target = kind, target
 
     def ahead(self, count: int) -> list[Iterator[Exchange]]:

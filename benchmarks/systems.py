@@ -52,7 +52,7 @@ SELECT id, %(customer)s, 0, %(amount)s, 'EUR', now(), now() FROM unnest(%(ids)s:
 LINES = """
 INSERT INTO orders_orderline (order_id, product_id, sku, name, quantity, unit_price)
 SELECT placed, product.id, product.sku, product.name, %(quantity)s, product.price
-  FROM unnest(%(ids)s::uuid[]) AS placed, orders_product product
+  FROM unnest(%(ids)s::uuid[]) AS placed, orders_product product WHERE product.sku = %(sku)s
 """
 WITHOUT_TRIGGERS = """
 DO $$ DECLARE each record; BEGIN
@@ -125,7 +125,7 @@ def system(
                 session.execute(WITHOUT_TRIGGERS)
             session.execute(SETTLEMENT)
             session.execute(PRODUCT, [SKU, PRICE])
-            made = [_customer(session, number) for number in range(customers)]
+            made = [customer(session, number) for number in range(customers)]
             if size:
                 history.write(session, orders=size, amount=QUANTITY * PRICE)
             processes = (process.pid, cpu.postmaster(session))
@@ -158,6 +158,7 @@ def place(session: Session, customer: Customer, count: int) -> list[UUID]:
         "ids": ids,
         "amount": QUANTITY * PRICE,
         "quantity": QUANTITY,
+        "sku": SKU,
     }
     with session.transaction():
         session.execute(ORDERS, values)
@@ -178,7 +179,8 @@ def account(session: Session, owner: int) -> int:
     return _one(session, ACCOUNT, owner, BALANCE, BALANCE)
 
 
-def _customer(session: Session, number: int) -> Customer:
+def customer(session: Session, number: int) -> Customer:
+    """Make a customer with a token and an account."""
     token = f"benchmark-{number}"
     made = user(session, f"customer{number}", token=token)
     return Customer(made, token, account(session, made))

@@ -71,13 +71,18 @@ def signal_all(host: str, number: int, *, programs: Iterable[str] = ()) -> int:
     :param programs: by the names of their files, or of the scripts that Python runs; all, if none
     """
     wanted, reached = set(programs), 0
-    for pid in _pids(_namespace(host)):
+    for pid in pids(host):
         if wanted and not wanted & _names(pid):
             continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
             reached += 1
     return reached
+
+
+def pids(host: str) -> list[int]:
+    """Return the processes that run on a host."""
+    return _pids(_namespace(host))
 
 
 def cut(one: str, *others: str) -> None:

@@ -8,7 +8,6 @@ Ctrl-C removes everything, and so does the end of this process, whatever ends it
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -18,11 +17,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from demo.cluster import hosts, network, places
+from demo.cluster import hosts, places
 from demo.cluster.cluster import wait_until_whole
+from demo.cluster.janitor import fresh_hosts, run_on
 from demo.cluster.servers import DEMO_PASSWORD, until
 from demo.cluster.systems import Systems, start_one_system, start_two_systems
-from demo.processes import ROOT, say
+from demo.processes import say
 from simulator.campaign import rows
 from simulator.campaign.rows import Row
 from simulator.campaign.storm import Storm
@@ -52,29 +52,14 @@ def main() -> int:
     if reason := places.missing() or places.install():
         say(f"{reason} It did not run.")
         return 0 if options.short else 1
-    janitor = subprocess.Popen(
-        [sys.executable, "-m", "demo.cluster.janitor"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        process_group=0,
-    )
-    assert janitor.stdin is not None
-    assert janitor.stdout is not None
+    needed = hosts.TWO_SYSTEMS if options.two_systems else hosts.ONE_SYSTEM
     try:
-        janitor.stdout.readline()  # what an earlier run has left is gone
-        needed = hosts.TWO_SYSTEMS if options.two_systems else hosts.ONE_SYSTEM
-        places.make_folders(needed)
-        network.create(needed)
-        command = (sys.executable, "-m", "simulator.campaign", "--child", *sys.argv[1:])
-        with subprocess.Popen(network.command_on(hosts.CLIENTS, *command), cwd=ROOT) as child:
-            return child.wait()
+        with fresh_hosts(needed):
+            command = ("-m", "simulator.campaign", "--child", *sys.argv[1:])
+            return run_on(hosts.CLIENTS, *command)
     except KeyboardInterrupt:
         say("\nStopped.")
         return 130
-    finally:
-        janitor.stdin.close()  # now it removes everything
-        janitor.wait()
 
 
 def _campaign(options: argparse.Namespace) -> int:
