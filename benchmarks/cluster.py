@@ -69,7 +69,7 @@ def main() -> None:
     options = _options()
     if options.child:
         _measure(options)
-    elif reason := places.missing() or places.install():
+    elif reason := places.prepare():
         sys.exit(f"{reason} Nothing was measured.")
     else:
         with fresh_hosts(hosts.ONE_SYSTEM):

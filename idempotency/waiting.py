@@ -12,10 +12,12 @@ from idempotency.errors import KeyInUse
 from idempotency.steps import step
 
 POLL_SECONDS_MIN, POLL_SECONDS_MAX = 0.005, 0.03
+FIRST_PAUSE_SECONDS_MAX = 0.2
 STATEMENT_SECONDS_MAX = 5.0  # of one wait on the server, below a project's own deadlines
 
 _lock = threading.Lock()
 _waiting = 0
+_last_wait = 0.0  # seconds until a condition came true
 
 LIMIT_WAIT = (
     "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)"
@@ -41,20 +43,26 @@ def wait_for(lock: int, *, seconds: float, using: str = "default") -> None:
 def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
     """Poll a condition until it is True, or hopeless (None), or the time is over.
 
-    Returns True if it came true. Where too many threads wait already it polls only once.
+    The first pause is a little shorter than the last wait that succeeded, so that most polls
+    find it true. Returns True if it came true. Where too many threads wait already it polls only
+    once.
     """
+    global _last_wait  # noqa: PLW0603 - of the whole process
     started = time.monotonic()
-    deadline = started + seconds
     if condition():
         return True
     if seconds <= 0 or not _enter():
         return False
     try:
-        while time.monotonic() < deadline:
-            waited = time.monotonic() - started  # often it comes true soon, or not for long
-            time.sleep(min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, waited / 4)))
-            if (state := condition()) is not False:
+        waited, pause = 0.0, min(_last_wait * 3 / 4, FIRST_PAUSE_SECONDS_MAX)
+        while waited < seconds:
+            time.sleep(min(max(pause, POLL_SECONDS_MIN), seconds - waited))
+            state = condition()
+            waited = time.monotonic() - started
+            if state is not False:
+                _last_wait = waited if state else _last_wait
                 return state is True
+            pause = min(waited / 4, POLL_SECONDS_MAX)
         return False
     finally:
         _leave()

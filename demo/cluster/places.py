@@ -1,10 +1,10 @@
 """The cluster's folders, the user its servers run as, and what the machine has to have."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from os import geteuid
 from pathlib import Path
 
 from demo.processes import ROOT, say
@@ -27,31 +27,36 @@ PACKAGES = {
     "ip": "iproute2",
     "setpriv": "util-linux",
 }
+# The machine's own services stay off: the hosts start the programs themselves.
+SERVICES = {"etcd-server": "etcd", "haproxy": "haproxy", "pgbouncer": "pgbouncer"}
+UNATTENDED = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+
+# What hosts are made of, tried where nothing of it lasts.
+PROBE = (
+    "mount -t tmpfs tmpfs /mnt",
+    "ip link add name switch type bridge",
+    "ip link add name one type veth peer name other",
+)
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # the servers' user can run it, wherever the project is
 
 
-def missing() -> str:
-    """Return in a line what this machine lacks and nobody can install; empty: nothing."""
-    if geteuid() != 0 or not shutil.which("apt-get"):
+def prepare() -> str:
+    """Install what is missing: Debian's packages, and Patroni in an environment of its own.
+
+    Returns why no cluster can run on this machine; empty: it can.
+    """
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
         return (
             "The cluster needs Debian and root: it makes network namespaces and installs servers."
         )
     try:
-        subprocess.run(["unshare", "--net", "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "The cluster needs network namespaces, and this machine allows none."
-    return ""
-
-
-def install() -> str:
-    """Install what is missing: Debian's packages, and Patroni in an environment of its own.
-
-    Returns why that failed; empty: it did not.
-    """
-    try:
         _install()
     except subprocess.CalledProcessError as failed:
         return f"{failed.output}\nFailed: {' '.join(map(str, failed.cmd))}."
+    command = ("unshare", "--mount", "--net", "sh", "-c", " && ".join(PROBE))
+    probe = subprocess.run(command, capture_output=True, text=True, check=False)
+    if probe.returncode:
+        return f"This machine refuses to make hosts: {probe.stderr.strip()}."
     return ""
 
 
@@ -63,6 +68,7 @@ def _install() -> None:
         say(f"Installing {' '.join(wanted)}")
         _quietly("apt-get", "update")
         _quietly("apt-get", "install", "--yes", "--no-install-recommends", *wanted)
+        _keep_off([SERVICES[package] for package in wanted if package in SERVICES])
     requirements, stamp = TEMPLATES / "requirements.txt", HOME / "patroni" / "requirements.txt"
     if not stamp.exists() or stamp.read_bytes() != requirements.read_bytes():
         say("Installing Patroni")
@@ -119,9 +125,25 @@ def remove() -> None:
     shutil.rmtree(RUN, ignore_errors=True)
 
 
+def _keep_off(services: Sequence[str]) -> None:
+    """Stop services that a package has started, where systemd runs."""
+    if (
+        services
+        and subprocess.call(["sh", "-c", "systemctl is-system-running > /dev/null 2>&1"]) == 0
+    ):
+        _quietly("systemctl", "disable", "--now", *services)
+
+
 def _quietly(*command: str | Path) -> None:
     """Run a command whose output matters only if it fails.
 
     :raises CalledProcessError: it did
     """
-    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    subprocess.run(
+        command,
+        env=os.environ | UNATTENDED,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )

@@ -169,3 +169,54 @@ def test_who_may_not_wait_is_refused_without_a_statement(
         waiting.wait_for(KEY, seconds=seconds)
 
     assert waits == []
+
+
+class Clock:
+    """Stands in for `time`: a pause takes no time, but is counted."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+def test_a_wait_as_long_as_the_last_one_takes_few_polls_and_a_shorter_one_soon_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(waiting, "_last_wait", 0.0)
+
+    def wait(until: float) -> tuple[int, float]:
+        """Return the polls of a wait for a condition that is true after a time, and its length."""
+        started, polls = clock.now, []
+
+        def is_true() -> bool:
+            polls.append(clock.now)
+            return clock.now >= started + until
+
+        assert waiting.poll(is_true, seconds=2)
+        return len(polls), clock.now - started
+
+    first, _ = wait(0.1)
+    second, took = wait(0.1)
+    assert first > 2 * second
+    assert took < 0.1 + waiting.POLL_SECONDS_MAX
+    shorter = [wait(0.01)[1] for _ in range(12)]
+    assert shorter[0] < 0.1
+    assert shorter[-1] < 0.02
+
+
+def test_a_poll_ends_with_its_time_however_long_the_last_one_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(waiting, "_last_wait", 60.0)
+    assert not waiting.poll(lambda: False, seconds=0.05)
+    assert clock.now == pytest.approx(0.05)

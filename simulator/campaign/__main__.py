@@ -49,7 +49,7 @@ def main() -> int:
     options = _options()
     if options.child:
         return _campaign(options)
-    if reason := places.missing() or places.install():
+    if reason := places.prepare():
         say(f"{reason} It did not run.")
         return 0 if options.short else 1
     needed = hosts.TWO_SYSTEMS if options.two_systems else hosts.ONE_SYSTEM

@@ -122,7 +122,7 @@ def test_where_no_cluster_can_run_only_the_short_form_is_content(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(places, "missing", lambda: "No namespaces here.")
+    monkeypatch.setattr(places, "prepare", lambda: "No namespaces here.")
     monkeypatch.setattr("sys.argv", ["campaign", *arguments])
     assert main() == code
     assert "No namespaces here. It did not run." in capfd.readouterr().out
