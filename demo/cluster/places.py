@@ -127,10 +127,7 @@ def remove() -> None:
 
 def _keep_off(services: Sequence[str]) -> None:
     """Stop services that a package has started, where systemd runs."""
-    if (
-        services
-        and subprocess.call(["sh", "-c", "systemctl is-system-running > /dev/null 2>&1"]) == 0
-    ):
+    if services and Path("/run/systemd/system").exists():
         _quietly("systemctl", "disable", "--now", *services)
 
 
