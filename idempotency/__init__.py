@@ -12,7 +12,7 @@ from idempotency.claim import Claim, is_in_flight
 from idempotency.decorators import idempotent
 from idempotency.keys import digest as key_digest
 from idempotency.keys import preferred_wait, read_key
-from idempotency.records import replace_provisional
+from idempotency.records import replace_all_provisional, replace_provisional
 from idempotency.requests import claim_of, claim_of_form
 from idempotency.scope import scope_of
 
@@ -26,6 +26,7 @@ __all__ = [
     "once",
     "preferred_wait",
     "read_key",
+    "replace_all_provisional",
     "replace_provisional",
     "respond_once",
     "run_once",

@@ -1,7 +1,7 @@
 """The dedup table's statements: look a key up while claiming it, store and replace its response."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -70,10 +70,13 @@ STORE_AS: dict[tuple[bool, bool], str] = {  # by (is the key a token, is the sco
 
 # Whoever was given a 202 gets the outcome from now on, whatever their keys.
 REPLACE_PROVISIONAL = """
-UPDATE idempotency_record
-   SET status = %(status)s, content_type = %(content_type)s, headers = %(headers)s::jsonb,
-       body = %(body)s
- WHERE subject = %(subject)s AND subject <> '' AND status = 202
+UPDATE idempotency_record record
+   SET status = final.status, content_type = final.content_type, headers = final.headers,
+       body = final.body
+  FROM unnest(%(subject)s::text[], %(status)s::int[], %(content_type)s::text[],
+              %(headers)s::jsonb[], %(body)s::bytea[])
+       AS final (subject, status, content_type, headers, body)
+ WHERE record.subject = final.subject AND record.subject <> '' AND record.status = 202
 """
 
 IS_LOCKED = """
@@ -158,8 +161,18 @@ def replace_provisional(subject: str, response: HttpResponse, *, using: str = "d
     Call it in the transaction that settles the subject, once that holds the row which every 202
     about it has locked too. Returns how many were replaced; a repeated call replaces none.
     """
+    return replace_all_provisional({subject: response}, using=using)
+
+
+def replace_all_provisional(
+    responses: Mapping[str, HttpResponse], *, using: str = "default"
+) -> int:
+    """Replace as above, by the response to each subject, in one statement."""
+    rows = [columns_of(response) | {"subject": name} for name, response in responses.items()]
+    columns = ("subject", "status", "content_type", "headers", "body")
     with connections[using].cursor() as cursor:
-        cursor.execute(REPLACE_PROVISIONAL, columns_of(response) | {"subject": subject})
+        values = {column: [row[column] for row in rows] for column in columns}
+        cursor.execute(REPLACE_PROVISIONAL, values)
         return int(cursor.rowcount)
 
 

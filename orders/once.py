@@ -4,7 +4,7 @@ A form is another door to the API's request: the same key, fingerprint and store
 each is a duplicate of the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +12,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from idempotency import claim_of_form, replace_provisional, respond_once
+from idempotency import claim_of_form, replace_all_provisional, respond_once
 from idempotency.failpoints import failpoint
 from orders import responses, services
 from orders.models import Order
-from orders.outbox import Call
-from payments.client import Payment
+from orders.outbox import Result
 
 WAIT_SECONDS = 5  # of a duplicate, for the request that came first
 
@@ -74,17 +73,18 @@ def pay_once(request: HttpRequest, *, key: str, order_id: UUID, account_id: int)
 
 
 @transaction.atomic(durable=True)
-def settle_once(*, order_id: UUID, payment: Payment, call: Call) -> bool:
-    """Settle a paying order, and give every 202 about it its final response: one commit.
+def settle_once(results: Collection[Result]) -> set[UUID]:
+    """Settle paying orders, and give every 202 about them its final response: one commit.
 
-    A repeated call, or a late duplicate of the result, changes nothing and returns False.
-
-    :param call: by which the payment is known
+    Returns the orders that were settled. A repeated call, or a late duplicate of a result, changes
+    nothing.
     """
-    attempt = services.settle_order(order_id=order_id, payment=payment, call=call)
-    if attempt is None:
-        return False
-    final = responses.rendered(responses.pay_response(attempt))
-    replace_provisional(responses.subject(order_id), final)
-    failpoint("responses-replaced")
-    return True
+    attempts = services.settle_orders(results)
+    final = {
+        responses.subject(attempt.order.pk): responses.rendered(responses.pay_response(attempt))
+        for attempt in attempts
+    }
+    if final:
+        replace_all_provisional(final)
+        failpoint("responses-replaced")
+    return {attempt.order.pk for attempt in attempts}

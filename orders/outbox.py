@@ -6,7 +6,7 @@ the rows are free at once. (The articles' compensating job; pattern "transaction
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -53,23 +53,26 @@ CALLS_MAX = 20
 CALLS = f"""
        calls = CASE WHEN jsonb_array_length(calls) < {CALLS_MAX} THEN calls
                     ELSE calls - {CALLS_MAX - 1} END
-               || jsonb_build_object('at', now(), 'call', %(call)s::text,
-                                     'outcome', %(outcome)s::text, 'error', %(error)s::text)"""
+               || jsonb_build_object('at', now(), 'call', made.call, 'outcome', made.outcome,
+                                     'error', made.error)"""
 
 WAKE = "NOTIFY orders_outbox"
 LISTEN = "LISTEN orders_outbox"
 
 CLOSE = f"""
-UPDATE orders_paymentrequest
-   SET response = %(response)s::jsonb, settled_at = now(), dead_lettered = false,
+UPDATE orders_paymentrequest request
+   SET response = made.response, settled_at = now(), dead_lettered = false,
        claimed_by = NULL, last_error = '', {CALLS}
- WHERE order_id = %(order)s AND settled_at IS NULL
+  FROM unnest(%(order)s::uuid[], %(response)s::jsonb[], %(call)s::text[], %(outcome)s::text[],
+              %(error)s::text[]) AS made (order_id, response, call, outcome, error)
+ WHERE request.order_id = made.order_id AND settled_at IS NULL
 """  # noqa: S608 - a constant
 
 RELEASE = f"""
 UPDATE orders_paymentrequest
    SET claimed_by = NULL, last_error = %(error)s, dead_lettered = %(pause)s::interval IS NULL,
        due_at = now() + coalesce(%(pause)s::interval, '0'), {CALLS}
+  FROM (VALUES (%(call)s::text, %(outcome)s::text, %(error)s::text)) AS made (call, outcome, error)
  WHERE order_id = %(order)s AND claimed_by = %(relay)s AND settled_at IS NULL
 """  # noqa: S608 - a constant
 
@@ -126,6 +129,15 @@ class Call:
         return {"call": self.name, "outcome": self.outcome, "error": self.error}
 
 
+@dataclass(frozen=True)
+class Result:
+    """How the payment of an order was decided, and the call by which that is known."""
+
+    order_id: UUID
+    payment: Payment
+    call: Call
+
+
 def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> None:
     """Record that an order's payment is to be requested, in the transaction of its 0→1."""
     terms = {
@@ -152,11 +164,19 @@ def _wake_relays() -> None:
         cursor.execute(WAKE)
 
 
-def close(order: Order, payment: Payment, call: Call) -> None:
-    """Record the payment system's result, in the transaction that settles the order."""
-    response = json.dumps(asdict(payment), cls=DjangoJSONEncoder)
+def close(results: Sequence[Result]) -> None:
+    """Record the payment system's results, in the transaction that settles their orders."""
+    rows = [
+        result.call.as_parameters
+        | {
+            "order": result.order_id,
+            "response": json.dumps(asdict(result.payment), cls=DjangoJSONEncoder),
+        }
+        for result in results
+    ]
+    columns = ("order", "response", "call", "outcome", "error")
     with connection.cursor() as cursor:
-        cursor.execute(CLOSE, call.as_parameters | {"order": order.pk, "response": response})
+        cursor.execute(CLOSE, {column: [row[column] for row in rows] for column in columns})
 
 
 def outlook(order_id: UUID) -> Outlook:

@@ -6,33 +6,44 @@ it requests is safe to retry, and what it settles is settled once.
 
 import random
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from select import select
 from threading import BoundedSemaphore, Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import Error, connection
 
 from idempotency.failpoints import failpoint
 from orders import once, outbox
-from orders.outbox import Call, ClaimedRequest
+from orders.outbox import Call, ClaimedRequest, Result
 from payments import remote
+from payments.client import Payment
 
 log = structlog.get_logger("relay")
 
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.2, 5.0  # between attempts at one request
 IDLE_SECONDS = 0.5  # between polls of an empty outbox, where no notification comes first
 GATHER_SECONDS = 0.02  # between polls of a full one: one statement fills several slots
-SETTLERS = 4  # threads, with a database connection each; the senders have none
+SETTLERS = 2  # threads, with a database connection each; the senders have none
+BATCH_MAX = 50  # responses that one commit settles, as they have come meanwhile
 NOT_CONCLUDED = Call("settle", "unknown", "a bug, or the database; see the relay's log")
 
 
 Response = tuple[str, remote.Outcome]  # of which call
-Sent = tuple[ClaimedRequest, int, "Future[Response]"]
+
+
+class Sent(NamedTuple):
+    """A request that was sent, by which relay, and what it comes to."""
+
+    request: ClaimedRequest
+    relay: int
+    sending: "Future[Response]"
 
 
 class Relay:
@@ -107,16 +118,35 @@ class Relay:
         return slots
 
     def _hand_over(self, request: ClaimedRequest, relay: int, sending: "Future[Response]") -> None:
-        self._sent.put((request, relay, sending))
+        self._sent.put(Sent(request, relay, sending))
 
     def _settle_all(self) -> None:
-        while sent := self._sent.get():
-            self._finish(*sent)
+        while batch := self._next_batch():
+            settled = _settle_together(batch) if len(batch) > 1 else set()
+            for sent in batch:
+                self._finish(sent, is_settled=sent.request.order_id in settled)
         connection.close()
 
-    def _finish(self, request: ClaimedRequest, relay: int, sending: "Future[Response]") -> None:
+    def _next_batch(self) -> list[Sent]:
+        """Wait for a response, and return it with the others that are there; empty: it is over."""
+        batch: list[Sent] = []
+        while len(batch) < BATCH_MAX:
+            try:
+                sent = self._sent.get(block=not batch)
+            except Empty:
+                break
+            if sent is None:
+                if batch:
+                    self._sent.put(None)  # for the next turn
+                break
+            batch.append(sent)
+        return batch
+
+    def _finish(self, sent: Sent, *, is_settled: bool) -> None:
+        request, relay = sent.request, sent.relay
         try:
-            _conclude(request, relay, *sending.result())
+            if not is_settled:
+                _conclude(request, relay, *sent.sending.result())
         except Exception:
             log.exception("not concluded", order_id=str(request.order_id))
             self._reschedule_surely(request, relay)
@@ -160,12 +190,40 @@ def _logged_as(request: ClaimedRequest) -> AbstractContextManager[Any]:
     )
 
 
+def _settle_together(batch: Sequence[Sent]) -> set[UUID]:
+    """Settle in one commit what has a result; return the orders. If it fails, nothing is settled.
+
+    Whatever is not returned is concluded by itself, which tells why.
+    """
+    results = {
+        each.request.order_id: _result(each.request, name, outcome.payment)
+        for each in batch
+        if each.sending.exception() is None
+        for name, outcome in [each.sending.result()]
+        if isinstance(outcome, remote.Decided)
+    }
+    try:
+        settled = once.settle_once(results.values())
+    except Exception as error:
+        log.warning("not settled together", orders=len(results), error=str(error).strip())
+        connection.close_if_unusable_or_obsolete()
+        return set()
+    for each in batch:
+        if each.request.order_id in settled:
+            with _logged_as(each.request):
+                log.info("settled", payment=str(results[each.request.order_id].payment.id))
+    return settled
+
+
+def _result(request: ClaimedRequest, name: str, payment: Payment) -> Result:
+    return Result(request.order_id, payment, Call(name, payment.outcome))
+
+
 def _conclude(request: ClaimedRequest, relay: int, name: str, outcome: remote.Outcome) -> None:
     with _logged_as(request):
         match outcome:
             case remote.Decided(payment):
-                call = Call(name, payment.outcome)
-                settled = once.settle_once(order_id=request.order_id, payment=payment, call=call)
+                settled = once.settle_once([_result(request, name, payment)])
                 log.info("settled" if settled else "was settled before", payment=str(payment.id))
             case remote.Refused(error):
                 outbox.dead_letter(request, Call(name, "refused", error), relay=relay)

@@ -49,7 +49,7 @@ ADVANCE = f"""
 UPDATE orders_order
    SET status = %(target)s, updated_at = statement_timestamp(),
        account_id = coalesce(account_id, %(account_id)s)
- WHERE id = %(order_id)s AND status = %(source)s
+ WHERE id = ANY(%(order_ids)s) AND status = %(source)s
    AND customer_id = coalesce(%(customer)s, customer_id)
 RETURNING {", ".join(_COLUMNS)}, CASE WHEN %(with_lines)s THEN (
     SELECT json_agg(line ORDER BY id) FROM orders_orderline line WHERE order_id = orders_order.id)
@@ -152,18 +152,23 @@ def pay_order(
     return Attempt(settled, payment, first=True)
 
 
-def settle_order(*, order_id: UUID, payment: client.Payment, call: outbox.Call) -> Attempt | None:
-    """Settle a paying order as its payment was decided elsewhere: 1→2 or 1→3.
+def settle_orders(results: Collection[outbox.Result]) -> list[Attempt]:
+    """Settle paying orders as their payments were decided elsewhere: 1→2 or 1→3.
 
-    A repeated call, or a late duplicate of the result, changes nothing and returns None.
+    A repeated call, or a late duplicate of a result, changes nothing: its order is not returned.
     """
+    settled = []
     with transaction.atomic(savepoint=False):
-        order = advance(order_id, Order.complete if payment.succeeded else Order.fail)
-        if order is None:
-            return None
-        outbox.close(order, payment, call)
-        failpoint("order-settled")
-    return Attempt(order, payment, first=True)
+        for end, succeeded in ((Order.complete, True), (Order.fail, False)):
+            decided = {
+                each.order_id: each for each in results if each.payment.succeeded is succeeded
+            }
+            rows = _advance(list(decided), end) if decided else []
+            settled += [(order, decided[order.pk]) for order in map(_with_lines, rows)]
+        if settled:
+            outbox.close([result for _, result in settled])
+            failpoint("order-settled")
+    return [Attempt(order, result.payment, first=True) for order, result in settled]
 
 
 def advance(
@@ -183,20 +188,38 @@ def advance(
     :param account_id: to pay from, where the order has none yet
     :param before: the order as it was, whose lines need not be read again
     """
+    rows = _advance(
+        [order_id],
+        transition,
+        customer_id=customer_id,
+        account_id=account_id,
+        with_lines=before is None,
+    )
+    return _with_lines(rows[0], before=before) if rows else None
+
+
+def _advance(
+    order_ids: list[UUID],
+    transition: Transition,
+    *,
+    customer_id: int | None = None,
+    account_id: int | None = None,
+    with_lines: bool = True,
+) -> list[Sequence[Any]]:
     source, target = declared_by(transition)
     values: dict[str, Any] = {
-        "order_id": order_id,
+        "order_ids": order_ids,
         "source": source,
         "target": target,
         "customer": customer_id,
         "account_id": account_id,
-        "with_lines": before is None,
+        "with_lines": with_lines,
     }
     with step(f"{source}→{target}") as won, connection.cursor() as cursor:
         cursor.execute(ADVANCE, values)
-        row = cursor.fetchone()
+        rows: list[Sequence[Any]] = cursor.fetchall()
         won.rows = cursor.rowcount
-    return None if row is None else _with_lines(row, before=before)
+    return rows
 
 
 def declared_by(transition: Transition) -> tuple[int, int]:

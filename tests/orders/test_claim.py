@@ -122,7 +122,7 @@ def test_a_result_closes_its_own_request_once(alice: User, place: Callable[..., 
     at = timezone.now().replace(microsecond=0)
     first = Payment(uuid7(), mine.order_id, 1, 500, "EUR", "succeeded", at)
     for payment in (first, replace(first, amount=1)):
-        outbox.close(mine.order, payment, Call("charge", "succeeded"))
+        outbox.close([outbox.Result(mine.order_id, payment, Call("charge", "succeeded"))])
 
     assert outbox.payments_of([mine.order_id, other.order_id]) == {mine.order_id: first}
     assert outbox.payments_of([other.order_id]) == {}

@@ -42,7 +42,7 @@ def test_a_relay_goes_on_after_its_database_was_frozen_and_settles_once(tmp_path
                 relay.send_signal(signal.SIGCONT)
                 until(lambda: "did not respond" in log.read_text(), what="it noticed")
             paths = f"/api/v1/orders/{order}/"
-            until(lambda: shop.get(paths).status == 200, what="the shop serves")
+            until(shop.serves, what="all processes serve")
             until(lambda: shop.get(paths).json()["status_label"] == "paid", what="it settled")
             assert relay.poll() is None
             assert opening - shop.balance() == shop.get(paths).json()["amount"]

@@ -15,7 +15,7 @@ from orders import outbox, relay
 from orders.models import Order, PaymentRequest
 from orders.once import settle_once
 from orders.outbox import Call
-from orders.services import pay_order, settle_order
+from orders.services import pay_order, settle_orders
 from payments import client, remote
 from payments.client import AccountNotFound, Payment
 from payments.models import Account
@@ -297,9 +297,10 @@ def test_a_late_duplicate_of_an_response_changes_nothing(
     relay = outbox.register()
     (taken,) = outbox.claim(relay=relay, limit=5)
     payment = Payment.of(paid)
-    assert settle_once(order_id=order.pk, payment=payment, call=CALL)
-    assert not settle_once(order_id=order.pk, payment=payment, call=CALL)
-    assert settle_order(order_id=order.pk, payment=payment, call=CALL) is None
+    result = outbox.Result(order.pk, payment, CALL)
+    assert settle_once([result]) == {order.pk}
+    assert settle_once([result]) == set()
+    assert settle_orders([result]) == []
     outbox.reschedule(taken, LATE, relay=relay, seconds=0)
     outbox.dead_letter(taken, LATE, relay=relay)
     assert outbox.requeue([order.pk]) == 0
