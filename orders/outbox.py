@@ -25,6 +25,14 @@ SILENT_SECONDS = 0.7
 # The class of the advisory locks that relays hold for as long as their sessions live.
 RELAYS = 18_000_606
 
+# PostgreSQL soon ends the session of a relay whose host is gone. Keepalives alone don't: none is
+# sent while a notification is on its way.
+NOTICE_LOSS = """
+SELECT set_config(name, value, false)
+  FROM (VALUES ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'),
+               ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '10s')) AS own (name, value)
+"""
+
 REGISTER = """
 WITH me AS (SELECT (random() * 2147483646)::int AS relay)
 SELECT relay FROM me WHERE pg_try_advisory_lock(%(class)s, relay)
@@ -208,6 +216,7 @@ def register() -> int:
     The session is notified of every request that is written from now on.
     """
     with connection.cursor() as cursor:
+        cursor.execute(NOTICE_LOSS)
         cursor.execute(LISTEN)
         while True:
             cursor.execute(REGISTER, {"class": RELAYS})

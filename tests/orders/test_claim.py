@@ -144,3 +144,11 @@ def test_what_is_settled_is_known_of_its_own_order_only(
 def test_a_relay_is_refused_where_nothing_is_requested_over_a_network(db: None) -> None:
     with pytest.raises(CommandError, match="has a PAYMENTS_URL"):
         call_command("relay")
+
+
+def test_a_relays_session_ends_soon_after_its_host_is_gone(transactional_db: None) -> None:
+    outbox.register()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT inet_client_addr() IS NULL, current_setting('tcp_user_timeout')")
+        is_local, limit = cursor.fetchone()
+    assert is_local or limit == "10s"
