@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars
 from idempotency import rate_limit
 from payments import openapi, services
 from payments.models import Account, Entry, Payment
-from payments.serializers import AccountResponse, ChargeRequest, EntryResponse, PaymentResponse
+from payments.serializers import AccountResponse, ChargeRequest, EntryResponse
 from web.query import StrictQueryView
 from web.rows import RowsView, moment
 
@@ -61,11 +61,24 @@ def _responded(request: Request, decide: Callable[..., services.Paid]) -> Respon
     wanted.is_valid(raise_exception=True)
     bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
     paid = _counted(request, decide, wanted.validated_data)
-    payment = PaymentResponse(paid.payment).data
+    payment = _shown(paid.payment)
     if paid.first:
         location = reverse("payment", args=[payment["order_id"]])
         return Response(payment, 201, headers={"Location": location})
     return Response(payment, 200, headers={"Idempotent-Replayed": "true"})
+
+
+def _shown(payment: Payment) -> dict[str, Any]:
+    """Return a payment as responses show it (`PaymentResponse`)."""
+    return {
+        "id": str(payment.pk),
+        "order_id": str(payment.order_id),
+        "account_id": payment.account_id,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "outcome": payment.outcome,
+        "created_at": moment(payment.created_at),
+    }
 
 
 @transaction.atomic
@@ -97,7 +110,7 @@ class PaymentView(StrictQueryView):
         # A standby may show a payment that no other server has, and the caller settles by it.
         decided = Payment.objects.annotate(on_standby=IS_STANDBY).filter(on_standby=False)
         payment = get_object_or_404(decided, visible, order_id=order_id)
-        return Response(PaymentResponse(payment).data)
+        return Response(_shown(payment))
 
 
 class OwnAccounts(StrictQueryView, GenericAPIView[Account]):

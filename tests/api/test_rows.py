@@ -13,8 +13,8 @@ from orders import responses
 from orders.models import Order
 from orders.serializers import OrderResponse
 from orders.services import advance, pay_order, payments_of
-from payments.models import Account, Entry
-from payments.serializers import EntryResponse
+from payments.models import Account, Entry, Payment
+from payments.serializers import EntryResponse, PaymentResponse
 from payments.services import open_account
 
 
@@ -74,3 +74,18 @@ def test_an_entry_is_as_the_serializer_describes_it(
 
     assert row == json.loads(JSONRenderer().render(EntryResponse(entry).data))
     assert list(row) == list(EntryResponse().fields)
+
+
+@pytest.mark.parametrize("balance", [0, 500])
+def test_a_payment_is_as_the_serializer_describes_it(
+    balance: int, as_alice: APIClient, alice: User, place: Callable[..., Order]
+) -> None:
+    account = open_account(owner=alice, currency="EUR", opening_balance=balance)
+    order = place(customer=alice)
+    pay_order(customer=alice, order_id=order.pk, account_id=account.pk)
+
+    shown = as_alice.get(f"/api/v1/payments/{order.pk}/").json()
+
+    payment = Payment.objects.get(order_id=order.pk)
+    assert shown == json.loads(JSONRenderer().render(PaymentResponse(payment).data))
+    assert list(shown) == list(PaymentResponse().fields)
