@@ -64,6 +64,12 @@ CALLS = f"""
                || jsonb_build_object('at', now(), 'call', made.call, 'outcome', made.outcome,
                                      'error', made.error)"""
 
+WRITE = """
+INSERT INTO orders_paymentrequest (
+    order_id, body, request_id, key_digest, attempts, last_error, dead_lettered)
+VALUES (%(order)s, %(body)s, %(request_id)s, %(key_digest)s, 0, '', false)
+"""
+
 WAKE = "NOTIFY orders_outbox"
 LISTEN = "LISTEN orders_outbox"
 
@@ -155,13 +161,14 @@ def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> N
         "currency": order.currency,
         "customer": customer,
     }
-    with step("outbox-written"):
-        PaymentRequest.objects.create(
-            order=order,
-            body=json.dumps(terms).encode(),
-            request_id=request_id,
-            key_digest=key_digest,
-        )
+    values = {
+        "order": order.pk,
+        "body": json.dumps(terms).encode(),
+        "request_id": request_id,
+        "key_digest": key_digest,
+    }
+    with step("outbox-written"), connection.cursor() as cursor:
+        cursor.execute(WRITE, values)
     # After the commit: a NOTIFY in it would have commits flush the log one by one. If this one is
     # lost, the relay's next poll finds the row.
     transaction.on_commit(_wake_relays, robust=True)
