@@ -161,7 +161,7 @@ def write(order: Order, *, customer: str, request_id: str, key_digest: str) -> N
         "currency": order.currency,
         "customer": customer,
     }
-    values = {
+    values: dict[str, Any] = {
         "order": order.pk,
         "body": json.dumps(terms).encode(),
         "request_id": request_id,
