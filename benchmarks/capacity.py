@@ -35,8 +35,8 @@ COSTS: Costs = {PAY: Cost(2.94, 1.81), PLACE: Cost(2.68, 1.00), REPLAY: Cost(1.3
 # `python -m benchmarks.sizes`: bytes of a row, or of the rows that a call writes.
 ORDER, PAYMENT, RECORD, TOMBSTONE, JOURNAL, OUTBOX = 470, 850, 1_120, 370, 470, 740
 # `python -m benchmarks.relay`: a relay's own CPU time for one order, in ms, the most of its rounds.
-RELAY_MS = 3.2
-RELAY_CONNECTIONS = 5  # of one relay: one claims, four settle (orders/relay.py)
+RELAY_MS = 2.9
+RELAY_CONNECTIONS = 3  # of one relay: one claims, two settle (orders/relay.py)
 WEB_THREADS = 16  # of a web worker, and its default
 POOL = 20  # sessions of a web host's PgBouncer (deploy/cluster/pgbouncer.ini)
 UUIDV7_DAYS_MIN = 30  # that a tombstone stays at least, where its key says how old it is
