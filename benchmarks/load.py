@@ -10,8 +10,8 @@ from typing import NamedTuple
 Address = tuple[str, int]
 
 END_OF_HEAD = b"\r\n\r\n"
-LENGTH = b"\r\nContent-Length: "
-CHUNKED = b"\r\nTransfer-Encoding: chunked"
+LENGTH = b"\r\ncontent-length: "  # in any case: HAProxy writes names in lower case
+CHUNKED = b"\r\ntransfer-encoding: chunked"
 SILENCE_SECONDS_MAX = 60
 
 
@@ -128,6 +128,7 @@ def _exchange(
 
 def _is_whole(received: bytes) -> bool:
     head, _, body = received.partition(END_OF_HEAD)
+    head = head.lower()
     if CHUNKED in head:
         return body.endswith(b"0\r\n\r\n")
     return LENGTH in head and len(body) >= int(head.split(LENGTH)[1].split(b"\r\n")[0])
