@@ -22,6 +22,7 @@ from idempotency import (
     preferred_wait,
     purge,
     read_key,
+    replace_all_provisional,
     replace_provisional,
     respond_once,
     run_once,
@@ -68,6 +69,7 @@ def others(request: HttpRequest) -> Iterable[str | int | None]:
     stored: HttpResponse | None = stored_response(claim_of(request, subject="order:1"))
     flying: bool = is_in_flight(scope=scope_of(request), subject="order:1")
     replaced: int = replace_provisional("order:1", HttpResponse("paid"))
+    replaced += replace_all_provisional({"order:2": HttpResponse("paid")})
     yield from (key, seconds, flying, replaced, key_digest("k"))
     yield stored.status_code if stored else None
     token, expires_at = tokens.issue("guest:1")
