@@ -168,11 +168,11 @@ def replace_all_provisional(
     responses: Mapping[str, HttpResponse], *, using: str = "default"
 ) -> int:
     """Replace as above, by the response to each subject, in one statement."""
-    rows = [columns_of(response) | {"subject": name} for name, response in responses.items()]
-    columns = ("subject", "status", "content_type", "headers", "body")
+    rows = [columns_of(response) for response in responses.values()]
+    columns = ("status", "content_type", "headers", "body")
+    values = {column: [row[column] for row in rows] for column in columns}
     with connections[using].cursor() as cursor:
-        values = {column: [row[column] for row in rows] for column in columns}
-        cursor.execute(REPLACE_PROVISIONAL, values)
+        cursor.execute(REPLACE_PROVISIONAL, values | {"subject": list(responses)})
         return int(cursor.rowcount)
 
 

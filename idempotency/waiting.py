@@ -59,8 +59,9 @@ def poll(condition: Callable[[], bool | None], *, seconds: float) -> bool:
             time.sleep(min(max(pause, POLL_SECONDS_MIN), seconds - waited))
             state = condition()
             waited = time.monotonic() - started
+            if state:
+                _last_wait = waited
             if state is not False:
-                _last_wait = waited if state else _last_wait
                 return state is True
             pause = min(waited / 4, POLL_SECONDS_MAX)
         return False

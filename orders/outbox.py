@@ -181,17 +181,16 @@ def _wake_relays() -> None:
 
 def close(results: Sequence[Result]) -> None:
     """Record the payment system's results, in the transaction that settles their orders."""
-    rows = [
-        result.call.as_parameters
-        | {
-            "order": result.order_id,
-            "response": json.dumps(asdict(result.payment), cls=DjangoJSONEncoder),
-        }
-        for result in results
-    ]
-    columns = ("order", "response", "call", "outcome", "error")
+    responses = [json.dumps(asdict(each.payment), cls=DjangoJSONEncoder) for each in results]
+    values: dict[str, Any] = {
+        "order": [each.order_id for each in results],
+        "response": responses,
+        "call": [each.call.name for each in results],
+        "outcome": [each.call.outcome for each in results],
+        "error": [each.call.error for each in results],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(CLOSE, {column: [row[column] for row in rows] for column in columns})
+        cursor.execute(CLOSE, values)
 
 
 def outlook(order_id: UUID) -> Outlook:

@@ -185,13 +185,18 @@ class Clock:
         self.now += seconds
 
 
-def test_a_wait_as_long_as_the_last_one_takes_few_polls_and_a_shorter_one_soon_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A process that has not waited yet, and its clock."""
     clock = Clock()
     monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(waiting, "_last_wait", 0.0)
+    return clock
 
+
+def test_a_wait_as_long_as_the_last_one_takes_few_polls_and_a_shorter_one_soon_too(
+    clock: Clock,
+) -> None:
     def wait(until: float) -> tuple[int, float]:
         """Return the polls of a wait for a condition that is true after a time, and its length."""
         started, polls = clock.now, []
@@ -213,10 +218,8 @@ def test_a_wait_as_long_as_the_last_one_takes_few_polls_and_a_shorter_one_soon_t
 
 
 def test_a_poll_ends_with_its_time_however_long_the_last_one_took(
-    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(waiting, "_last_wait", 60.0)
     assert not waiting.poll(lambda: False, seconds=0.05)
     assert clock.now == pytest.approx(0.05)
