@@ -59,7 +59,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Drop an ended worker's requests in flight; its counts stay."""
+    """Drop an ended worker's requests in flight, and its place; its counts stay."""
+    worker.give_place_back()
     # Imported before there is a folder, it would count in this process only.
     from prometheus_client import multiprocess  # noqa: PLC0415
 

@@ -94,6 +94,18 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def sockets_of(pid: int) -> int:
+    """Return how many sockets a process holds."""
+    return sum(_is_socket(file) for file in Path(f"/proc/{pid}/fd").glob("*"))
+
+
+def _is_socket(file: Path) -> bool:
+    try:
+        return str(file.readlink()).startswith("socket:")
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
     """Have a process ended when the block is, even where a test fails: the next one is not to."""

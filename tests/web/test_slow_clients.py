@@ -20,7 +20,7 @@ from orders.models import Order, Product
 from payments.models import Account
 from tests.conftest import OPENING
 from tests.support.api_tokens import api_token_of
-from tests.support.live import Caller, LiveServer, descendants, until
+from tests.support.live import Caller, LiveServer, descendants, sockets_of, until
 from web.server.connection import HEAD_BYTES_MAX
 from web.server.worker import LINGER_SECONDS
 
@@ -73,16 +73,7 @@ class SlowClient:
 
 def connections(server: LiveServer) -> int:
     """Return how many sockets the server's processes hold, beside a few of their own."""
-    pids = [server.process.pid, *descendants(server.process.pid)]
-    files = [file for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*")]
-    return sum(_is_socket(file) for file in files)
-
-
-def _is_socket(file: Path) -> bool:
-    try:
-        return str(file.readlink()).startswith("socket:")
-    except FileNotFoundError:
-        return False
+    return sum(sockets_of(pid) for pid in [server.process.pid, *descendants(server.process.pid)])
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Worker(BufferingWorker):
         self.cfg = Config()
         self.alive = True
         self.nr_conns = 0
+        self.place, self.patient_until, self._accepting = None, None, False
         self.polled = {}
         self.next_sweep = 0.0
         self.poller = selectors.DefaultSelector()

@@ -7,15 +7,16 @@ from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
+from web.server.balance import BalancedWorker
 from web.server.connection import Connection
 
 SWEEP_SECONDS = 0.25
 UNSENT_BYTES_MAX = 64 * 1024 * 1024  # of all responses that a worker still has to send
 
 
-class WaitingWorker(ThreadWorker):  # type: ignore[misc]
+class WaitingWorker(BalancedWorker):
     """Has its clients wait in the main loop: `polled` holds them, the longest wait first."""
 
     def init_process(self) -> None:

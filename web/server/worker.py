@@ -61,6 +61,8 @@ class BufferingWorker(WaitingWorker):
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; where there is no room, end the one that waits longest."""
+        if self.leaves_it_to_another():
+            return
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
