@@ -44,16 +44,30 @@ line AS (
 SELECT {", ".join(_COLUMNS)}, (SELECT json_agg(line ORDER BY id) FROM line) FROM placed
 """  # noqa: S608 - the names of columns
 
+_LINES = """(SELECT json_agg(line ORDER BY id) FROM orders_orderline line
+                WHERE order_id = orders_order.id)"""
+
 # Won or lost here: the loser waits for the winner's commit, and then this matches no row.
 ADVANCE = f"""
 UPDATE orders_order
    SET status = %(target)s, updated_at = statement_timestamp(),
        account_id = coalesce(account_id, %(account_id)s)
- WHERE id = ANY(%(order_ids)s) AND status = %(source)s
+ WHERE id = %(order_id)s AND status = %(source)s
    AND customer_id = coalesce(%(customer)s, customer_id)
-RETURNING {", ".join(_COLUMNS)}, CASE WHEN %(with_lines)s THEN (
-    SELECT json_agg(line ORDER BY id) FROM orders_orderline line WHERE order_id = orders_order.id)
-          END
+RETURNING {", ".join(_COLUMNS)}, {_LINES}
+"""  # noqa: S608 - the names of columns
+
+# The same of an order that is loaded, and of any number of orders. Three statements, because
+# PostgreSQL plans one that fits all of these anew each time.
+SETTLE = """
+UPDATE orders_order SET status = %(target)s, updated_at = statement_timestamp()
+ WHERE id = %(order_id)s AND status = %(source)s
+RETURNING status, updated_at
+"""
+SETTLE_ALL = f"""
+UPDATE orders_order SET status = %(target)s, updated_at = statement_timestamp()
+ WHERE id = ANY(%(order_ids)s) AND status = %(source)s
+RETURNING {", ".join(_COLUMNS)}, {_LINES}
 """  # noqa: S608 - the names of columns
 
 
@@ -146,10 +160,10 @@ def pay_order(
             customer=customer.get_username(),
         )
         end = Order.complete if payment.succeeded else Order.fail
-        settled = advance(order_id, end, before=order)
-        assert settled is not None, "this transaction holds the order"
+        [settled] = _advance(SETTLE, end, order_id=order_id)  # this transaction holds the order
+        order.status, order.updated_at = settled
         failpoint("order-settled")
-    return Attempt(settled, payment, first=True)
+    return Attempt(order, payment, first=True)
 
 
 def settle_orders(results: Collection[outbox.Result]) -> list[Attempt]:
@@ -163,7 +177,7 @@ def settle_orders(results: Collection[outbox.Result]) -> list[Attempt]:
             decided = {
                 each.order_id: each for each in results if each.payment.succeeded is succeeded
             }
-            rows = _advance(list(decided), end) if decided else []
+            rows = _advance(SETTLE_ALL, end, order_ids=list(decided)) if decided else []
             settled += [(order, decided[order.pk]) for order in map(_with_lines, rows)]
         if settled:
             outbox.close([result for _, result in settled])
@@ -177,7 +191,6 @@ def advance(
     *,
     customer_id: int | None = None,
     account_id: int | None = None,
-    before: Order | None = None,
 ) -> Order | None:
     """Take a transition by compare-and-set; the order for the one caller whose UPDATE matched.
 
@@ -186,37 +199,16 @@ def advance(
 
     :param customer_id: whose order it has to be; None: anybody's
     :param account_id: to pay from, where the order has none yet
-    :param before: the order as it was, whose lines need not be read again
     """
-    rows = _advance(
-        [order_id],
-        transition,
-        customer_id=customer_id,
-        account_id=account_id,
-        with_lines=before is None,
-    )
-    return _with_lines(rows[0], before=before) if rows else None
+    given = {"order_id": order_id, "customer": customer_id, "account_id": account_id}
+    rows = _advance(ADVANCE, transition, **given)
+    return _with_lines(rows[0]) if rows else None
 
 
-def _advance(
-    order_ids: list[UUID],
-    transition: Transition,
-    *,
-    customer_id: int | None = None,
-    account_id: int | None = None,
-    with_lines: bool = True,
-) -> list[Sequence[Any]]:
+def _advance(statement: str, transition: Transition, **given: Any) -> list[Sequence[Any]]:
     source, target = declared_by(transition)
-    values: dict[str, Any] = {
-        "order_ids": order_ids,
-        "source": source,
-        "target": target,
-        "customer": customer_id,
-        "account_id": account_id,
-        "with_lines": with_lines,
-    }
     with step(f"{source}→{target}") as won, connection.cursor() as cursor:
-        cursor.execute(ADVANCE, values)
+        cursor.execute(statement, given | {"source": source, "target": target})
         rows: list[Sequence[Any]] = cursor.fetchall()
         won.rows = cursor.rowcount
     return rows
@@ -284,17 +276,11 @@ def _hold_if_paying(*, customer: Any, order_id: UUID) -> None:
         held.rows = paying.update(status=Order.Status.PAYING)
 
 
-def _with_lines(row: Sequence[Any], *, before: Order | None = None) -> Order:
-    """Return an order of the columns that a statement returned, the last one its lines.
-
-    :param before: the same order, whose lines are loaded; None: the statement returned them
-    """
+def _with_lines(row: Sequence[Any]) -> Order:
+    """Return an order of the columns that a statement returned, the last one its lines."""
     *columns, lines = row
     order = Order.from_db(connection.alias, _COLUMNS, columns)
-    if before is None:
-        loaded = order.lines.all()
-        loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
-    else:
-        loaded = before._prefetched_objects_cache["lines"]  # type: ignore[attr-defined]
+    loaded = order.lines.all()
+    loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
     order._prefetched_objects_cache = {"lines": loaded}  # type: ignore[attr-defined]
     return order
