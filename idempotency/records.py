@@ -22,9 +22,9 @@ coalesce(%(key_made_at)s::timestamptz < greatest(
 
 # What a record holds for a replay: the columns of `stored_of`.
 STORED = """record.fingerprint_version, record.fingerprint, record.newer_fingerprints::text,
-       record.fingerprint_by, record.created_at, record.retained_until > now(), record.status,
-       record.content_type, record.headers::text, record.body"""
-STORED_WIDTH = 10
+       record.fingerprint_by, record.retained_until > now(), record.status, record.content_type,
+       record.headers::text, record.body"""
+STORED_WIDTH = 9
 
 # A demoted primary that starts again as a standby shows commits that no other server has, and that
 # nobody was promised: nothing that it holds is replayed.

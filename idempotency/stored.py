@@ -1,7 +1,6 @@
 """A response as the dedup table stores it, and as it is replayed."""
 
 import json
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.http import HttpResponse
@@ -18,7 +17,6 @@ class Stored(NamedTuple):
 
     fingerprints: dict[int, str]  # by their version
     made_by: str
-    created_at: datetime
     is_retained: bool
     status: int | None
     content_type: str

@@ -21,7 +21,9 @@ from web.models import ApiToken
 PREFIX = "api_"  # so that a scanner for leaked secrets knows one
 EXPIRING_PER_USER_MAX = 20
 
-_COLUMNS = [field.attname for field in User._meta.concrete_fields]
+# What hardly a request needs is loaded when it is asked for; a hash least of all.
+_DEFERRED = {"password", "last_login", "date_joined"}
+_COLUMNS = [each.attname for each in User._meta.concrete_fields if each.name not in _DEFERRED]
 
 # One statement a request: whose token it is, whether its use is to be noted, and what is recorded
 # of the request's key.

@@ -81,14 +81,20 @@ class Recorder:
             self._rows.append(row)
             return True
 
-    def flush(self) -> None:
-        """Write the rows; a repeated call, also after an error, adds only what is missing."""
+    def flush(self) -> bool:
+        """Write the rows; a repeated call, also after an error, adds only what is missing.
+
+        False: there are none.
+        """
         with self._writing:
+            written = False
             while batch := self._first():
                 _insert(batch)
+                written = True
                 with self._lock:
                     for _ in batch:
                         self._rows.popleft()
+            return written
 
     def _first(self) -> list[Row]:
         with self._lock:
@@ -143,10 +149,11 @@ class Writer(threading.Thread):
         self._dropped = 0  # that the log knows of
 
     def run(self) -> None:
-        """Write until `stop`; on a connection that is closed each time."""
+        """Write until `stop`; on a connection that is closed once nothing is to be written."""
         while not self._ending.wait(self._seconds):
             self._write()
         self._write()
+        connections.close_all()
 
     def stop(self) -> None:
         """Flush once more, and wait for it; a repeated call does nothing."""
@@ -154,11 +161,12 @@ class Writer(threading.Thread):
         self.join(LAST_SECONDS_MAX)
 
     def _write(self) -> None:
+        is_busy = False
         try:
-            self._recorder.flush()
+            is_busy = self._recorder.flush()
         except Exception as error:  # no database, or no table yet: written later
             log.warning("the journal is not written yet: %s", str(error).strip() or repr(error))
-        finally:
+        if not is_busy:
             connections.close_all()
         if (dropped := self._recorder.dropped) != self._dropped:
             log.warning("the journal dropped %d rows", dropped - self._dropped)

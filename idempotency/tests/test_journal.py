@@ -7,11 +7,11 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpResponse
 from django.test import Client
@@ -183,6 +183,25 @@ def test_many_rows_are_written_in_batches_and_none_twice(db: None, journal: Reco
         journal.add(row())
     journal.flush()
     assert JournaledRequest.objects.count() == recorder.BATCH + 5
+
+
+def test_a_writer_keeps_its_connection_while_there_are_rows(
+    journal: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, insert, close = Writer(journal, seconds=0), Mock(), Mock()
+    monkeypatch.setattr(recorder, "_insert", insert)
+    monkeypatch.setattr(connections, "close_all", close)
+
+    def closes(*, rows: int) -> bool:
+        for _ in range(rows):
+            journal.add(row())
+        close.reset_mock()
+        writer._write()
+        return bool(close.called)
+
+    assert [closes(rows=rows) for rows in (1, 2, 0, 1)] == [False, False, True, False]
+    insert.side_effect = OperationalError("lost")
+    assert closes(rows=1)
 
 
 def test_what_is_too_much_is_dropped_counted_and_logged(
