@@ -103,7 +103,7 @@ def snapshot(side: ConnectedSide, query: LiteralString, row: type[Row]) -> Itera
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         connection.execute(WITHOUT_TIMEOUTS)
-    with connection.cursor(name=side.name, row_factory=args_row(row)) as cursor:
+    with connection.cursor(name=side.name, binary=True, row_factory=args_row(row)) as cursor:
         with _reading(side.name):
             cursor.itersize = ROWS_AT_A_TIME
             cursor.execute(query)
