@@ -202,6 +202,13 @@ def test_a_writer_keeps_its_connection_while_there_are_rows(
     assert [closes(rows=rows) for rows in (1, 2, 0, 1)] == [False, False, True, False]
     insert.side_effect = OperationalError("lost")
     assert closes(rows=1)
+    insert.side_effect = None
+    assert not closes(rows=1)
+    last = Writer(journal, seconds=60)
+    last.start()
+    journal.add(row())
+    last.stop()
+    assert close.called  # at its end
 
 
 def test_what_is_too_much_is_dropped_counted_and_logged(

@@ -134,7 +134,7 @@ def test_what_the_one_with_the_fewest_does_not_take_is_taken(
         assert first.nr_conns == expected
 
 
-def test_a_worker_waits_no_longer_than_its_patience(start: Any, connect: Any, clock: Clock) -> None:
+def test_a_worker_waits_no_longer_than_its_patience(start: Any, clock: Clock) -> None:
     first, frozen = start(), start()
     frozen.turn()
     timeouts: list[float] = []
