@@ -108,9 +108,9 @@ def test_what_is_remembered_of_keys_is_bounded() -> None:
 
 
 def test_the_limit_is_the_first_and_as_many_as_may_wait(settings: pytest.FixtureRequest) -> None:
-    settings.IDEMPOTENCY = {"WAITING_THREADS_MAX": 8}  # type: ignore[attr-defined]
-    assert duplicates_max(16) == 9
-    assert duplicates_max(8) == 6  # the share of one caller
+    settings.IDEMPOTENCY = {"WAITING_THREADS_MAX": 4}  # type: ignore[attr-defined]
+    assert duplicates_max(16) == 5
+    assert duplicates_max(8) == 4  # the share of one caller
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_duplicates_that_fill_the_threads_are_shed_and_all_get_the_first_respons
     path, key, body = f"/api/v1/orders/{order.pk}/pay/", uuid4().hex, {"account": alice_account.pk}
     database = connection.get_connection_params()
     with (
-        LiveServer(database=database, folder=tmp_path, workers=1, threads=4) as server,
+        LiveServer(database=database, folder=tmp_path, workers=1, threads=6) as server,
         ThreadPoolExecutor(40) as clients,
     ):
         caller, other = (Caller(server.url, api_token_of(user)) for user in (alice, bob))
@@ -224,7 +224,7 @@ def test_a_shed_client_keeps_its_connection_and_gets_what_the_application_would_
     headers = {"Authorization": f"Token {token}", "Idempotency-Key": key, "Prefer": "wait=0"}
     database = connection.get_connection_params()
     with (
-        LiveServer(database=database, folder=tmp_path, workers=1, threads=4) as server,
+        LiveServer(database=database, folder=tmp_path, workers=1, threads=6) as server,
         ThreadPoolExecutor(3) as clients,
         urllib3.HTTPConnectionPool("127.0.0.1", server.port, maxsize=1, retries=False) as pool,
     ):

@@ -80,7 +80,7 @@ def test_what_a_storm_opened_is_given_back_and_a_few_stay(
             database=connection.get_connection_params(),
             folder=tmp_path,
             workers=1,
-            threads=8,
+            threads=12,
             DATABASE_IDLE_SECONDS="1",
         ) as server,
         ThreadPoolExecutor(6) as clients,

@@ -19,8 +19,11 @@ class Job(NamedTuple):
 
 
 def share_of(threads: int) -> int:
-    """Return how many of the threads one caller may occupy; the rest stays free for others."""
-    return max(1, threads - max(1, threads // 4))
+    """Return how many of the threads one caller may occupy: half.
+
+    The others are for others, and wait for the interpreter behind no more threads than that.
+    """
+    return max(1, threads // 2)
 
 
 class FairPool:
