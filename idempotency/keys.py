@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from django.http.request import HttpHeaders
+
 from idempotency.conf import conf
 from idempotency.errors import KeyInvalid
 
@@ -18,7 +20,7 @@ class HasHeaders(Protocol):
     """A request, Django's or DRF's."""
 
     @property
-    def headers(self) -> Any: ...
+    def META(self) -> Any: ...  # noqa: N802 - the name is Django's
 
 
 def read_key(request: HasHeaders) -> str | None:
@@ -28,7 +30,7 @@ def read_key(request: HasHeaders) -> str | None:
 
     :raises KeyInvalid: this is no key
     """
-    header = request.headers.get(conf().KEY_HEADER)
+    header = _header(request, conf().KEY_HEADER)
     return None if header is None else checked(_unquote(header.strip()))
 
 
@@ -77,8 +79,14 @@ def read_wait(request: HasHeaders) -> int:
 
 def preferred_wait(request: HasHeaders) -> int | None:
     """Return how many seconds the caller is ready to wait; None: no preference."""
-    preference = _WAIT.search(request.headers.get("Prefer", ""))
+    preference = _WAIT.search(_header(request, "Prefer") or "")
     return None if preference is None else min(int(preference[1]), conf().WAIT_SECONDS_MAX)
+
+
+def _header(request: HasHeaders, name: str) -> str | None:
+    """Return a header's value; `request.headers` would name all of them anew."""
+    value: str | None = request.META.get(HttpHeaders.to_wsgi_name(name))
+    return value
 
 
 def _unquote(header: str) -> str:

@@ -134,7 +134,7 @@ def stored_of(columns: Sequence[Any]) -> Stored | None:
     version, made, newer, *response = columns
     if version is None:
         return None
-    newer_ones = {int(other): text for other, text in json.loads(newer or "{}").items()}
+    newer_ones = {int(other): text for other, text in json.loads(newer).items()} if newer else {}
     return Stored({version: made, **newer_ones}, *response)
 
 

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from orders.models import Order, OrderLine, Product
 from orders.services import Line
 from payments.client import Payment
+from web.api import valid
 from web.query import MomentField
 
 MAX_LINES = 100
@@ -55,19 +56,19 @@ class OrderLineRequest(serializers.Serializer[dict[str, Any]]):
 class PlaceOrderRequest(serializers.Serializer[dict[str, Any]]):
     lines = serializers.ListField(child=OrderLineRequest(), min_length=1, max_length=MAX_LINES)
 
-    def wanted(self) -> list[Line]:
+    @classmethod
+    def wanted(cls, body: Any) -> list[Line]:
         """Return the lines to order, or refuse the request with 400."""
-        self.is_valid(raise_exception=True)
-        return [Line(**line) for line in self.validated_data["lines"]]
+        return [Line(**line) for line in valid(cls, body)["lines"]]
 
 
 class PayOrderRequest(serializers.Serializer[dict[str, Any]]):
     account = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
 
-    def account_id(self) -> int:
+    @classmethod
+    def account_id(cls, body: Any) -> int:
         """Return the account to pay from, or refuse the request with 400."""
-        self.is_valid(raise_exception=True)
-        account_id: int = self.validated_data["account"]
+        account_id: int = valid(cls, body)["account"]
         return account_id
 
 

@@ -92,7 +92,7 @@ class OrdersView(StrictQueryView, RowsView):
     @idempotent(subject_of=responses.placed_subject)
     def post(self, request: Request) -> Response:
         """Place an order. A retry with the same key gets the first response, not a second order."""
-        lines = PlaceOrderRequest(data=request.data).wanted()
+        lines = PlaceOrderRequest.wanted(request.data)
         order = services.place_order(customer=request.user, lines=lines)
         return responses.place_response(order)
 
@@ -139,7 +139,7 @@ class PayOrderView(APIView):
     @idempotent(serialize_by=responses.subject("{order_id}"))
     def post(self, request: Request, order_id: UUID) -> Response:
         """Pay an order. However many requests arrive, under however many keys: one charge."""
-        account_id = PayOrderRequest(data=request.data).account_id()
+        account_id = PayOrderRequest.account_id(request.data)
         attempt = services.pay_order(
             customer=request.user,
             order_id=order_id,

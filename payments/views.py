@@ -21,6 +21,7 @@ from idempotency import rate_limit
 from payments import openapi, services
 from payments.models import Account, Entry, Payment
 from payments.serializers import AccountResponse, ChargeRequest, EntryResponse
+from web.api import valid
 from web.query import StrictQueryView
 from web.rows import RowsView, moment
 
@@ -57,10 +58,9 @@ class DeclineView(APIView):
 
 
 def _responded(request: Request, decide: Callable[..., services.Paid]) -> Response:
-    wanted = ChargeRequest(data=request.data)
-    wanted.is_valid(raise_exception=True)
-    bind_contextvars(order_id=str(wanted.validated_data["order_id"]))
-    paid = _counted(request, decide, wanted.validated_data)
+    wanted = valid(ChargeRequest, request.data)
+    bind_contextvars(order_id=str(wanted["order_id"]))
+    paid = _counted(request, decide, wanted)
     payment = _shown(paid.payment)
     if paid.first:
         location = reverse("payment", args=[payment["order_id"]])

@@ -118,8 +118,8 @@ def make_order(basket: Basket) -> Order:
 
     :raises BasketChanged: another tab was faster, with other lines or with the order
     """
-    request = PlaceOrderRequest(data=request_body(basket))
-    order = place_order(customer=basket.customer, lines=request.wanted())
+    lines = PlaceOrderRequest.wanted(request_body(basket))
+    order = place_order(customer=basket.customer, lines=lines)
     # Won or lost here: the basket becomes one order, of the lines that the customer saw.
     unchanged = Basket.objects.filter(pk=basket.pk, order=None, lines=basket.lines)
     with step("basket-ordered") as linked:

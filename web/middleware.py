@@ -50,7 +50,7 @@ class RequestLog:
 
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
-        sent = request.headers.get("X-Request-Id", "")
+        sent = request.META.get("HTTP_X_REQUEST_ID", "")
         identifier = sent if _REQUEST_ID.fullmatch(sent) else uuid7().hex
         request.request_id = identifier  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=identifier, **_key_digest(request))
@@ -148,9 +148,9 @@ def _refused_body(request: HttpRequest) -> int | None:
 
 def _key_digest(request: HttpRequest) -> dict[str, str]:
     """Return the digest of this request's key, or the digest that another system of ours sent."""
-    if key := request.headers.get("Idempotency-Key"):
+    if key := request.META.get("HTTP_IDEMPOTENCY_KEY"):
         return {"key_digest": key_digest(key.strip('" '))}
-    sent = request.headers.get("X-Key-Digest", "")
+    sent = request.META.get("HTTP_X_KEY_DIGEST", "")
     return {"key_digest": sent} if _KEY_DIGEST.fullmatch(sent) else {}
 
 

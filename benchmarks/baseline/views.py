@@ -56,7 +56,9 @@ class NaivePayView(APIView):
 
     @transaction.atomic
     def post(self, request: Request, order_id: UUID) -> Response:
-        account_id = PayOrderRequest(data=request.data).account_id()
+        body = PayOrderRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        account_id = body.validated_data["account"]
         order = get_object_or_404(Order, pk=order_id, customer=request.user)
         if order.status != Order.Status.SUBMITTED:
             return Response({"detail": "This order is settled."}, 409)
@@ -88,7 +90,9 @@ class NaivePlaceView(APIView):
 
     @transaction.atomic
     def post(self, request: Request) -> Response:
-        lines = PlaceOrderRequest(data=request.data).wanted()
+        body = PlaceOrderRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        lines = [services.Line(**line) for line in body.validated_data["lines"]]
         products = [get_object_or_404(Product, sku=line.sku) for line in lines]
         if len({product.currency for product in products}) != 1:
             raise ValidationError("The products are priced in different currencies.")
@@ -117,7 +121,7 @@ class UnprotectedPayView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def post(self, request: Request, order_id: UUID) -> Response:
-        account_id = PayOrderRequest(data=request.data).account_id()
+        account_id = PayOrderRequest.account_id(request.data)
         return responses.pay_response(
             services.pay_order(customer=request.user, order_id=order_id, account_id=account_id)
         )
@@ -127,5 +131,5 @@ class UnprotectedPlaceView(APIView):
     permission_classes = (IsAuthenticated,)
 
     def post(self, request: Request) -> Response:
-        lines = PlaceOrderRequest(data=request.data).wanted()
+        lines = PlaceOrderRequest.wanted(request.data)
         return responses.place_response(services.place_order(customer=request.user, lines=lines))

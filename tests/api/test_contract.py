@@ -8,16 +8,19 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
 from django.test import Client
+from rest_framework.exceptions import ValidationError
 from rest_framework.test import APIClient
 
 from demo.seed import seed
 from idempotency.tests.support import on_a_standby
 from orders.models import Order, PaymentRequest, Product
+from orders.serializers import PayOrderRequest
 from orders.services import advance, pay_order
 from payments.models import Account, Payment
 from payments.services import open_account
 from payments.services import pay as charge
 from tests.conftest import LONG_WINDOW, OPENING
+from web.api import valid
 
 ORDER_MEMBERS = {
     "id",
@@ -457,6 +460,19 @@ def test_a_body_that_is_no_request_is_a_problem(
     )
     assert response.status_code == status
     problem(response)
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], "text", {}, {"account": "x"}, {"account": 0}, {"account": 1}]
+)
+def test_a_body_is_read_as_its_serializer_reads_it(body: Any) -> None:
+    usual = PayOrderRequest(data=body)
+    if usual.is_valid():
+        assert valid(PayOrderRequest, body) == usual.validated_data
+        return
+    with pytest.raises(ValidationError) as refused:
+        valid(PayOrderRequest, body)
+    assert refused.value.detail == usual.errors
 
 
 def test_a_body_of_unknown_length_is_refused(as_alice: APIClient) -> None:
