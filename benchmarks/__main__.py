@@ -68,9 +68,9 @@ def _options() -> argparse.Namespace:
     meaning = "customers at a time, each on a connection of its own (%(default)s)"
     parser.add_argument("--clients", type=number_up_to(64), default=8, metavar="N", help=meaning)
     meaning = "length of each burst (%(default)s)"
-    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help=meaning)
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help=meaning)
     meaning = "bursts of each kind (%(default)s)"
-    parser.add_argument("--rounds", type=number_up_to(64), default=8, metavar="N", help=meaning)
+    parser.add_argument("--rounds", type=number_up_to(64), default=16, metavar="N", help=meaning)
     parser.add_argument("--json", action="store_true", help="print every burst")
     others = parser.add_argument_group(
         "benchmarks of their own; --help after one lists its options"

@@ -13,7 +13,9 @@ from benchmarks.kinds import KINDS, Kind, Requests
 from benchmarks.load import Exchange, burst
 from benchmarks.systems import SYSTEMS, System, system
 
-WARM_UP_SECONDS = 1.0
+# Of the same requests before a burst, not counted: idle sessions were closed meanwhile, and a new
+# one prepares its statements anew.
+WARM_UP_SECONDS = 0.5
 PER_SECOND_MIN = 1_000  # requests, of which twice as many are made ahead of the first burst
 COSTED = 20  # requests by which the costs of one are counted, after as many that prepare
 
@@ -56,11 +58,11 @@ def compare(
             name: stack.enter_context(system(server, name, customers=clients)) for name in SYSTEMS
         }
         benches = {kind: _Bench(kind, systems[kind.system]) for kind in KINDS}
-        for bench in benches.values():
-            bench.warm_up(min(seconds, WARM_UP_SECONDS))
         for number in range(rounds):
             sys.stderr.write(f"round {number + 1} of {rounds}\n")
-            for kind in random.sample(KINDS, len(KINDS)):
+            in_any_order = random.sample(KINDS, len(KINDS))
+            # What is compared runs side by side: a shared machine's speed changes by the second.
+            for kind in sorted(in_any_order, key=lambda kind: kind.naive):
                 benches[kind].measure(seconds)
     measured = {kind.name: bench.measured for kind, bench in benches.items()}
     for kind in KINDS:
@@ -85,7 +87,7 @@ class _Bench:
         self.measured = Measured(costs(target.environment, sample))
         self.per_second_max: float = PER_SECOND_MIN
 
-    def warm_up(self, seconds: float) -> None:
+    def warm_up(self, seconds: float = WARM_UP_SECONDS) -> None:
         """Have the server open its sessions and prepare its statements."""
         done = burst(self.target.address, self._ahead(seconds), seconds=seconds)
         self.per_second_max = max(self.per_second_max, done.per_second)
@@ -93,6 +95,7 @@ class _Bench:
     def measure(self, seconds: float) -> None:
         """Add a burst to what has been measured."""
         requests = self._ahead(seconds)
+        self.warm_up()
         python, postgres = self.target.python_seconds(), self.target.postgres_seconds()
         done = burst(self.target.address, requests, seconds=seconds)
         python_after, postgres_after = self.target.python_seconds(), self.target.postgres_seconds()
