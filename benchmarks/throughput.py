@@ -87,9 +87,10 @@ class _Bench:
         self.measured = Measured(costs(target.environment, sample))
         self.per_second_max: float = PER_SECOND_MIN
 
-    def warm_up(self, seconds: float = WARM_UP_SECONDS) -> None:
+    def warm_up(self) -> None:
         """Have the server open its sessions and prepare its statements."""
-        done = burst(self.target.address, self._ahead(seconds), seconds=seconds)
+        requests = self._ahead(WARM_UP_SECONDS)
+        done = burst(self.target.address, requests, seconds=WARM_UP_SECONDS)
         self.per_second_max = max(self.per_second_max, done.per_second)
 
     def measure(self, seconds: float) -> None:

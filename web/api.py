@@ -28,9 +28,8 @@ def valid(serializer: type[serializers.Serializer[Any]], body: Any) -> Any:
     try:
         return _reader(serializer).run_validation(body)
     except ParameterError:
-        refused = serializer(data=body)
-        refused.is_valid(raise_exception=True)
-        return refused.validated_data
+        serializer(data=body).is_valid(raise_exception=True)
+        raise
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from idempotency.errors import RateLimited
 from web import api_tokens, problems
+from web.api import valid
 from web.openapi import Particulars, described
 from web.sign_in_limits import count_attempt, remember
 
@@ -89,9 +90,7 @@ class SignInView(APIView):
 
         A user has up to 20 tokens that expire: beyond, the one that was longest unused goes.
         """
-        body = SignInRequest(data=request.data)
-        body.is_valid(raise_exception=True)
-        credentials = dict(body.validated_data)
+        credentials = valid(SignInRequest, request.data)
         name = credentials.pop("name")
         count_attempt(request, credentials["username"])
         user = authenticate(request, **credentials)

@@ -6,7 +6,6 @@ The thread starts with the first row of a process, a forked one too, and ends wi
 import atexit
 import json
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import connections, router
 
@@ -42,11 +41,6 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
-def _new_id() -> UUID:
-    """Return an id that no other row has, without `uuid4`, which is a system call each time."""
-    return UUID(int=random.getrandbits(128), version=4)
-
-
 @dataclass(frozen=True)
 class Row:
     """A request that is to be journaled: the facts that every signal of the boundary has.
@@ -62,7 +56,7 @@ class Row:
     seconds: float = 0.0
     waited_seconds: float = 0.0
     steps: Sequence[Step] = ()
-    id: UUID = field(default_factory=_new_id)
+    id: UUID = field(default_factory=uuid4)
     ended: float = field(default_factory=time.monotonic)
 
 
