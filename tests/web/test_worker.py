@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from gunicorn.config import Config
@@ -28,6 +29,7 @@ class Worker(BufferingWorker):
         self.place, self.patient_until, self._accepting = None, None, False
         self.polled = {}
         self.next_sweep = 0.0
+        self.tmp = Mock()
         self.poller = selectors.DefaultSelector()
         self.duplicates = Duplicates(at_once_max=2)
         self.submitted: list[Connection] = []
@@ -149,6 +151,32 @@ def test_a_thread_is_never_blocked_by_a_client(worker: Worker) -> None:
         assert conn.sock.recv(100) == b""
         conn.sock.sendall(b"x" * 10_000_000)
         assert len(conn.sock.unsent) > 1_000_000
+
+
+def test_a_response_s_head_leaves_with_its_body_or_in_the_end(worker: Worker) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    conn, client = worker.connect()
+    with client:
+        client.setblocking(False)
+        conn.sock.sendall(head)
+        with pytest.raises(BlockingIOError):
+            client.recv(100)
+        conn.sock.sendall(b"{}")
+        assert client.recv(100) == head + b"{}"
+        assert conn.sock.is_final
+
+        conn.sock.sendall(head)  # as to HEAD
+        worker._send(conn)
+        assert client.recv(100) == head
+
+
+def test_the_arbiter_is_notified_by_each_sweep_and_not_in_each_turn(worker: Worker) -> None:
+    for swept in (1, 2):
+        worker.next_sweep = 0.0
+        for _ in range(5):
+            worker.notify()
+            worker.murder_keepalived()
+        assert worker.tmp.notify.call_count == swept
 
 
 def test_a_client_that_sends_on_without_waiting_is_refused_once_and_closed(worker: Worker) -> None:

@@ -25,7 +25,7 @@ class BufferedSocket:
     """What gunicorn reads a request from and writes a response to; never blocks.
 
     `recv` returns only what the main loop has received; `sendall` keeps what the client does not
-    take at once.
+    take at once, and a response's head until its body is there: one packet instead of two.
     """
 
     def __init__(self, client: socket.socket) -> None:
@@ -41,6 +41,9 @@ class BufferedSocket:
     def setblocking(self, flag: bool) -> None:
         """Do nothing: gunicorn would have its thread block."""
 
+    def settimeout(self, seconds: float | None) -> None:
+        """Do nothing: nobody waits here."""
+
     def recv(self, size: int) -> bytes:
         """Return received bytes; none mean the end: the rest of a refused body is not awaited."""
         data = bytes(self.received[:size])
@@ -53,8 +56,14 @@ class BufferedSocket:
 
     def sendall(self, data: bytes) -> None:
         """Send what the client takes, and keep the rest; OSError if the client is gone."""
-        self.is_final = self.is_final or FINAL.match(data) is not None
         self.unsent += data
+        if data.endswith(END_OF_HEAD) and data.startswith(b"HTTP/"):
+            self.is_final = FINAL.match(data) is not None
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what the client takes of what was kept; OSError if the client is gone."""
         while self.unsent:
             try:
                 sent = self.client.send(self.unsent)
@@ -95,6 +104,7 @@ class Connection(TConn):  # type: ignore[misc]
         if not self.is_continued and EXPECTS.search(head):
             self.is_continued = True
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.sock.flush()
         return False
 
     def has_part_of_request(self) -> bool:

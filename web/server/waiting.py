@@ -71,12 +71,16 @@ class WaitingWorker(BalancedWorker):
         self.nr_conns -= 1
         conn.close()
 
+    def notify(self) -> None:
+        """Do nothing in each turn of gthread's loop: the sweep tells the arbiter often enough."""
+
     def murder_keepalived(self, force: bool = False) -> None:
         """End the connections whose deadline has passed, or all; gthread calls this in its loop."""
         now = time.monotonic()
         if now < self.next_sweep and not force:
             return
         self.next_sweep = now + SWEEP_SECONDS
+        super().notify()
         for conn in [conn for conn in self.polled if force or conn.deadline <= now]:
             if conn.has_part_of_request() and not force:
                 self._guarded(partial(self._refuse, status=HTTPStatus.REQUEST_TIMEOUT), conn)

@@ -129,7 +129,7 @@ class BufferingWorker(WaitingWorker):
         self._guarded(self._send, conn)
 
     def _send(self, conn: Connection) -> None:
-        conn.sock.sendall(b"")
+        conn.sock.flush()
         if conn.sock.unsent:
             if conn not in self.polled:
                 self._poll(conn, self._send, settings.WEB_CLIENT_SECONDS, event=EVENT_WRITE)
