@@ -13,8 +13,8 @@ from benchmarks.kinds import KINDS, Kind, Requests
 from benchmarks.load import Exchange, burst
 from benchmarks.systems import SYSTEMS, System, system
 
-# Of the same requests before a burst, not counted: idle sessions were closed meanwhile, and a new
-# one prepares its statements anew.
+# Of the same requests before a burst, not counted: a session that is more than a minute old is
+# opened anew (CONN_MAX_AGE), and prepares its statements anew.
 WARM_UP_SECONDS = 0.5
 PER_SECOND_MIN = 1_000  # requests, of which twice as many are made ahead of the first burst
 COSTED = 20  # requests by which the costs of one are counted, after as many that prepare

@@ -145,12 +145,16 @@ class OrderLine(models.Model):
 
 
 class StatusChange(models.Model):
-    """One transition of an order, written by a database trigger with the change itself."""
+    """One transition of an order, written by a database trigger with the change itself.
+
+    By nothing else, and no order is ever deleted: a foreign key would check what can't be wrong.
+    """
 
     order = models.ForeignKey(
         Order,
         on_delete=models.PROTECT,
         related_name="history",
+        db_constraint=False,
         db_index=False,  # the unique constraint's index begins with it
         verbose_name=_("order"),
     )

@@ -119,14 +119,16 @@ class Payment(models.Model):
 class Entry(models.Model):
     """One leg of a movement (流水): inserted with its counterpart, never updated, never deleted.
 
-    The account is checked by a trigger, not by a foreign key: a key check would lock the
-    settlement account's row in every payment. Accounts are never deleted, so the check holds.
+    Payment and account are checked by a trigger, which reads both anyway, not by foreign keys: a
+    key check would lock the settlement account's row in every payment. Neither is ever deleted, so
+    the check holds.
     """
 
     payment = models.ForeignKey(
         Payment,
         on_delete=models.PROTECT,
         related_name="entries",
+        db_constraint=False,
         db_index=False,  # the unique constraint's index begins with it
         verbose_name=_("payment"),
     )

@@ -11,6 +11,7 @@ from tests.database.test_guards import (
     INSERT_ORDER,
     INSERT_RECORD,
     INSERT_REQUEST,
+    TRIGGERS_OFF,
     entry,
     payment,
     run,
@@ -19,8 +20,6 @@ from tests.database.test_guards import (
 
 __all__ = ["world"]  # a fixture
 
-# As a restore loads rows. A CHECK and a UNIQUE hold all the same.
-TRIGGERS_OFF = "SET LOCAL session_replication_role = replica"
 TRIGGERS_ON = "SET LOCAL session_replication_role = origin"
 
 # What the test has prepared is committed, as far as checks at the commit are concerned: without
@@ -312,26 +311,52 @@ REFUSED: list[tuple[str, str, list[str]]] = [
     (
         "payments_payment_sums_to_zero",
         "an entry more, later",
-        [COMMITTED, entry("{other_account}", -1, payment="{payment}"), debit("{other_account}", 1)],
+        [COMMITTED, debit("{other_account}", 1), entry("{other_account}", -1, payment="{payment}")],
+    ),
+    (
+        "payments_payment_declined_is_free",
+        "entries, later",
+        [
+            payment("gen_random_uuid()", "'declined'"),
+            COMMITTED,
+            debit("{account}", 500),
+            entry("{account}", -500),
+        ],
+    ),
+    (
+        "payments_payment_declined_is_free",
+        "entries, before it was",
+        [
+            UNDECIDED,
+            debit("{account}", 500),
+            entry("{account}", -500),
+            entry("{settlement}", 500),
+            "UPDATE payments_payment SET outcome = 'declined' WHERE id = '{new}'",
+        ],
     ),
     (
         "payments_payment_sums_to_zero",
         "less than its amount taken",
-        [SUCCEEDED, entry("{account}", -400), entry("{settlement}", 500), debit("{account}", 400)],
+        [SUCCEEDED, debit("{account}", 400), entry("{account}", -400), entry("{settlement}", 500)],
     ),
     (
         "payments_payment_sums_to_zero",
         "less than its amount given",
-        [SUCCEEDED, entry("{account}", -500), entry("{settlement}", 400), debit("{account}", 500)],
+        [SUCCEEDED, debit("{account}", 500), entry("{account}", -500), entry("{settlement}", 400)],
+    ),
+    (
+        "payments_payment_sums_to_zero",
+        "given, and not taken",
+        [SUCCEEDED, entry("{settlement}", 500)],
     ),
     (
         "payments_payment_sums_to_zero",
         "taken from another account",
         [
             SUCCEEDED,
+            debit("{other_account}", 500),
             entry("{other_account}", -500),
             entry("{settlement}", 500),
-            debit("{other_account}", 500),
         ],
     ),
     (
@@ -339,10 +364,10 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         "given to a customer",
         [
             SUCCEEDED,
-            entry("{account}", -500),
-            entry("{other_account}", 500),
             debit("{account}", 500),
             debit("{other_account}", -500),
+            entry("{account}", -500),
+            entry("{other_account}", 500),
         ],
     ),
     (
@@ -351,9 +376,9 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         [
             usd("NULL", "NULL"),
             payment("gen_random_uuid()", "'succeeded'", currency="USD"),
+            debit("{account}", 500),
             entry("{account}", -500),
             entry(-7, 500, currency="USD"),
-            debit("{account}", 500),
         ],
     ),
     (
@@ -362,9 +387,9 @@ REFUSED: list[tuple[str, str, list[str]]] = [
         [
             usd("{customer}", 900),
             payment("gen_random_uuid()", "'succeeded'", account="-7", currency="USD"),
+            debit("-7", 500),
             entry(-7, -500, currency="USD"),
             entry("{settlement}", 500),
-            debit("-7", 500),
         ],
     ),
 ]

@@ -31,6 +31,8 @@ INSERT_ACCOUNT = """
 INSERT INTO payments_account (owner_id, currency, opening_balance, balance)
 VALUES ({owner}, '{currency}', {opening}, {balance})
 """
+# As a restore loads rows. A CHECK and a UNIQUE hold all the same.
+TRIGGERS_OFF = "SET LOCAL session_replication_role = replica"
 SETTLEMENT_IN_FRANCS = (
     "(SELECT id FROM payments_account WHERE owner_id IS NULL AND currency = 'CHF')"
 )
@@ -72,9 +74,9 @@ def settle_later_order(amount: int, currency: str) -> list[str]:
     """Pay an order id, then place and settle an order of that id, on terms of its own."""
     return [
         payment("'{later}'", "'succeeded'"),
+        debit("{account}"),
         entry("{account}", -500),
         entry("{settlement}", 500),
-        debit("{account}"),
         INSERT_LATER_ORDER.format(amount=amount, currency=currency),
         "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{later}'",
         "UPDATE orders_order SET status = 2 WHERE id = '{later}'",
@@ -123,9 +125,9 @@ REFUSED: list[tuple[str, list[str]]] = [
         [
             "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
             payment("'{submitted}'", "'succeeded'"),
+            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
             entry("{account}", -500),
             entry("{settlement}", 500),
-            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
             "UPDATE orders_order SET status = 3 WHERE id = '{submitted}'",
         ],
     ),
@@ -165,9 +167,9 @@ REFUSED: list[tuple[str, list[str]]] = [
         "orders_order_settled_as_paid",
         [
             payment("'{submitted}'", "'succeeded'", account="{third_account}"),
+            debit("{third_account}"),
             entry("{third_account}", -500),
             entry("{settlement}", 500),
-            debit("{third_account}"),
             "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
             "UPDATE orders_order SET status = 2 WHERE id = '{submitted}'",
         ],
@@ -181,7 +183,7 @@ REFUSED: list[tuple[str, list[str]]] = [
     ("orders_order_terms", ["UPDATE orders_order SET amount = 1 WHERE id = '{paid}'"]),
     ("orders_order_terms", ["UPDATE orders_order SET currency = 'USD' WHERE id = '{paid}'"]),
     (
-        "orders_order_terms",
+        "orders_order_account_once",
         ["UPDATE orders_order SET account_id = {other_account} WHERE id = '{paid}'"],
     ),
     ("orders_order_kept", ["DELETE FROM orders_order WHERE id = '{submitted}'"]),
@@ -207,15 +209,15 @@ REFUSED: list[tuple[str, list[str]]] = [
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
-            entry("{account}", -500),
             "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
+            entry("{account}", -500),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
-            entry("{other_account}", -1, payment="{payment}"),
             "UPDATE payments_account SET balance = balance - 1 WHERE id = {other_account}",
+            entry("{other_account}", -1, payment="{payment}"),
         ],
     ),
     # Each leg: its account, its amount, its currency. The first of these lets 100 units vanish.
@@ -223,66 +225,66 @@ REFUSED: list[tuple[str, list[str]]] = [
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
+            debit("{account}"),
             entry("{account}", -500),
             entry("{settlement}", 400),
-            debit("{account}"),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'", amount=600),
+            debit("{account}"),
             entry("{account}", -500),
             entry("{settlement}", 600),
-            debit("{account}"),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
+            debit("{third_account}"),
             entry("{third_account}", -500),
             entry("{settlement}", 500),
-            debit("{third_account}"),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
-            entry("{account}", -500),
-            entry("{third_account}", 500),
             debit("{account}"),
             "UPDATE payments_account SET balance = balance + 500 WHERE id = {third_account}",
+            entry("{account}", -500),
+            entry("{third_account}", 500),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
+            debit("{account}"),
             entry("{account}", -500),
             INSERT_ACCOUNT.format(owner="NULL", currency="CHF", opening="NULL", balance="NULL"),
             entry(SETTLEMENT_IN_FRANCS, 500, currency="CHF"),
-            debit("{account}"),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'", currency="CHF"),
+            debit("{account}"),
             entry("{account}", -500),
             INSERT_ACCOUNT.format(owner="NULL", currency="CHF", opening="NULL", balance="NULL"),
             entry(SETTLEMENT_IN_FRANCS, 500, currency="CHF"),
-            debit("{account}"),
         ],
     ),
     (
         "payments_payment_declined_is_free",
         [
             payment("gen_random_uuid()", "'declined'"),
+            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
             entry("{account}", -500),
             entry("{settlement}", 500),
-            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
         ],
     ),
     (
@@ -308,8 +310,9 @@ REFUSED: list[tuple[str, list[str]]] = [
     ("payments_entry_append_only", ["DELETE FROM payments_entry"]),
     (
         "payments_entry_moves_money",
-        [entry("{other_account}", 0, payment="{payment}")],
+        [TRIGGERS_OFF, entry("{other_account}", 0, payment="{payment}")],
     ),
+    ("payments_entry_payment", [debit("{account}"), entry("{account}", -500)]),
     (
         "payments_entry_account",
         [entry(10**9, 1, payment="{payment}")],
@@ -320,15 +323,15 @@ REFUSED: list[tuple[str, list[str]]] = [
     ),
     (
         "payments_entry_one_leg_per_account",
-        [entry("{account}", -500, payment="{payment}")],
+        [debit("{account}"), entry("{account}", -500, payment="{payment}")],
     ),
     (
         "payments_payment_sums_to_zero",
         [
-            entry("{other_account}", -100, payment="{payment}"),
-            entry("{third_account}", 100, payment="{payment}"),
             "UPDATE payments_account SET balance = balance - 100 WHERE id = {other_account}",
             "UPDATE payments_account SET balance = balance + 100 WHERE id = {third_account}",
+            entry("{other_account}", -100, payment="{payment}"),
+            entry("{third_account}", 100, payment="{payment}"),
         ],
     ),
     (
@@ -550,8 +553,6 @@ def test_every_guard_of_the_schema_has_a_refusal_above(db: None) -> None:
     shared = {
         "orders_order_history",
         "orders_orderline_amount",
-        "payments_entry_balance",
-        "payments_entry_sum",
         "payments_payment_sum",
         "orders_order_known_status",
         "orders_statuschange_legal_transition",
