@@ -28,10 +28,10 @@ else:
     demo_pages = []
 
 api: list[URLPattern | URLResolver] = [
+    *(path("", include(f"{app}.urls")) for app in ("orders", "payments") if apps.is_installed(app)),
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("api-tokens/", ApiTokensView.as_view(), name="api-tokens"),
     path("api-tokens/<int:id>/", ApiTokenView.as_view(), name="api-token"),
-    *(path("", include(f"{app}.urls")) for app in ("orders", "payments") if apps.is_installed(app)),
     path("tokens/", TokenView.as_view(), name="tokens"),
     path("keys/<path:key>/", KeyView.as_view(), name="key"),
 ]
@@ -50,11 +50,11 @@ pages: list[URLPattern | URLResolver] = [
     else path("", RedirectView.as_view(pattern_name="docs")),
 ]
 
-urlpatterns = [
+urlpatterns = [  # tried in this order
+    path("api/v1/", include(api)),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.scrape),
-    path("api/v1/", include(api)),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("problems/<slug:slug>", problems.explain),
