@@ -1,7 +1,7 @@
 """An entry is checked once, when it is written: it is a leg of its payment, and its account has it.
 
-Both were checked at commit, for each entry and once more for the payment and the account: a third of
-a commit's time. What is left for the commit is what an entry can't tell: a payment without its
+Both were checked at commit, for each entry and once more for the payment and the account: that took
+a third of its time. What is left for the commit is what an entry can't tell: a payment without its
 entries, a balance that moved without one.
 """
 
