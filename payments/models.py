@@ -119,6 +119,9 @@ class Payment(models.Model):
 class Entry(models.Model):
     """One leg of a movement (流水): inserted with its counterpart, never updated, never deleted.
 
+    It is checked when it is written: it is one of its payment's two legs, and leads to the balance
+    that its account has by then, so the balance moves first.
+
     Payment and account are checked by a trigger, which reads both anyway, not by foreign keys: a
     key check would lock the settlement account's row in every payment. Neither is ever deleted, so
     the check holds.

@@ -148,6 +148,7 @@ def test_a_thread_is_never_blocked_by_a_client(worker: Worker) -> None:
     conn, client = worker.connect()
     with client:
         conn.sock.setblocking(True)  # as gunicorn does
+        conn.sock.settimeout(1)
         assert conn.sock.recv(100) == b""
         conn.sock.sendall(b"x" * 10_000_000)
         assert len(conn.sock.unsent) > 1_000_000
