@@ -158,8 +158,8 @@ class StatusChange(models.Model):
         db_index=False,  # the unique constraint's index begins with it
         verbose_name=_("order"),
     )
-    source = models.PositiveSmallIntegerField(_("source"), choices=Order.Status.choices)
-    target = models.PositiveSmallIntegerField(_("target"), choices=Order.Status.choices)
+    source = models.SmallIntegerField(_("source"), choices=Order.Status.choices)
+    target = models.SmallIntegerField(_("target"), choices=Order.Status.choices)
     at = models.DateTimeField(_("at"), db_default=Now())
 
     class Meta:

@@ -7,6 +7,7 @@ update.
 import django.db.models.deletion
 from django.db import migrations, models
 
+STATUSES = [(0, "Submitted"), (1, "Paying"), (2, "Paid"), (3, "Failed")]
 # In the order in which a transition locks them.
 LOCK = "LOCK TABLE orders_order, orders_statuschange IN ACCESS EXCLUSIVE MODE;"
 FORWARD = """
@@ -58,6 +59,17 @@ class Migration(migrations.Migration):
                 to="orders.order",
                 verbose_name="order",
             ),
+        ),
+        # Without Django's own CHECK of a positive number: the legal transition admits no others.
+        migrations.AlterField(
+            "statuschange",
+            "source",
+            models.SmallIntegerField(choices=STATUSES, verbose_name="source"),
+        ),
+        migrations.AlterField(
+            "statuschange",
+            "target",
+            models.SmallIntegerField(choices=STATUSES, verbose_name="target"),
         ),
         migrations.RunSQL(FORWARD, BACKWARD),
     ]
