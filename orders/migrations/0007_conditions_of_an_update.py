@@ -13,7 +13,7 @@ LOCK = "LOCK TABLE orders_order, orders_statuschange IN ACCESS EXCLUSIVE MODE;"
 FORWARD = """
 DROP TRIGGER orders_order_legal_transition ON orders_order;
 DROP TRIGGER orders_order_terms ON orders_order;
--- 0→1, 1→2 and 1→3: source and target as the digits of a number; a CHECK admits no others.
+-- 0→1, 1→2 and 1→3, as two digits each; a CHECK admits the statuses 0 to 3 only.
 CREATE TRIGGER orders_order_legal_transition BEFORE UPDATE OF status ON orders_order FOR EACH ROW
     WHEN (NEW.status <> OLD.status AND 10 * OLD.status + NEW.status NOT IN (1, 12, 13))
     EXECUTE FUNCTION orders_refuse('orders_order_legal_transition');

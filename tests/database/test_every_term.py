@@ -12,6 +12,7 @@ from tests.database.test_guards import (
     INSERT_RECORD,
     INSERT_REQUEST,
     TRIGGERS_OFF,
+    debit,
     entry,
     payment,
     run,
@@ -41,10 +42,6 @@ INSERT_USD = """
 INSERT INTO payments_account (id, owner_id, currency, opening_balance, balance)
 VALUES (-7, {owner}, 'USD', {money}, {money})
 """
-
-
-def debit(account: str, amount: int) -> str:
-    return f"UPDATE payments_account SET balance = balance - {amount} WHERE id = {account}"
 
 
 def record(status: object, body: str, key: str = "k") -> str:

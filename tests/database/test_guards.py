@@ -65,9 +65,9 @@ def entry(account: object, amount: int, *, payment: str = "{new}", currency: str
     return INSERT_ENTRY.format(payment=payment, account=account, amount=amount, currency=currency)
 
 
-def debit(account: str) -> str:
-    """Take what an order costs from a balance, beside its entry."""
-    return f"UPDATE payments_account SET balance = balance - 500 WHERE id = {account}"
+def debit(account: str, amount: int = 500) -> str:
+    """Take an amount from a balance, beside its entry: as much as an order costs."""
+    return f"UPDATE payments_account SET balance = balance - {amount} WHERE id = {account}"
 
 
 def settle_later_order(amount: int, currency: str) -> list[str]:
@@ -125,7 +125,7 @@ REFUSED: list[tuple[str, list[str]]] = [
         [
             "UPDATE orders_order SET status = 1, account_id = {account} WHERE id = '{submitted}'",
             payment("'{submitted}'", "'succeeded'"),
-            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
+            debit("{account}"),
             entry("{account}", -500),
             entry("{settlement}", 500),
             "UPDATE orders_order SET status = 3 WHERE id = '{submitted}'",
@@ -209,14 +209,14 @@ REFUSED: list[tuple[str, list[str]]] = [
         "payments_payment_sums_to_zero",
         [
             payment("gen_random_uuid()", "'succeeded'"),
-            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
+            debit("{account}"),
             entry("{account}", -500),
         ],
     ),
     (
         "payments_payment_sums_to_zero",
         [
-            "UPDATE payments_account SET balance = balance - 1 WHERE id = {other_account}",
+            debit("{other_account}", 1),
             entry("{other_account}", -1, payment="{payment}"),
         ],
     ),
@@ -253,7 +253,7 @@ REFUSED: list[tuple[str, list[str]]] = [
         [
             payment("gen_random_uuid()", "'succeeded'"),
             debit("{account}"),
-            "UPDATE payments_account SET balance = balance + 500 WHERE id = {third_account}",
+            debit("{third_account}", -500),
             entry("{account}", -500),
             entry("{third_account}", 500),
         ],
@@ -282,7 +282,7 @@ REFUSED: list[tuple[str, list[str]]] = [
         "payments_payment_declined_is_free",
         [
             payment("gen_random_uuid()", "'declined'"),
-            "UPDATE payments_account SET balance = balance - 500 WHERE id = {account}",
+            debit("{account}"),
             entry("{account}", -500),
             entry("{settlement}", 500),
         ],
@@ -328,8 +328,8 @@ REFUSED: list[tuple[str, list[str]]] = [
     (
         "payments_payment_sums_to_zero",
         [
-            "UPDATE payments_account SET balance = balance - 100 WHERE id = {other_account}",
-            "UPDATE payments_account SET balance = balance + 100 WHERE id = {third_account}",
+            debit("{other_account}", 100),
+            debit("{third_account}", -100),
             entry("{other_account}", -100, payment="{payment}"),
             entry("{third_account}", 100, payment="{payment}"),
         ],
@@ -344,7 +344,7 @@ REFUSED: list[tuple[str, list[str]]] = [
     # Invariant 4: balances follow entries and never fall below zero.
     (
         "payments_account_balance",
-        ["UPDATE payments_account SET balance = balance + 1 WHERE id = {account}"],
+        [debit("{account}", -1)],
     ),
     (
         "payments_account_never_negative",
