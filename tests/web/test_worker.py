@@ -4,18 +4,22 @@ import resource
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.util import close_graceful
 
 from web.server import waiting as module
 from web.server.connection import Connection
 from web.server.duplicates import Duplicates
 from web.server.worker import BufferingWorker, with_room_for
 
+GET = b"GET / HTTP/1.1\r\n\r\n"
+SECONDS = 20
 Pair = tuple[Connection, socket.socket]
 
 
@@ -32,6 +36,8 @@ class Worker(BufferingWorker):
         self.tmp = Mock()
         self.poller = selectors.DefaultSelector()
         self.duplicates = Duplicates(at_once_max=2)
+        self.method_queue = Mock()
+        self.finished = deque()
         self.submitted: list[Connection] = []
 
     def enqueue_req(self, conn: Connection) -> None:
@@ -40,6 +46,7 @@ class Worker(BufferingWorker):
     def connect(self) -> Pair:
         """Return a connection that waits for its request, and the client's end."""
         ours, clients = socket.socketpair()
+        clients.settimeout(SECONDS)
         conn = Connection(self.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
         self.nr_conns += 1
         self._poll(conn, self._receive, 60)
@@ -107,7 +114,7 @@ def test_a_connection_that_was_ended_in_the_same_turn_is_not_ended_twice(worker:
         original(conn)
 
     for conn, _ in pairs:
-        worker._forget(conn)
+        worker.polled.pop(conn)
         worker._poll(conn, end_all, 60)
     worker.turn()
 
@@ -124,11 +131,124 @@ def test_a_request_is_handed_over_once_and_only_as_a_whole(worker: Worker) -> No
             assert worker.submitted == []
         client.sendall(b"b")
         worker.turn()
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # the next one waits for its response
+        client.sendall(GET)  # the next one waits for its response
         worker.turn()
         assert worker.submitted == [conn]
         assert bytes(conn.sock.received).endswith(b"\r\n\r\nab")
         conn.close()
+
+
+@pytest.fixture
+def handled(worker: Worker) -> Iterator[Pair]:
+    """A connection whose request a thread has read, and not handed back."""
+    conn, client = worker.connect()
+    with client:
+        client.sendall(GET)
+        worker.turn()
+        assert worker.submitted == [conn]
+        del conn.sock.received[:]
+        yield conn, client
+        conn.close()
+
+
+def test_a_finished_request_wakes_nobody_and_is_finished_before_the_next_one(
+    worker: Worker, handled: Pair
+) -> None:
+    conn, client = handled
+    worker._hand_back(conn)
+    worker.turn()
+    assert not worker.method_queue.defer.called
+    assert conn not in worker.polled
+    client.sendall(GET)
+    worker.turn()
+    assert worker.submitted == [conn, conn]
+    assert not worker.finished
+
+
+@pytest.mark.parametrize("what", ["closes", "unsent", "received"])
+def test_what_a_finished_request_leaves_to_do_is_done_at_once(
+    what: str, worker: Worker, handled: Pair
+) -> None:
+    conn, _ = handled
+    if what == "closes":
+        conn.closes = True
+    else:
+        getattr(conn.sock, what).extend(b"x")
+    worker._hand_back(conn)
+    worker.method_queue.defer.assert_called_once_with(worker._finish_requests)
+    conn.sock.unsent.clear()
+
+
+def test_a_client_that_sends_more_meanwhile_is_not_forgotten(worker: Worker, handled: Pair) -> None:
+    conn, client = handled
+    client.sendall(GET)
+    worker.turn()
+    assert not worker.poller.select(0), "no turn is spent on it before its request is finished"
+    worker._hand_back(conn)
+    worker.method_queue.defer.assert_called_once_with(worker._finish_requests)
+    worker._finish_requests()
+    worker.turn()
+    assert worker.submitted == [conn, conn]
+
+
+def test_a_request_that_is_finished_while_its_client_sends_more_is_not_forgotten(
+    worker: Worker, handled: Pair, monkeypatch: Any
+) -> None:
+    conn, client = handled
+    unregister = worker.poller.unregister
+
+    def finished_by_then(fileobj: Any) -> None:
+        worker._hand_back(conn)
+        unregister(fileobj)
+
+    monkeypatch.setattr(worker.poller, "unregister", finished_by_then)
+    client.sendall(GET)
+    worker.turn()
+    assert not worker.method_queue.defer.called, "the thread found it polled"
+    monkeypatch.undo()
+    worker.turn()
+    assert worker.submitted == [conn, conn]
+
+
+def test_a_finished_request_s_connection_is_kept_from_the_next_sweep_on(
+    worker: Worker, handled: Pair
+) -> None:
+    conn, _ = handled
+    worker._hand_back(conn)
+    worker.murder_keepalived()
+    assert list(worker.polled) == [conn]
+
+
+def test_a_finished_request_s_connection_gives_way_where_there_is_no_room(
+    worker: Worker, handled: Pair
+) -> None:
+    conn, client = handled
+    worker.worker_connections = 2
+    worker._hand_back(conn)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        worker.accept(listener)
+    assert client.recv(1) == b""
+    assert worker.nr_conns == len(worker.polled) == 1
+
+
+def test_where_a_request_fails_in_the_thread_its_connection_closes(
+    worker: Worker, handled: Pair, monkeypatch: Any
+) -> None:
+    conn, _ = handled
+    monkeypatch.setattr(worker, "handle", Mock(side_effect=SystemExit))
+    with pytest.raises(SystemExit):
+        worker._handle(conn)
+    assert conn.closes
+
+
+def test_a_thread_ends_no_connection_that_the_main_loop_polls(handled: Pair) -> None:
+    conn, client = handled
+    close_graceful(conn.sock)  # gunicorn does, where the application fails within a response
+    assert conn.sock.client.fileno() >= 0
+    assert client.recv(1) == b"", "but its client sees the end"
 
 
 def test_a_requests_time_begins_with_its_first_byte(worker: Worker) -> None:

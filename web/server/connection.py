@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -44,6 +45,9 @@ class BufferedSocket:
     def settimeout(self, seconds: float | None) -> None:
         """Do nothing: nobody waits here."""
 
+    def close(self) -> None:
+        """Do nothing: the main loop closes what it polls."""
+
     def recv(self, size: int) -> bytes:
         """Return received bytes; none mean the end: the rest of a refused body is not awaited."""
         data = bytes(self.received[:size])
@@ -79,12 +83,18 @@ class Connection(TConn):  # type: ignore[misc]
         super().__init__(cfg, BufferedSocket(client), address, server)
         self.data_ready = True  # for gthread, whose threads would wait for it
         self.deadline = 0.0
+        self.polled_for = 0  # the event, or none
+        self.callback: Callable[[Connection], None]  # at that event
         self.is_continued = False  # "100 Continue" was sent
         self.is_refused = False  # before the whole request was here
         self.closes = False
         self.head = b""  # of the request that is here as a whole
         self.request_bytes = 0  # its head and its body
         self.sender = NOBODY
+
+    def close(self, graceful: bool = False) -> None:
+        """End the connection; the main loop alone does."""
+        self.sock.client.close()
 
     def has_whole_request(self) -> bool:
         """Return True if no more need be received: the request is here, or its head refuses it."""
@@ -115,13 +125,16 @@ class Connection(TConn):  # type: ignore[misc]
         received = self.sock.received
         return len(received) > HEAD_BYTES_MAX and END_OF_HEAD not in received
 
-    def begin_next_request(self) -> None:
+    def put_back(self) -> None:
         """Put back what the parser has read of the client's next request."""
+        if self.parser is not None:  # or nothing but refusals so far
+            self.sock.received[:0] = self.parser.unreader.take_buffered()
+
+    def begin_next_request(self) -> None:
+        """Forget what was known of the request before."""
         self.is_continued = False
         self.sock.is_final = False
         self.head = b""
-        if self.parser is not None:  # or nothing but refusals so far
-            self.sock.received[:0] = self.parser.unreader.take_buffered()
 
 
 def _length(head: bytes) -> int | None:

@@ -3,19 +3,18 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
+from contextlib import suppress
 from heapq import heappop, heappush
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from web.server.warm import keep_warm
 
 
 class Job(NamedTuple):
     caller: bytes
-    work: Callable[[], Any]
-    future: "Future[Any]"
+    work: Callable[[], None]
+    done: Callable[[], None]
 
 
 def share_of(threads: int) -> int:
@@ -42,14 +41,15 @@ class FairPool:
         self.waiting: dict[bytes, deque[Job]] = {}  # the caller whose turn is next comes first
         self.lock = threading.Lock()
 
-    def submit(self, caller: bytes, work: Callable[[], Any]) -> "Future[Any]":
-        """Run some work of a caller in a thread, when it is this caller's turn."""
-        job = Job(caller, work, Future())
+    def submit(self, caller: bytes, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Run some work of a caller in a thread, when it is this caller's turn.
+
+        Then the thread calls `done`, which may not fail, even where the work did.
+        """
         with self.lock:
-            self.waiting.setdefault(caller, deque()).append(job)
+            self.waiting.setdefault(caller, deque()).append(Job(caller, work, done))
             if self.idle or self.started < self.threads_max:
                 self._start_next()
-        return job.future
 
     def shutdown(self, wait: bool = True) -> None:
         """Do nothing: gthread has waited for its requests, and the threads end with the process."""
@@ -82,11 +82,13 @@ class FairPool:
         job: Job | None = first
         while True:
             job = job or inbox.get()
-            settle = _run(job)
-            job = self._done(job.caller, (number, inbox))
-            settle()  # last: the client's next request finds this thread idle
+            with suppress(BaseException):
+                job.work()
+            done = job.done
+            job = self._next_after(job.caller, (number, inbox))
+            done()  # last: the client's next request finds this thread idle
 
-    def _done(self, caller: bytes, thread: "tuple[int, SimpleQueue[Job]]") -> Job | None:
+    def _next_after(self, caller: bytes, thread: "tuple[int, SimpleQueue[Job]]") -> Job | None:
         """Return what this thread does next, or None: it is idle."""
         with self.lock:
             self.running[caller] -= 1
@@ -96,11 +98,3 @@ class FairPool:
             if job is None:
                 heappush(self.idle, thread)
             return job
-
-
-def _run(job: Job) -> Callable[[], None]:
-    """Do a job's work, and return what makes its outcome known."""
-    try:
-        return partial(job.future.set_result, job.work())
-    except BaseException as error:
-        return partial(job.future.set_exception, error)

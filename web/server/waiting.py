@@ -28,6 +28,9 @@ class WaitingWorker(BalancedWorker):
     def _refuse(self, conn: Connection, status: int) -> None:
         raise NotImplementedError
 
+    def _finish_requests(self) -> None:
+        raise NotImplementedError
+
     def _poll(
         self,
         conn: Connection,
@@ -36,15 +39,31 @@ class WaitingWorker(BalancedWorker):
         *,
         event: int = EVENT_READ,
     ) -> None:
-        """Call back when a client sends, or takes, something, until a deadline."""
-        self._await(conn, seconds)
-        self.poller.register(conn.sock.client, event, partial(self._called_back, callback, conn))
+        """Call back when a client sends, or takes, something, until a deadline.
 
-    def _called_back(
-        self, callback: Callable[[Connection], None], conn: Connection, _client: Any
-    ) -> None:
-        if conn in self.polled:  # or it was dropped meanwhile
-            self._guarded(callback, conn)
+        The poller keeps the connection while a thread has its request: `_called_back` takes it
+        out if the client does something meanwhile, which few do.
+        """
+        self._await(conn, seconds)
+        conn.callback = callback
+        if conn.polled_for == event:
+            return
+        poll = self.poller.modify if conn.polled_for else self.poller.register
+        poll(conn.sock.client, event, partial(self._called_back, conn))
+        conn.polled_for = event
+
+    def _called_back(self, conn: Connection, _client: Any) -> None:
+        self._finish_requests()
+        if conn in self.polled:
+            self._guarded(conn.callback, conn)
+        else:  # its request is in a thread, or it was dropped in this turn
+            self._unpoll(conn)
+            self._finish_requests()  # of a thread that found it still polled
+
+    def _unpoll(self, conn: Connection) -> None:
+        if conn.polled_for:
+            self.poller.unregister(conn.sock.client)
+            conn.polled_for = 0
 
     def _guarded(self, callback: Callable[[Connection], None], conn: Connection) -> None:
         try:
@@ -61,13 +80,9 @@ class WaitingWorker(BalancedWorker):
         self.polled.pop(conn, None)
         self.polled[conn] = None
 
-    def _forget(self, conn: Connection) -> None:
-        if conn in self.polled:
-            del self.polled[conn]
-            self.poller.unregister(conn.sock.client)
-
     def _drop(self, conn: Connection) -> None:
-        self._forget(conn)
+        self.polled.pop(conn, None)
+        self._unpoll(conn)
         self.nr_conns -= 1
         conn.close()
 
@@ -81,6 +96,7 @@ class WaitingWorker(BalancedWorker):
             return
         self.next_sweep = now + SWEEP_SECONDS
         super().notify()
+        self._finish_requests()
         for conn in [conn for conn in self.polled if force or conn.deadline <= now]:
             if conn.has_part_of_request() and not force:
                 self._guarded(partial(self._refuse, status=HTTPStatus.REQUEST_TIMEOUT), conn)

@@ -8,6 +8,7 @@ there is room: a new connection takes the place of the one that waits longest.
 
 import resource
 import socket
+from collections import deque
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_WRITE
@@ -44,6 +45,7 @@ class BufferingWorker(WaitingWorker):
 
     def init_process(self) -> None:
         """Make room for as many open files as there may be connections, and run."""
+        self.finished: deque[Connection] = deque()  # whose requests threads have handled
         self.worker_connections: int = with_room_for(self.cfg.worker_connections)
         super().init_process()
 
@@ -57,7 +59,7 @@ class BufferingWorker(WaitingWorker):
         """Return the request threads."""
         return FairPool(self.cfg.threads)
 
-    # --- A request's way: accept, receive, a thread (gthread's `handle`), finish_request, send
+    # --- A request's way: accept, receive, handle (in a thread), hand back, finish, send
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; where there is no room, end the one that waits longest."""
@@ -68,6 +70,7 @@ class BufferingWorker(WaitingWorker):
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
+        self._finish_requests()
         if self.nr_conns >= self.worker_connections and self.polled:
             self._drop(next(iter(self.polled)))
         conn = Connection(self.cfg, client, address, listener.getsockname())
@@ -85,7 +88,7 @@ class BufferingWorker(WaitingWorker):
 
     def _submit_if_whole(self, conn: Connection) -> None:
         if conn.has_whole_request():
-            self._forget(conn)
+            self.polled.pop(conn, None)
             if self.duplicates.admit(conn.sender.key):
                 self.enqueue_req(conn)
             else:
@@ -95,8 +98,8 @@ class BufferingWorker(WaitingWorker):
 
     def enqueue_req(self, conn: Connection) -> None:
         """Have a thread handle a request when it is its caller's turn."""
-        future = self.tpool.submit(conn.sender.caller, partial(self.handle, conn))
-        future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+        work, done = partial(self._handle, conn), partial(self._hand_back, conn)
+        self.tpool.submit(conn.sender.caller, work, done)
 
     def _shed(self, conn: Connection) -> None:
         """Refuse one duplicate too many as the application would, and keep its connection.
@@ -122,11 +125,30 @@ class BufferingWorker(WaitingWorker):
         super().handle_error(req, sink, addr, exc)
         client.sendall(refusal(sink.status))
 
-    def finish_request(self, conn: Connection, fs: Any) -> None:
-        """Send the rest of a response, then wait for the client's next request, or close."""
-        self.duplicates.finish(conn.sender.key, is_final=conn.sock.is_final)
-        conn.closes = bool(fs.cancelled() or fs.exception()) or not fs.result()
-        self._guarded(self._send, conn)
+    def _handle(self, conn: Connection) -> None:
+        """Handle a request; in a thread."""
+        conn.closes = True  # unless it goes well
+        conn.closes = not self.handle(conn)
+        conn.put_back()
+
+    def _hand_back(self, conn: Connection) -> None:
+        """Give a connection back to the main loop; in a thread.
+
+        The loop is woken only for what can't wait until the client does something. It hears of
+        that, while it polls the connection: `_called_back` finishes requests before and after it
+        looks whether it does.
+        """
+        can_wait = not (conn.closes or conn.sock.unsent or conn.sock.received)
+        self.finished.append(conn)
+        if not (can_wait and conn.polled_for):
+            self.method_queue.defer(self._finish_requests)
+
+    def _finish_requests(self) -> None:
+        """Send the rest of each response, then wait for the client's next request, or close."""
+        while self.finished:
+            conn = self.finished.popleft()
+            self.duplicates.finish(conn.sender.key, is_final=conn.sock.is_final)
+            self._guarded(self._send, conn)
 
     def _send(self, conn: Connection) -> None:
         conn.sock.flush()
@@ -134,7 +156,7 @@ class BufferingWorker(WaitingWorker):
             if conn not in self.polled:
                 self._poll(conn, self._send, settings.WEB_CLIENT_SECONDS, event=EVENT_WRITE)
             return
-        self._forget(conn)
+        self.polled.pop(conn, None)
         if not conn.closes:
             conn.begin_next_request()
             begun = bool(conn.sock.received)
@@ -154,7 +176,7 @@ class BufferingWorker(WaitingWorker):
 
     def _refuse(self, conn: Connection, status: int) -> None:
         """Respond to a request that is not here as a whole, and close."""
-        self._forget(conn)
+        self.polled.pop(conn, None)
         conn.closes = conn.is_refused = True
         conn.sock.sendall(refusal(status))
         self._send(conn)
