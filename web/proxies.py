@@ -1,5 +1,6 @@
 """Which address a client has: that of the connection, or what a trusted proxy says it is."""
 
+import functools
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -82,6 +83,7 @@ def _is_trusted(peer: Address | str) -> bool:
     return any(peer in network for network in settings.TRUSTED_PROXIES if network != UNIX)
 
 
+@functools.lru_cache(maxsize=256)
 def _address(text: str) -> Address | None:
     """Return an address, without the port that some proxies append; None if it is none."""
     text = text.strip()
