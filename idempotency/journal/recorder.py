@@ -6,6 +6,7 @@ The thread starts with the first row of a process, a forked one too, and ends wi
 import atexit
 import json
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -13,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 from django.db import connections, router
 
@@ -33,15 +33,20 @@ INSERT = """
 INSERT INTO idempotency_journal_journaledrequest (
     id, received_at, outcome, scope, key_digest, subject, request_id, milliseconds,
     waited_milliseconds, steps)
-SELECT * FROM unnest(%(ids)s::uuid[], %(received)s::timestamptz[], %(outcomes)s::text[],
-                     %(scopes)s::text[], %(keys)s::text[], %(subjects)s::text[],
-                     %(requests)s::text[], %(ms)s::float8[], %(waited)s::float8[],
-                     %(steps)s::jsonb[])
+SELECT id, %(epoch)s::timestamptz + received * interval '1 second', outcome, scope, key_digest,
+       subject, request_id, milliseconds, waited_milliseconds, steps
+  FROM json_to_recordset(%(rows)s::json) AS row (
+       id uuid, received float8, outcome text, scope text, key_digest text, subject text,
+       request_id text, milliseconds float8, waited_milliseconds float8, steps jsonb)
 ON CONFLICT (id) DO NOTHING
 """
 
 
-@dataclass(frozen=True)
+def _new_id() -> str:
+    return os.urandom(16).hex()
+
+
+@dataclass(slots=True)
 class Row:
     """A request that is to be journaled: the facts that every signal of the boundary has.
 
@@ -56,7 +61,7 @@ class Row:
     seconds: float = 0.0
     waited_seconds: float = 0.0
     steps: Sequence[Step] = ()
-    id: UUID = field(default_factory=uuid4)
+    id: str = field(default_factory=_new_id)
     ended: float = field(default_factory=time.monotonic)
 
 
@@ -103,7 +108,8 @@ class Recorder:
 
 def _insert(rows: Sequence[Row]) -> None:
     with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
-        cursor.execute(INSERT, _columns(rows, epoch=_epoch(cursor)))
+        values = {"epoch": _epoch(cursor), "rows": json.dumps([_values(row) for row in rows])}
+        cursor.execute(INSERT, values)
 
 
 def _epoch(cursor: Any) -> datetime:
@@ -123,18 +129,18 @@ def _epoch(cursor: Any) -> datetime:
     return best[1]
 
 
-def _columns(rows: Sequence[Row], *, epoch: datetime) -> dict[str, list[Any]]:
+def _values(row: Row) -> dict[str, Any]:
     return {
-        "ids": [row.id for row in rows],
-        "received": [epoch + timedelta(seconds=row.ended - row.seconds) for row in rows],
-        "outcomes": [str(row.outcome) for row in rows],
-        "scopes": [row.scope for row in rows],
-        "keys": [row.key_digest for row in rows],
-        "subjects": [row.subject for row in rows],
-        "requests": [row.request_id for row in rows],
-        "ms": [round(row.seconds * 1000, 1) for row in rows],
-        "waited": [round(row.waited_seconds * 1000, 1) for row in rows],
-        "steps": [json.dumps([(s.name, s.rows, s.ms) for s in row.steps]) for row in rows],
+        "id": row.id,
+        "received": row.ended - row.seconds,
+        "outcome": row.outcome,
+        "scope": row.scope,
+        "key_digest": row.key_digest,
+        "subject": row.subject,
+        "request_id": row.request_id,
+        "milliseconds": round(row.seconds * 1000, 1),
+        "waited_milliseconds": round(row.waited_seconds * 1000, 1),
+        "steps": [(step.name, step.rows, step.ms) for step in row.steps],
     }
 
 
