@@ -4,7 +4,6 @@ The kernel of such a host acknowledges what it gets, so no timeout of TCP ends t
 timeout of the server's runs. Web servers and relays set a deadline; other commands have none.
 """
 
-import select
 import threading
 import time
 from collections.abc import Iterator
@@ -109,11 +108,16 @@ class Connection(psycopg.Connection[Row]):
     def has_ended(self) -> bool:
         """Return True if the other side has ended an idle session; asks nobody.
 
-        There is something to read then: the server's last words, or the end of the stream.
+        It reads what is there: first the server's last words, if any, then the end of the stream.
+        Unlike a poll this keeps the interpreter, which the busy threads of a web server hand back
+        late.
         """
-        idle = select.poll()
-        idle.register(self.fileno(), select.POLLIN)
-        return bool(idle.poll(0))
+        try:
+            self.pgconn.consume_input()
+            self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return False
 
 
 @contextmanager
