@@ -44,7 +44,7 @@ ON CONFLICT (id) DO NOTHING
 
 def _new_id() -> str:
     """Return a random id; `os.urandom` would have other threads run first, which takes longer."""
-    return f"{random.getrandbits(128):032x}"  # noqa: S311 - no secret
+    return f"{random.getrandbits(128):032x}"
 
 
 @dataclass(slots=True)
