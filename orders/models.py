@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 from django_fsm import ConcurrentTransitionMixin, FSMIntegerField, transition
@@ -102,6 +103,11 @@ class Order(ConcurrentTransitionMixin, models.Model):
 
     def __str__(self) -> str:
         return gettext("order %(order)s") % {"order": self.pk}
+
+    @cached_property
+    def loaded_lines(self) -> list["OrderLine"]:
+        """Its lines: those that came with it, or are prefetched, else those of a query."""
+        return list(self.lines.all())
 
     @transition(field=status, source=Status.SUBMITTED, target=Status.PAYING)
     def start_paying(self) -> None: ...

@@ -28,7 +28,7 @@ def location(order: Order) -> str:
 
 
 def body(order: Order, payment: Payment | None) -> dict[str, Any]:
-    """Return an order, whose lines are loaded, as responses show it (`OrderResponse`)."""
+    """Return an order as responses show it (`OrderResponse`)."""
     return {
         "id": str(order.pk),
         "status": order.status,
@@ -43,7 +43,7 @@ def body(order: Order, payment: Payment | None) -> dict[str, Any]:
                 "unit_price": line.unit_price,
                 "amount": line.amount,
             }
-            for line in order.lines.all()
+            for line in order.loaded_lines
         ],
         "payment": payment and _payment(payment),
         "created_at": moment(order.created_at),

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import prefetch_related_objects
 from uuid_utils.compat import uuid7
 
 from idempotency import waiting
@@ -81,7 +80,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of an attempt to pay: the order as it stands, with its lines loaded.
+    """What became of an attempt to pay: the order as it stands.
 
     :param payment: the order's, if it has one that is known here
     :param first: whether this call was the one that decided
@@ -262,7 +261,6 @@ def _as_it_stands(*, customer: Any, order_id: UUID, account_id: int) -> Attempt:
         client.check_account(owner=customer, account_id=account_id)
     _hold_if_paying(customer=customer, order_id=order_id)
     order = find_order(customer=customer, order_id=order_id)
-    prefetch_related_objects([order], "lines")
     return Attempt(order, payments_of([order_id]).get(order_id), first=False)
 
 
@@ -280,7 +278,5 @@ def _with_lines(row: Sequence[Any]) -> Order:
     """Return an order of the columns that a statement returned, the last one its lines."""
     *columns, lines = row
     order = Order.from_db(connection.alias, _COLUMNS, columns)
-    loaded = order.lines.all()
-    loaded._result_cache = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
-    order._prefetched_objects_cache = {"lines": loaded}  # type: ignore[attr-defined]
+    order.loaded_lines = [OrderLine(**line | {"order_id": order.pk}) for line in lines]
     return order

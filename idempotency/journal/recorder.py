@@ -109,8 +109,8 @@ class Recorder:
 
 def _insert(rows: Sequence[Row]) -> None:
     with connections[router.db_for_write(JournaledRequest)].cursor() as cursor:
-        values = {"epoch": _epoch(cursor), "rows": json.dumps([_values(row) for row in rows])}
-        cursor.execute(INSERT, values)
+        values = json.dumps([_values(row) for row in rows])
+        cursor.execute(INSERT, {"epoch": _epoch(cursor), "rows": values})
 
 
 def _epoch(cursor: Any) -> datetime:

@@ -61,7 +61,7 @@ def test_what_a_statement_returns_is_shown_as_what_is_read(
     paid = pay_order(customer=alice, order_id=placed.pk, account_id=alice_account.pk)
     assert responses.body(paid.order, paid.payment) == described(Order.objects.get(pk=placed.pk))
     assert paid.order == Order.objects.get(pk=placed.pk)
-    assert {line.order_id for line in paid.order.lines.all()} == {placed.pk}
+    assert {line.order_id for line in paid.order.loaded_lines} == {placed.pk}
 
 
 def test_an_entry_is_as_the_serializer_describes_it(

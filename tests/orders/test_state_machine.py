@@ -125,7 +125,7 @@ def test_an_order_is_paid_with_its_own_lines_only(
 
     paid = pay_order(customer=alice, order_id=order.pk, account_id=alice_account.pk).order
 
-    assert [line.quantity for line in paid.lines.all()] == [2]
+    assert [line.quantity for line in paid.loaded_lines] == [2]
     claimed = advance(place(customer=alice, quantity=3).pk, Order.start_paying, account_id=1)
     assert claimed is not None
-    assert [line.quantity for line in claimed.lines.all()] == [3]
+    assert [line.quantity for line in claimed.loaded_lines] == [3]
