@@ -6,7 +6,7 @@ The thread starts with the first row of a process, a forked one too, and ends wi
 import atexit
 import json
 import logging
-import random
+import os
 import threading
 import time
 from collections import deque
@@ -42,11 +42,6 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
-def _new_id() -> str:
-    """Return a random id; `os.urandom` would have other threads run first, which takes longer."""
-    return f"{random.getrandbits(128):032x}"
-
-
 @dataclass(slots=True)
 class Row:
     """A request that is to be journaled: the facts that every signal of the boundary has.
@@ -62,7 +57,7 @@ class Row:
     seconds: float = 0.0
     waited_seconds: float = 0.0
     steps: Sequence[Step] = ()
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
     ended: float = field(default_factory=time.monotonic)
 
 
