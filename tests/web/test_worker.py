@@ -1,5 +1,6 @@
 """The worker's main loop, without a server: what it holds for its clients is bounded."""
 
+import gc
 import resource
 import selectors
 import socket
@@ -10,12 +11,15 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from django.db.backends.signals import connection_created
 from gunicorn.config import Config
 from gunicorn.util import close_graceful
+from gunicorn.workers import base
 
 from web.server import waiting as module
 from web.server.connection import Connection
 from web.server.duplicates import Duplicates
+from web.server.warm import connect_for_long
 from web.server.worker import BufferingWorker, with_room_for
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
@@ -83,6 +87,19 @@ def test_there_are_never_more_connections_than_files_to_open(
     monkeypatch.setattr(resource, "setrlimit", lambda _, chosen: limits.append(chosen))
     assert with_room_for(1000) == room
     assert limits == [(limit, hard)]
+
+
+def test_the_garbage_collector_leaves_alone_what_the_application_has_loaded(
+    worker: Worker, monkeypatch: Any
+) -> None:
+    loaded: list[Any] = []
+    monkeypatch.setattr(base.Worker, "load_wsgi", lambda _: loaded.append([]))
+    worker.load_wsgi()
+    try:
+        assert not any(each is loaded[0] for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+        connection_created.disconnect(connect_for_long)
 
 
 def test_what_clients_do_not_read_is_bounded_and_the_longest_wait_goes(

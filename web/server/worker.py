@@ -6,6 +6,7 @@ slow or silent client occupies none. It occupies a connection, until a deadline 
 there is room: a new connection takes the place of the one that waits longest.
 """
 
+import gc
 import resource
 import socket
 from collections import deque
@@ -50,10 +51,16 @@ class BufferingWorker(WaitingWorker):
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, and with it the settings and the database's engine."""
+        """Load the application, and with it the settings and the database's engine.
+
+        All of it stays: the garbage collector would look through it again and again, for so long
+        that each request meanwhile is a slow one.
+        """
         super().load_wsgi()
         connection_created.connect(connect_for_long)
         self.duplicates = Duplicates(at_once_max=duplicates_max(self.cfg.threads))
+        gc.collect()
+        gc.freeze()
 
     def get_thread_pool(self) -> FairPool:
         """Return the request threads."""
