@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, router
+from django.db import DataError, connections, router
 
 from idempotency.conf import conf
 from idempotency.journal.models import JournaledRequest, Outcome
@@ -90,7 +90,7 @@ class Recorder:
         with self._writing:
             written = False
             while batch := self._first():
-                _insert(batch)
+                _insert_all_that_fit(batch)
                 written = True
                 with self._lock:
                     for _ in batch:
@@ -100,6 +100,19 @@ class Recorder:
     def _first(self) -> list[Row]:
         with self._lock:
             return [self._rows[number] for number in range(min(BATCH, len(self._rows)))]
+
+
+def _insert_all_that_fit(rows: Sequence[Row]) -> None:
+    """Insert rows; one whose values the table can't hold is dropped, and keeps no other waiting."""
+    try:
+        _insert(rows)
+    except DataError as error:
+        if len(rows) == 1:
+            log.error("a request can't be journaled: %s", str(error).partition("\n")[0])
+            return
+        middle = len(rows) // 2
+        _insert_all_that_fit(rows[:middle])
+        _insert_all_that_fit(rows[middle:])
 
 
 def _insert(rows: Sequence[Row]) -> None:

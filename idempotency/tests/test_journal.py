@@ -103,6 +103,22 @@ def test_a_refused_duplicate_is_journaled_by_its_reason(client: Client, hold: An
     assert outcomes() == ["reused", "in-use", "expired"]
 
 
+@pytest.mark.parametrize("subject", ["long" * 100, "nul\x00", "surrogate\ud800"])
+def test_a_row_that_the_table_cannot_hold_keeps_no_other_waiting(
+    subject: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    writes = Recorder()
+    for number in range(7):
+        writes.add(row(subject=subject if number in (2, 3) else "thing:1", request_id=str(number)))
+    writes.flush()
+
+    written = JournaledRequest.objects.values_list("request_id", flat=True)
+    assert sorted(written) == ["0", "1", "4", "5", "6"]
+    assert not writes.flush()
+    assert caplog.text.count("can't be journaled") == 2
+    assert "long" + "long" not in caplog.text
+
+
 def test_a_refusal_that_is_no_duplicate_is_not_journaled(client: Client) -> None:
     post(client, "/plain/", key="tok_" + "x" * 40)
     post(client, "/plain/", key=None)
