@@ -31,7 +31,7 @@ Costs = dict[str, Cost]
 
 # docs/performance.md, "A pay request and its replay". The names are those of benchmarks/kinds.py.
 PAY, PLACE, REPLAY = "first pay", "first place", "replay of a pay"
-COSTS: Costs = {PAY: Cost(2.94, 1.81), PLACE: Cost(2.68, 1.00), REPLAY: Cost(1.36, 0.13)}
+COSTS: Costs = {PAY: Cost(2.89, 1.64), PLACE: Cost(2.45, 1.02), REPLAY: Cost(1.20, 0.16)}
 # `python -m benchmarks.sizes`: bytes of a row, or of the rows that a call writes.
 ORDER, PAYMENT, RECORD, TOMBSTONE, JOURNAL, OUTBOX = 470, 850, 1_120, 370, 470, 740
 # `python -m benchmarks.relay`: a relay's own CPU time for one order, in ms, the most of its rounds.
